@@ -1,0 +1,80 @@
+"""The parts of a run put together from its configuration: task, model, engine, grader."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from llamao1_cli.codec import Codec
+from llamao1_cli.config import Config
+from llamao1_cli.engine.stream import StreamEngine
+from llamao1_cli.evaluate import Evaluator, OnRound
+from llamao1_cli.models import LanguageModel, load_model
+from llamao1_cli.selfplay import SelfPlay
+from llamao1_cli.tasks.grading import Grader
+from llamao1_cli.tasks.load import load_task
+from llamao1_cli.tasks.problem import Task
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every command needs. The grader is lazy and must be closed."""
+
+    config: Config
+    accelerator: Accelerator
+    task: Task
+    language_model: LanguageModel
+    codec: Codec
+    engine: StreamEngine
+    selfplay: SelfPlay
+    grader: Grader
+
+    def evaluate(self, strategies: Sequence[str], on_round: OnRound) -> dict[str, Any]:
+        """Accuracy of strategies on the held-out problems, in the format of evaluation files."""
+        config = self.config
+        problems = self.task.test_problems(config.eval.problems)
+        evaluator = Evaluator(
+            problems, self.selfplay, self.grader.grade, config.search, config.eval
+        )
+        return {
+            "task": self.task.name,
+            "split": "test",
+            "n": len(problems),
+            "model": self.language_model.name,
+            "seed": config.run.seed,
+            **evaluator.run(strategies, on_round),
+        }
+
+
+def assemble(config: Config, weights: Path | None = None) -> Parts:
+    """Load everything; `weights` is a checkpoint's model folder, or None for the model as configured.
+
+    Raises UserError for data or a model that cannot be loaded.
+    """
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    task = load_task(config.task)
+    accelerator = Accelerator(cpu=config.model.device == "cpu")
+    language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
+    language_model.model.to(accelerator.device)
+    codec = language_model.codec(config.search.allowed_metas)
+    engine = StreamEngine(
+        language_model.model,
+        codec,
+        rows=config.engine.rows,
+        max_length=config.model.max_length,
+        show_ratings=config.search.show_ratings,
+    )
+    return Parts(
+        config=config,
+        accelerator=accelerator,
+        task=task,
+        language_model=language_model,
+        codec=codec,
+        engine=engine,
+        selfplay=SelfPlay(engine, codec, accelerator, config.run.seed),
+        grader=Grader(config.grading.workers, config.grading.timeout_s),
+    )

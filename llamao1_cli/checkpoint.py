@@ -1,0 +1,216 @@
+"""The run folder and its crash-safe checkpoints.
+
+A checkpoint is written beside its place and renamed into it, so that a folder under its final name
+is complete. Tensors are safetensors and the rest JSON: nothing is ever unpickled.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from llamao1_cli.errors import UserError
+from llamao1_cli.experience import Experience
+from llamao1_cli.replay import Replay
+
+_NAME = re.compile(r"(warmup|iteration)-(\d{6,})")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the files of a run are."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def trees(self, iteration: int) -> Path:
+        """The trees of an iteration, one a line."""
+        return self.path / "trees" / f"iteration-{iteration:06d}.jsonl"
+
+    def evaluation(self, iteration: int) -> Path:
+        """The evaluation after an iteration; 0 is before self-play."""
+        return self.path / "eval" / f"iteration-{iteration:06d}.json"
+
+    def occupied(self) -> bool:
+        """Whether another run has been here."""
+        return self.path.exists() and any(self.path.iterdir())
+
+    def clear(self) -> None:
+        """Delete what a run writes, and nothing else that may lie there."""
+        for name in ("checkpoints", "trees", "eval", "tensorboard"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for file in (self.config, self.metrics, self.path / "report.html"):
+            file.unlink(missing_ok=True)
+
+    def checkpointed(self) -> bool:
+        """Whether there is a complete checkpoint."""
+        return bool(_checkpoints(self.checkpoints))
+
+    def latest(self) -> Path:
+        """The newest complete checkpoint; UserError if there is none."""
+        found = _checkpoints(self.checkpoints)
+        if not found:
+            raise UserError(f"{self.path}: holds no checkpoint; train there first")
+        return found[-1]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+@contextmanager
+def new_checkpoint(folder: Path, name: str, keep: int) -> Iterator[Path]:
+    """A folder to write a checkpoint into; it takes its name, and old ones go, only when complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside, place = folder / f".{name}.part", folder / name
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    yield beside
+    _sync(beside)
+    if place.exists():
+        shutil.rmtree(place)
+    beside.rename(place)
+    _sync_folder(folder)
+    for old in _checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """The plain part of a checkpoint."""
+    (folder / "state.json").write_text(json.dumps(dict(state), indent=1), encoding="utf-8")
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The plain part of a checkpoint; UserError if it is not readable."""
+    try:
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: not a checkpoint: {error}") from None
+    return state
+
+
+def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
+    """The optimizer's moments, by the place of their parameter, and torch's random state."""
+    state = optimizer.state_dict()["state"]
+    tensors = {
+        f"{place}.{name}": value.detach().cpu().contiguous()
+        for place, values in state.items()
+        for name, value in values.items()
+    }
+    save_file(tensors | {"torch_rng": torch.get_rng_state()}, folder / "optimizer.safetensors")
+
+
+def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Put moments and torch's random state back; rates and decays stay those of the configuration."""
+    tensors = load_file(folder / "optimizer.safetensors")
+    torch.set_rng_state(tensors.pop("torch_rng"))
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        place, name = key.split(".", 1)
+        state.setdefault(int(place), {})[name] = value
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+
+
+def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """The reference policy's trainable weights."""
+    save_file(
+        {n: w.cpu().contiguous() for n, w in weights.items()}, folder / "reference.safetensors"
+    )
+
+
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The reference policy's trainable weights."""
+    return load_file(folder / "reference.safetensors")
+
+
+def save_replay(folder: Path, replay: Replay[Experience]) -> None:
+    """All experiences end to end, with their lengths, numbers, priorities and iterations."""
+    items = list(replay.items.values())
+    serials = list(replay.items)
+    arrays = {
+        "serials": np.array(serials, np.int64),
+        "lengths": np.array([len(item.ids) for item in items], np.int64),
+        "priorities": np.array([replay.priorities[s] for s in serials], np.float64),
+        "iterations": np.array([replay.iterations[s] for s in serials], np.int64),
+    }
+    for name in _token_arrays():
+        parts = [getattr(item, name) for item in items]
+        arrays[f"token.{name}"] = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    save_arrays(arrays, folder / "replay.safetensors")
+
+
+def load_replay(folder: Path, replay: Replay[Experience]) -> None:
+    """Put the experiences back into an empty replay."""
+    arrays = load_arrays(folder / "replay.safetensors")
+    ends = np.cumsum(arrays["lengths"])
+    for index, serial in enumerate(arrays["serials"].tolist()):
+        span = slice(int(ends[index] - arrays["lengths"][index]), int(ends[index]))
+        tokens = {name: arrays[f"token.{name}"][span].copy() for name in _token_arrays()}
+        iteration = int(arrays["iterations"][index])
+        item = Experience(**tokens, iteration=iteration)
+        replay.put(serial, item, float(arrays["priorities"][index]), iteration)
+
+
+def _token_arrays() -> list[str]:
+    return [field.name for field in fields(Experience) if field.name != "iteration"]
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first; those of the warm-up come before self-play's."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else []:
+        match = _NAME.fullmatch(path.name)
+        if match and (path / "state.json").is_file():
+            found.append(((match[1] == "iteration", int(match[2])), path))
+    return [path for _, path in sorted(found)]
+
+
+def _sync(folder: Path) -> None:
+    """Have all that was written reach the disk before the folder gets its name."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,217 @@
+"""The command line: load a configuration, call one function, print.
+
+Heavy imports stay inside the commands, so that `--help` answers at once.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llamao1_cli import __version__
+from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
+
+app = typer.Typer(
+    name="llamao1",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="YAML file of the run.", show_default=False)
+]
+AnyConfig = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file: the model as configured there.")
+]
+Run = Annotated[
+    Path | None, typer.Option("--run", "-r", help="Run folder: its configuration and weights.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Override, such as run.seed=1; may be repeated."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue the run in the run folder where it stopped.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Delete what an earlier run left in the run folder.")
+]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file too.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Self-play reinforcement learning for o1-like reasoning models."""
+    if version:
+        typer.echo(f"llamao1 {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: llamao1 train --config configs/quickstart.yaml --set run.seed=1")
+def train(
+    config: ConfigFile,
+    set_: Set = None,
+    trees: Annotated[
+        Path | None,
+        typer.Option(help="Learn from the stored trees in this folder instead of playing."),
+    ] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Warm up if configured, then alternate self-play and updates; evaluate before and after."""
+    from llamao1_cli import commands
+    from llamao1_cli.config_file import dump_config, load_config
+
+    resolved = load_config(config, set_)
+    if dry_run:
+        typer.echo(dump_config(resolved), nl=False)
+        return
+    commands.train(resolved, trees=trees, resume=resume, overwrite=overwrite)
+
+
+@app.command(epilog="Example: llamao1 sft --config configs/quickstart.yaml")
+def sft(
+    config: ConfigFile,
+    set_: Set = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Supervised training on marked text: the `warmup` stage alone.
+
+    `llamao1 train --resume` on the same run folder goes on with self-play.
+    """
+    from llamao1_cli import commands
+    from llamao1_cli.config_file import dump_config, load_config
+
+    resolved = load_config(config, set_)
+    if dry_run:
+        typer.echo(dump_config(resolved), nl=False)
+        return
+    commands.sft(resolved, resume=resume, overwrite=overwrite)
+
+
+@app.command(
+    "self-play",
+    epilog="Example: llamao1 self-play --run runs/quickstart --out trees --set run.iterations=2",
+)
+def self_play(
+    out: Annotated[Path, typer.Option(help="Folder for the tree files.", show_default=False)],
+    config: AnyConfig = None,
+    run: Run = None,
+    set_: Set = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the tree files that are there; play the rest.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Grow trees with fixed weights: `run.iterations` files of `learn.problems` trees each."""
+    from llamao1_cli import commands
+    from llamao1_cli.config_file import dump_config
+
+    resolved, weights = commands.resolve(config, run, set_)
+    if dry_run:
+        typer.echo(dump_config(resolved), nl=False)
+        return
+    commands.self_play(resolved, weights, out, resume=resume)
+
+
+@app.command("eval", epilog="Example: llamao1 eval --run runs/quickstart --json result.json")
+def evaluate(
+    config: AnyConfig = None,
+    run: Run = None,
+    set_: Set = None,
+    json: Json = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Compare test-time strategies on held-out problems, with 95% intervals and costs."""
+    from llamao1_cli import commands
+    from llamao1_cli.config_file import dump_config
+
+    resolved, weights = commands.resolve(config, run, set_)
+    if dry_run:
+        typer.echo(dump_config(resolved), nl=False)
+        return
+    commands.evaluate(resolved, weights, json)
+
+
+@app.command(
+    epilog='Example: llamao1 solve --run runs/quickstart "Mia has 3 pens. Mia finds 4 more. '
+    'How many pens does Mia have?"'
+)
+def solve(
+    problem: Annotated[str, typer.Argument(help="The problem's text.")],
+    config: AnyConfig = None,
+    run: Run = None,
+    set_: Set = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write the searched tree to this file too.")
+    ] = None,
+) -> None:
+    """Search one problem, print the tree as it grows, and the answer."""
+    from llamao1_cli import commands
+
+    resolved, weights = commands.resolve(config, run, set_)
+    commands.solve(resolved, weights, problem, json)
+
+
+@app.command("config", epilog="Example: llamao1 config --reference > docs/configuration.md")
+def config_(
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Print the reference of all keys as Markdown.")
+    ] = False,
+    check: Annotated[
+        Path | None, typer.Option("--check", help="Check a file and print it resolved.")
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Print the configuration reference, or check a configuration file."""
+    from llamao1_cli import config_file
+
+    if reference == (check is not None):
+        raise UserError("give either --reference or --check FILE")
+    text = config_file.reference() if reference else ""
+    if check is not None:
+        text = config_file.dump_config(config_file.load_config(check, set_))
+    typer.echo(text, nl=False)
+
+
+def main() -> None:
+    """The console script: errors become one line and the exit codes of the documentation."""
+    with _exit_codes():
+        app()
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        _fail(str(error), 2)
+    except RunFailedError as error:
+        _fail(str(error), 1)
+    except InterruptedRunError as error:
+        _fail(f"{error}; --resume goes on from the last checkpoint", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"llamao1: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""What the commands do once their options are read: one function each."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llamao1_cli.assembly import assemble
+from llamao1_cli.checkpoint import RunFolder, write_whole
+from llamao1_cli.config import Config
+from llamao1_cli.config_file import dump_config, load_config
+from llamao1_cli.display import Display
+from llamao1_cli.errors import UserError
+from llamao1_cli.evaluate import search_vote
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.selfplay import write_trees
+from llamao1_cli.signals import Interrupts
+from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tracking import Tracker, make_sinks
+from llamao1_cli.trainer import RLSPTrainer
+
+logging.getLogger("transformers").setLevel(logging.ERROR)
+
+# What may differ between a run and its continuation without changing its numbers.
+FREE_KEYS = {
+    "run.dir",
+    "run.iterations",
+    "run.checkpoint_every",
+    "run.keep_checkpoints",
+    "run.threads",
+    "run.trackers",
+    "engine.rows",
+    "grading.workers",
+}
+
+
+def resolve(
+    config: Path | None, run: Path | None, overrides: list[str] | None
+) -> tuple[Config, Path | None]:
+    """The configuration to use, and the newest model folder if a run was named."""
+    if (config is None) == (run is None):
+        raise UserError("give either --config FILE or --run FOLDER")
+    if config is not None:
+        return load_config(config, overrides), None
+    assert run is not None
+    folder = RunFolder(run)
+    if not folder.config.is_file():
+        raise UserError(f"{run}: not a run folder (no config.yaml); check the path")
+    return load_config(folder.config, overrides), folder.latest() / "model"
+
+
+def train(config: Config, *, trees: Path | None, resume: bool, overwrite: bool) -> None:
+    """The whole run."""
+    with _trainer(config, resume=resume, overwrite=overwrite) as (trainer, display):
+        trainer.fit(trees)
+        display.say(f"run folder: {config.run.dir}")
+
+
+def sft(config: Config, *, resume: bool, overwrite: bool) -> None:
+    """The warm-up alone."""
+    if config.warmup is None:
+        raise UserError("warmup: the configuration has no such section; add one to train on")
+    with _trainer(config, resume=resume, overwrite=overwrite) as (trainer, display):
+        trainer.warm_up()
+        display.say(f"run folder: {config.run.dir}")
+
+
+def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) -> None:
+    """Tree files of fixed weights; with `resume` only those that are missing."""
+    if not resume and out.is_dir() and any(out.glob("*.jsonl")):
+        raise UserError(f"{out}: holds tree files already; add --resume, or give another folder")
+    parts = assemble(config, weights)
+    display = Display(quiet=not parts.accelerator.is_main_process)
+    interrupts = Interrupts()
+    with parts.grader, interrupts.listening():
+        for number in range(1, config.run.iterations + 1):
+            path = out / f"iteration-{number:06d}.jsonl"
+            if path.exists():
+                continue
+            problems = parts.task.train_problems(config.run.seed, number, config.learn.problems)
+            with display.rounds(f"file {number}/{config.run.iterations}") as on_round:
+                trees = parts.selfplay.play(
+                    problems, config.search, number, grade=parts.grader.grade, on_round=on_round
+                )
+            parts.accelerator.wait_for_everyone()
+            if parts.accelerator.is_main_process:
+                write_trees(path, trees)
+            solved = sum(any(node.outcome for node in tree.nodes) for tree in trees)
+            display.say(f"{path}: {len(trees)} trees, {solved} solved")
+
+
+def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> None:
+    """The configured strategies on held-out problems, as a table and as JSON."""
+    parts = assemble(config, weights)
+    display = Display(quiet=not parts.accelerator.is_main_process)
+    with parts.grader, display.rounds("evaluation") as on_round:
+        result = parts.evaluate(config.eval.strategies, lambda name, trees: on_round(trees))
+    if parts.accelerator.is_main_process and json_file is not None:
+        write_whole(json_file, json.dumps(result, indent=1) + "\n")
+    display.table(result, f"{result['model']}: {result['n']} held-out problems")
+
+
+def solve(config: Config, weights: Path | None, text: str, json_file: Path | None) -> None:
+    """Search one problem without knowing its answer."""
+    if not text.strip():
+        raise UserError("the problem is empty; write its text between quotes")
+    parts = assemble(config, weights)
+    display = Display()
+    search = config.search.model_copy(
+        update={
+            "algorithm": "mcts",
+            "simulations": max(config.search.simulations, 1),
+            "temperature": config.eval.temperature,
+            "hints": "none",
+            "patience": 0,
+        }
+    )
+    with parts.grader, display.growing() as on_round:
+        (tree,) = parts.selfplay.play(
+            [Problem("asked", text, "")], search, "solve", grade=None, on_round=on_round
+        )
+    if json_file is not None:
+        write_whole(json_file, json.dumps(tree.to_json()) + "\n")
+    display.say(_answer_line(tree))
+
+
+def _answer_line(tree: Tree) -> str:
+    answer = search_vote(tree)
+    if answer is None:
+        return "no answer: no thought came to a conclusion; allow more simulations or a deeper tree"
+    return f"answer: {answer}"
+
+
+@contextmanager
+def _trainer(
+    config: Config, *, resume: bool, overwrite: bool
+) -> Iterator[tuple[RLSPTrainer, Display]]:
+    """A trainer in a run folder that was checked and prepared."""
+    folder = RunFolder(Path(config.run.dir))
+    _check_folder(folder, config, resume=resume, overwrite=overwrite)
+    point = folder.latest() if resume and folder.checkpointed() else None
+    interrupts = Interrupts()
+    with interrupts.listening():
+        parts = assemble(config, point / "model" if point else None)
+        main = parts.accelerator.is_main_process
+        display = Display(quiet=not main)
+        if resume and point is None:
+            display.say(f"{folder.path}: no checkpoint to resume from; starting at the beginning")
+        tracker = _prepare_folder(folder, config, overwrite=overwrite) if main else None
+        parts.accelerator.wait_for_everyone()
+        trainer = RLSPTrainer(parts, folder, tracker, display, interrupts)
+        trainer.resume(point) if point else trainer.start()
+        with parts.grader:
+            yield trainer, display
+        if tracker:
+            tracker.close()
+
+
+def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder in use, and a continuation that would not be one; nothing is written yet."""
+    if resume and overwrite:
+        raise UserError("give either --resume or --overwrite, not both")
+    if not folder.occupied() or overwrite:
+        return
+    if not resume:
+        raise UserError(
+            f"run.dir: {folder.path} is occupied; add --resume to continue that run, --overwrite "
+            "to delete it, or --set run.dir=... to use another folder"
+        )
+    if not folder.config.is_file():
+        raise UserError(f"run.dir: {folder.path} is not a run folder (no config.yaml)")
+    before = _flat(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
+    now = _flat(config.model_dump(mode="json"))
+    changed = sorted(
+        key
+        for key in before.keys() | now.keys()
+        if before.get(key) != now.get(key) and key not in FREE_KEYS and not key.startswith("eval.")
+    )
+    if changed:
+        raise UserError(
+            f"--resume: the configuration differs from that of {folder.path} in "
+            f"{', '.join(changed)}; use the old values, or start another run folder"
+        )
+
+
+def _prepare_folder(folder: RunFolder, config: Config, *, overwrite: bool) -> Tracker:
+    """The run folder with its resolved configuration, and the open metrics file."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    if overwrite:
+        folder.clear()
+    write_whole(folder.config, dump_config(config))
+    sinks = make_sinks(config.run.trackers, folder.path, config.model_dump(mode="json"))
+    return Tracker(folder.metrics, sinks)
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    if not isinstance(settings, dict):
+        return {prefix: settings}
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}.{key}".lstrip("."))
+    return flat

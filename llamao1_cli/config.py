@@ -1,0 +1,315 @@
+"""The typed configuration of one run: one section a class, one sentence under every field."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from llamao1_cli.language import METAS, Meta
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A section of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
+
+
+class RunConfig(Section):
+    """Where the run lives and how long it goes on."""
+
+    dir: str = Field("runs/default", description="Run folder; every file of the run is in it.")
+    seed: Natural = Field(0, description="Seed of everything random in the run.")
+    iterations: Natural = Field(10, description="Rounds of self-play and update.")
+    checkpoint_every: Count = Field(5, description="Iterations between checkpoints.")
+    keep_checkpoints: Count = Field(2, description="Newest checkpoints that are kept.")
+    threads: Natural = Field(0, description="CPU threads of torch; 0 leaves torch's own choice.")
+    trackers: list[Literal["tensorboard", "wandb"]] = Field(
+        [], description="Trackers beside metrics.jsonl; each needs the extra of its name."
+    )
+
+
+class BuildConfig(Section):
+    """A small Llama built from scratch, with a tokenizer trained on the task's own texts."""
+
+    hidden_size: Count = Field(128, description="Width of the residual stream.")
+    layers: Count = Field(4, description="Transformer layers.")
+    heads: Count = Field(4, description="Attention heads; they share the width evenly.")
+    feed_forward: Count = Field(256, description="Width of the gated feed-forward layer.")
+    vocabulary: Annotated[int, Field(ge=300)] = Field(
+        700, description="Largest size of the byte-level BPE vocabulary, markers excluded."
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "BuildConfig":
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(f"hidden_size must be a multiple of 2 x heads ({2 * self.heads})")
+        return self
+
+
+class LoraConfig(Section):
+    """Low-rank adapters; the rows of new marker tokens train beside them."""
+
+    rank: Count = Field(16, description="Rank of the adapters.")
+    alpha: Positive = Field(32, description="Scale of the adapters, divided by the rank.")
+    dropout: Fraction = Field(
+        0.0,
+        description="Dropout on the adapters' input during warm-up; self-play updates use none.",
+    )
+    targets: list[str] | Literal["all-linear"] = Field(
+        "all-linear", description="Names of the adapted modules."
+    )
+
+
+class ModelConfig(Section):
+    """The language model that proposes thoughts and rates them."""
+
+    path: str | None = Field(
+        None, description="Model folder or hub name; without it `build` makes a model from scratch."
+    )
+    gguf_file: str | None = Field(
+        None, description="GGUF file inside `path` (needs the extra `gguf`)."
+    )
+    build: BuildConfig = Field(BuildConfig(), description="Shape of a model made from scratch.")
+    lora: LoraConfig | None = Field(None, description="LoRA settings; null trains every weight.")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the model runs; auto takes a GPU if there is one."
+    )
+    max_length: Count = Field(
+        512, description="Longest path in tokens; a path that would outgrow it is closed."
+    )
+
+
+class ArithmeticTask(Section):
+    """Arithmetic word problems made on the spot: a start value, then one operation a sentence."""
+
+    kind: Literal["arithmetic"] = Field("arithmetic", description="Selects this task.")
+    min_operations: Count = Field(2, description="Fewest operations of a problem.")
+    max_operations: Annotated[int, Field(ge=1, le=12)] = Field(
+        5, description="Most operations of a problem."
+    )
+    test_problems: Count = Field(2000, description="Size of the held-out set.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ArithmeticTask":
+        if self.min_operations > self.max_operations:
+            raise ValueError("min_operations must not be above max_operations")
+        return self
+
+
+class DataSource(Section):
+    """One data set: a JSONL file, or a data set of the hub (extra `hub`)."""
+
+    path: str | None = Field(None, description="JSONL file, one object a line.")
+    hub: str | None = Field(None, description="Data set on the hub, such as openai/gsm8k.")
+    name: str | None = Field(None, description="Configuration of the hub data set.")
+    split: str = Field("train", description="Split of the hub data set.")
+    limit: Natural = Field(0, description="Read at most so many rows; 0 reads all.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "DataSource":
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give either `path` or `hub`, and not both")
+        return self
+
+
+class DataTask(Section):
+    """Problems with known answers from JSONL files or the hub."""
+
+    kind: Literal["data"] = Field("data", description="Selects this task.")
+    train: DataSource = Field(description="Problems to play on.")
+    test: DataSource = Field(description="Held-out problems for evaluation.")
+    problem_field: str = Field("problem", description="Field that holds the problem's text.")
+    answer_field: str = Field(
+        "answer",
+        description="Field that holds the answer, plain or as the end of a solution (`#### 18`).",
+    )
+
+
+Task = Annotated[ArithmeticTask | DataTask, Field(discriminator="kind")]
+
+
+class GradingConfig(Section):
+    """How answers are graded: math-verify in worker processes that can be killed."""
+
+    workers: Count = Field(1, description="Worker processes.")
+    timeout_s: Positive = Field(3.0, description="Seconds after which an answer counts as wrong.")
+
+
+class WarmupConfig(Section):
+    """Supervised training on marked text; defaults are those published for the base model."""
+
+    data: DataSource | None = Field(
+        None, description="Marked texts, field `text`; null takes the task's own demonstrations."
+    )
+    examples: Count = Field(
+        10_000, description="Demonstrations made by the task when `data` is null."
+    )
+    epochs: Count = Field(1, description="Passes over the texts.")
+    batch_size: Count = Field(8, description="Sequences a step.")
+    micro_batch_size: Count = Field(8, description="Sequences a forward pass.")
+    learning_rate: Positive = Field(5e-5, description="Peak learning rate.")
+    final_rate: Fraction = Field(
+        0.0, description="Share of the peak left at the end of the cosine."
+    )
+    ramp: Fraction = Field(0.03, description="Share of the steps that ramp the rate up.")
+    betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="AdamW's decay rates.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's weight decay.")
+    rating_weight: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Weight of a rating token beside a text token."
+    )
+    max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
+    checkpoint_every: Count = Field(500, description="Steps between checkpoints.")
+
+
+class EngineConfig(Section):
+    """The built-in rollout engine."""
+
+    rows: Count = Field(256, description="Most sequences in one batch.")
+
+
+class SearchConfig(Section):
+    """How trees of thoughts grow."""
+
+    algorithm: Literal["mcts", "forks"] = Field(
+        "mcts",
+        description="mcts, or independent chains and then forks at their most uncertain steps.",
+    )
+    simulations: Count = Field(16, description="MCTS: selections a tree.")
+    candidates: Count = Field(2, description="MCTS: children made by one expansion.")
+    max_children: Count = Field(
+        5, description="MCTS: a node takes children up to this number, then selection goes down."
+    )
+    selection: Literal["reference", "alphazero"] = Field(
+        "reference", description="MCTS: rule that scores a child."
+    )
+    exploration: Annotated[float, Field(ge=0)] = Field(
+        1.4, description="MCTS, reference rule: weight c of the prior term."
+    )
+    varentropy_weight: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="MCTS, reference rule: weight of a child's share of varentropy."
+    )
+    selection_noise: Fraction = Field(
+        0.0, description="MCTS, reference rule: scores are multiplied by uniform(1 - x, 1 + x)."
+    )
+    root_noise: Fraction = Field(
+        0.0, description="MCTS, alphazero rule: share of Dirichlet(0.3) noise in the root's prior."
+    )
+    patience: Natural = Field(
+        0, description="MCTS: stop a tree after so many correct leaves; 0 never stops early."
+    )
+    rollout: bool = Field(
+        True,
+        description="MCTS: an expansion rolls on to a conclusion; else it stops after one thought.",
+    )
+    chains: Count = Field(6, description="Forks: independent chains a problem.")
+    forks: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="Forks: forks a problem on average, given to trees of mixed outcome."
+    )
+    max_forks: Natural = Field(6, description="Forks: most forks a tree.")
+    discount: Fraction = Field(1.0, description="Discount of a value a step up the tree.")
+    max_depth: Count = Field(7, description="Most thoughts of a path.")
+    max_thought_tokens: Count = Field(
+        32, description="Most tokens of a thought; a longer one is cut and closed."
+    )
+    temperature: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Sampling temperature; 0 takes the likeliest token."
+    )
+    meta_actions: Literal["model", "matrix"] = Field(
+        "model",
+        description="Who chooses a thought's meta-action: the model, or the tree's transition matrix.",
+    )
+    allowed_metas: Annotated[list[Meta], Field(min_length=1)] = Field(
+        list(METAS), description="Meta-actions that may be chosen."
+    )
+    hints: Literal["none", "meta", "answer"] = Field(
+        "none",
+        description="A sentence before each thought: what the meta-action asks for, and with `answer` "
+        "the true answer too (self-play only). Needs meta_actions: matrix.",
+    )
+    show_ratings: bool = Field(
+        False, description="Show each thought's rating in the path; else it reads unknown."
+    )
+    unfinished: Literal["failure", "rating"] = Field(
+        "failure", description="What an unfinished leaf is worth: 0, or its rating."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SearchConfig":
+        if self.hints != "none" and self.meta_actions != "matrix":
+            raise ValueError("hints need `meta_actions: matrix`, where the meta-action is known")
+        return self
+
+
+class LearnConfig(Section):
+    """How experiences become gradient steps."""
+
+    problems: Count = Field(32, description="Problems played an iteration.")
+    credit: Literal["gae", "tree", "treerl"] = Field(
+        "treerl", description="Rule that gives each thought its advantage."
+    )
+    gae_lambda: Fraction = Field(0.95, description="Lambda of credit `gae`.")
+    clip: Positive = Field(0.2, description="PPO clip range of the probability ratio.")
+    value_weight: Annotated[float, Field(ge=0)] = Field(
+        0.25, description="Weight of the value loss; 1 and more hurts the shared trunk."
+    )
+    kl_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Weight of the KL to the model as it was before self-play."
+    )
+    batch_size: Count = Field(32, description="Paths an optimizer step, over all ranks.")
+    micro_batch_size: Count = Field(32, description="Paths a forward pass.")
+    learning_rate: Positive = Field(3e-4, description="Peak learning rate.")
+    final_rate: Fraction = Field(0.2, description="Share of the peak left at the last iteration.")
+    ramp_iterations: Natural = Field(4, description="Iterations that ramp the rate up.")
+    betas: tuple[Fraction, Fraction] = Field((0.9, 0.98), description="AdamW's decay rates.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's weight decay.")
+    max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
+
+
+class ReplayConfig(Section):
+    """Prioritized replay of experiences."""
+
+    capacity: Count = Field(20_000, description="Most experiences; new ones overwrite the oldest.")
+    alpha: Fraction = Field(0.0, description="Exponent of the priorities; 0 draws uniformly.")
+    beta: Fraction = Field(0.4, description="First exponent of the weights; it anneals to 1.")
+    max_age: Natural = Field(
+        0, description="Experiences older than so many iterations are dropped; 0 is on-policy."
+    )
+    draws: Positive = Field(
+        1.0, description="Experiences drawn an iteration for each new one; 1 is one epoch."
+    )
+
+
+class EvalConfig(Section):
+    """Accuracy on held-out problems."""
+
+    every: Natural = Field(
+        0, description="Iterations between evaluations; 0 evaluates before and after only."
+    )
+    problems: Count = Field(500, description="Held-out problems.")
+    strategies: Annotated[
+        list[Literal["greedy", "pass", "majority", "best_of", "weighted_vote", "mcts"]],
+        Field(min_length=1),
+    ] = Field(["greedy"], description="Test-time strategies; the last evaluation runs them all.")
+    samples: Count = Field(8, description="Solutions sampled a problem.")
+    temperature: Positive = Field(1.0, description="Temperature of the samples and of MCTS.")
+    simulations: Count = Field(4, description="Simulations of MCTS.")
+
+
+class Config(Section):
+    """One run."""
+
+    run: RunConfig = Field(RunConfig(), description="Folder, seed and length.")
+    model: ModelConfig = Field(ModelConfig(), description="The model.")
+    task: Task = Field(ArithmeticTask(), description="The problems.")
+    grading: GradingConfig = Field(GradingConfig(), description="The grader.")
+    warmup: WarmupConfig | None = Field(None, description="Supervised stage before self-play.")
+    engine: EngineConfig = Field(EngineConfig(), description="The rollout engine.")
+    search: SearchConfig = Field(SearchConfig(), description="The search.")
+    learn: LearnConfig = Field(LearnConfig(), description="The update.")
+    replay: ReplayConfig = Field(ReplayConfig(), description="The replay buffer.")
+    eval: EvalConfig = Field(EvalConfig(), description="The evaluation.")

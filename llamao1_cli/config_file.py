@@ -1,0 +1,200 @@
+"""Configuration files: YAML and overrides in, a validated `Config` out, and the reference page."""
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from llamao1_cli.config import Config
+from llamao1_cli.errors import UserError
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """The configuration in a YAML file with `section.key=value` overrides laid over it.
+
+    Raises UserError naming the file, the key, the value and the remedy.
+    """
+    settings = _read_yaml(path)
+    for override in overrides or []:
+        _apply_override(settings, override)
+    return build_config(settings, str(path))
+
+
+def build_config(settings: dict[str, Any], source: str) -> Config:
+    """A validated configuration from plain settings; `source` names them in errors (UserError)."""
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors()]
+        raise UserError(f"{source}: " + "; ".join(lines)) from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML; `load_config` reads it back unchanged."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def reference() -> str:
+    """The configuration reference as Markdown, made from the typed fields."""
+    parts = [
+        "# Configuration reference",
+        "",
+        "One YAML file a run. Every key, its default, and what it does.",
+    ]
+    parts += _section_reference("", Config)
+    return "\n".join(parts) + "\n"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such configuration file; check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply to be a configuration") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected sections such as `run:` and `model:` at the top level")
+    return settings
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    dotted, equals, raw = override.partition("=")
+    if not equals or not dotted:
+        raise UserError(f"--set {override}: expected section.key=value, such as run.seed=1")
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: {raw!r} is not a YAML value; quote it") from None
+    *sections, key = dotted.split(".")
+    place = settings
+    for section in sections:
+        if not isinstance(place.get(section), dict):
+            place[section] = {}
+        place = place[section]
+    place[key] = value
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One validation error as: key, what is wrong with the value, remedy."""
+    location = [
+        part
+        for part in detail["loc"]
+        if part not in ("arithmetic", "data") or part == detail["loc"][-1]
+    ]
+    key = ".".join(str(part) for part in location)
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key `{key}`{_nearest(detail['loc'])}"
+    if detail["type"] == "missing":
+        return f"`{key}` is missing; add it"
+    message = detail["msg"].removeprefix("Value error, ")
+    value = detail["input"]
+    shown = "" if isinstance(value, BaseModel | dict) else f" is {value!r}"
+    return f"`{key or 'configuration'}`{shown}: {message[0].lower()}{message[1:]}"
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """The known key nearest to a misspelled one, as the end of a sentence."""
+    *sections, wrong = location
+    model: type[BaseModel] | None = Config
+    for part in sections:
+        model = _inner_model(model, str(part)) if model else None
+    names = list(model.model_fields) if model else []
+    close = difflib.get_close_matches(str(wrong), names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return f"; known keys: {', '.join(names)}" if names else ""
+
+
+def _inner_model(model: type[BaseModel], part: str) -> type[BaseModel] | None:
+    """The section behind `part`: a field of `model`, or the variant of a union by its `kind`."""
+    if part in model.model_fields:
+        models = _models_in(model.model_fields[part].annotation)
+        return models[0] if models else None
+    for variant in _models_in(Config.model_fields["task"].annotation):
+        if variant.model_fields["kind"].default == part:
+            return variant
+    return None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _section_reference(prefix: str, model: type[BaseModel]) -> list[str]:
+    lines: list[str] = []
+    if prefix:
+        lines += ["", f"## `{prefix}`", "", (model.__doc__ or "").strip(), ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += [_field_row(name, field) for name, field in model.model_fields.items()]
+    for name, field in model.model_fields.items():
+        for inner in _models_in(field.annotation):
+            label = f"{prefix}.{name}".lstrip(".")
+            kind = inner.model_fields.get("kind")
+            lines += _section_reference(f"{label} (kind: {kind.default})" if kind else label, inner)
+    return lines
+
+
+def _field_row(name: str, field: FieldInfo) -> str:
+    default = field.default
+    if default is PydanticUndefined:
+        shown = "required"
+    elif isinstance(default, BaseModel):
+        shown = "see below"
+    else:
+        shown = (
+            f"`{yaml.safe_dump(_plain(default), default_flow_style=True).split('...')[0].strip()}`"
+        )
+    return f"| `{name}` | {_type_name(field.annotation)} | {shown} | {field.description} |"
+
+
+def _plain(value: Any) -> Any:
+    return (
+        [str(item) if isinstance(item, str) else item for item in value]
+        if isinstance(value, list | tuple)
+        else value
+    )
+
+
+def _type_name(annotation: Any) -> str:
+    if _models_in(annotation):
+        return "section"
+    text = (
+        annotation.__name__
+        if isinstance(annotation, type) and not get_args(annotation)
+        else str(annotation)
+    )
+    for old, new in (("typing.", ""), ("Annotated", ""), ("NoneType", "null"), ("None", "null")):
+        text = text.replace(old, new)
+    if "Literal" in text or get_args(annotation):
+        text = _readable(annotation)
+    return text.replace("|", "\\|")
+
+
+def _readable(annotation: Any) -> str:
+    arguments = get_args(annotation)
+    name = str(getattr(annotation, "__origin__", annotation))
+    if "Literal" in name:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if "Annotated" in str(type(annotation)):
+        return _readable(annotation.__origin__)
+    if annotation is type(None):
+        return "null"
+    if not arguments:
+        return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    if "list" in name:
+        return f"list of {_readable(arguments[0])}"
+    if "tuple" in name:
+        return f"{len(arguments)} x {_readable(arguments[0])}"
+    return " or ".join(_readable(argument) for argument in arguments)

@@ -1,0 +1,149 @@
+"""What a run shows on the terminal: progress bars, a line an iteration, tables, trees."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree as Branch
+
+from llamao1_cli.search.tree import Node, Tree
+
+
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "")
+
+
+class Display:
+    """Writes to one console; `quiet` shows nothing, as on every rank but the first."""
+
+    def __init__(self, *, quiet: bool = False, stderr: bool = False) -> None:
+        self._console = Console(quiet=quiet, stderr=stderr, highlight=False)
+
+    def say(self, line: str) -> None:
+        """One plain line."""
+        self._console.print(escape(line))
+
+    @contextmanager
+    def progress(self, label: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
+        """A bar with rate and time left; calling the yielded function advances it with a note."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._console) as bar:
+            task = bar.add_task(label, total=total, completed=done, note="")
+            yield lambda note: bar.update(task, advance=1, note=note)
+
+    @contextmanager
+    def rounds(self, label: str) -> Iterator[Callable[[list[Tree]], None]]:
+        """A spinner that tells how far a batch of searches is."""
+        with self._console.status(label) as status:
+
+            def on_round(trees: list[Tree]) -> None:
+                tokens = sum(len(n.thought.ids) for tree in trees for n in tree.nodes)
+                nodes = sum(len(tree.nodes) - 1 for tree in trees)
+                status.update(f"{label}: {len(trees)} trees, {nodes} thoughts, {tokens} tokens")
+
+            yield on_round
+
+    def iteration(
+        self, number: int, total: int, metrics: Mapping[str, Any], seconds: Mapping[str, float]
+    ) -> None:
+        """One line: how the play went, what the update did, where the time went."""
+        rate = metrics["generated_tokens"] / max(seconds.get("rollout", 0.0), 1e-9)
+        line = (
+            f"iteration {number:>3}/{total}  solved {metrics['solved_leaves']:.3f}"
+            f"  mixed trees {metrics['mixed_trees']:.2f}"
+        )
+        if "policy_loss" in metrics:
+            line += (
+                f"  value loss {metrics['value_loss']:.3f}  clipped {metrics['clip_fraction']:.3f}"
+                f"  KL {metrics['kl_behaviour']:.4f}"
+            )
+        played = f"  {rate:,.0f} tokens/s" if "rollout" in seconds else ""
+        self._console.print(f"{line}{played}  {seconds['iteration']:.1f} s")
+
+    @contextmanager
+    def growing(self) -> Iterator[Callable[[list[Tree]], None]]:
+        """The first of the trees drawn again after every round, in place on a terminal."""
+        with Live(console=self._console, auto_refresh=False) as live:
+            yield lambda trees: live.update(draw_tree(trees[0]), refresh=True)
+
+    def table(self, result: Mapping[str, Any], title: str) -> None:
+        """The table of an evaluation under a title."""
+        self._console.print(evaluation_table(result, title))
+
+    def evaluation(self, iteration: int, result: Mapping[str, Any]) -> None:
+        """The table of an evaluation during a run."""
+        self.table(result, f"after iteration {iteration}: {result['n']} held-out problems")
+
+
+def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
+    """Accuracy, interval and cost of each strategy; the value's quality below."""
+    table = Table(title=escape(title), title_justify="left")
+    for column in ("strategy", "accuracy", "95% interval", "tokens a problem", "seconds"):
+        table.add_column(column, justify="left" if column == "strategy" else "right")
+    for name, row in result["strategies"].items():
+        low, high = row["ci95"]
+        table.add_row(
+            name,
+            f"{row['accuracy']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{row['generated_tokens'] / max(row['n'], 1):.1f}",
+            f"{row['seconds']:.1f}",
+        )
+    if result["value"]:
+        table.caption = value_line(result["value"])
+        table.caption_justify = "left"
+    return table
+
+
+def value_line(value: Mapping[str, Any]) -> str:
+    """The quality of the ratings in one line."""
+    shown = {k: "none" if value[k] is None else f"{value[k]:.3f}" for k in ("auc", "auc_within")}
+    return (
+        f"ratings of {value['n']} solutions: AUC {shown['auc']}, within a problem "
+        f"{shown['auc_within']}, Brier {value['brier']:.3f} (constant {value['brier_constant']:.3f})"
+    )
+
+
+def draw_tree(tree: Tree) -> Branch:
+    """A tree for the terminal; what the model wrote is text, never markup."""
+    root = Branch(Text(tree.problem.text, style="bold"))
+    branches = {0: root}
+    for node in tree.nodes[1:]:
+        assert node.parent is not None
+        branches[node.id] = branches[node.parent].add(_label(node))
+    return root
+
+
+def _label(node: Node) -> Text:
+    label = Text(f"{node.thought.value:.2f} ", style="cyan")
+    label.append(f"x{node.visits} " if node.visits else "", style="dim")
+    if node.thought.meta:
+        label.append(f"{node.thought.meta.name.lower()} ", style="dim")
+    return label.append(node.thought.text, style="bold green" if node.terminal else "")

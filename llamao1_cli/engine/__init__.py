@@ -1,0 +1,1 @@
+"""Engines continue paths with thoughts and rate them; the search sees only their protocol."""

@@ -1,0 +1,17 @@
+"""The errors that people see as one line instead of a traceback."""
+
+
+class UserError(Exception):
+    """Bad usage, configuration or input; the message names the thing and the remedy. Exit code 2."""
+
+
+class RunFailedError(Exception):
+    """A run that started well and cannot go on, such as a loss that is not finite. Exit code 1."""
+
+
+class InterruptedRunError(Exception):
+    """A signal asked the run to stop. Exit code 128 + signal number."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.exit_code = 128 + signum

@@ -1,0 +1,183 @@
+"""Accuracy of test-time strategies on held-out problems, with what each of them costs.
+
+No strategy sees a true answer: trees grow ungraded, each strategy names its answer, and only then
+is everything graded.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from llamao1_cli.answers import canonical_answer
+from llamao1_cli.config import EvalConfig, SearchConfig
+from llamao1_cli.search.grow import Grade
+from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.selfplay import SelfPlay
+from llamao1_cli.statistics import auc, auc_within, mean_interval, pass_at_k, wilson_interval
+from llamao1_cli.tasks.problem import Problem
+
+Result = dict[str, Any]
+Forest = tuple[list[Tree], int, float]  # trees, generated tokens, seconds
+OnRound = Callable[[str, list[Tree]], None]
+
+
+class Evaluator:
+    """Runs strategies on fixed problems; the same seed gives the same samples."""
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        selfplay: SelfPlay,
+        grade: Grade,
+        search: SearchConfig,
+        config: EvalConfig,
+    ) -> None:
+        self._problems, self._selfplay, self._grade = problems, selfplay, grade
+        self._config = config
+        quiet = search.model_copy(update={"hints": "none", "patience": 0})
+        flat = {"algorithm": "forks", "forks": 0.0}
+        self._greedy = quiet.model_copy(update={**flat, "chains": 1, "temperature": 0.0})
+        sampled = {"temperature": config.temperature}
+        self._samples = quiet.model_copy(update={**flat, **sampled, "chains": config.samples})
+        tree = {"algorithm": "mcts", "simulations": config.simulations}
+        self._mcts = quiet.model_copy(update={**tree, **sampled})
+
+    def run(
+        self,
+        strategies: Sequence[str],
+        on_round: OnRound = lambda name, trees: None,
+    ) -> Result:
+        """`{"strategies": {name: figures}, "value": figures or None}`;"""
+        results: Result = {}
+        value = None
+        if "greedy" in strategies:
+            forest = self._grow(self._greedy, "greedy", on_round)
+            results["greedy"] = self._accuracy(forest, first_answer)
+        if {"pass", "majority", "best_of", "weighted_vote"} & set(strategies):
+            forest = self._grow(self._samples, "samples", on_round)
+            outcomes = self._outcomes(forest[0])
+            value = value_quality(forest[0], outcomes)
+            results |= self._sampled(forest, outcomes, strategies)
+        if "mcts" in strategies:
+            forest = self._grow(self._mcts, "mcts", on_round)
+            results["mcts"] = self._accuracy(forest, search_vote)
+        return {"strategies": results, "value": value}
+
+    def _sampled(
+        self, forest: Forest, outcomes: list[list[bool]], strategies: Sequence[str]
+    ) -> Result:
+        """The strategies that read the same samples; each is charged for all of them."""
+        k, results = self._config.samples, {}
+        if "pass" in strategies:
+            for draws in (2**power for power in range(k.bit_length())):
+                chances = [pass_at_k(len(row), sum(row), draws) for row in outcomes]
+                results[f"pass@{draws}"] = _figures(forest, chances, mean_interval(chances))
+        if "majority" in strategies:
+            results[f"majority@{k}"] = self._accuracy(forest, majority)
+        if "best_of" in strategies:
+            results[f"best_of_{k}"] = self._accuracy(forest, best_rated)
+        if "weighted_vote" in strategies:
+            results[f"weighted_vote@{k}"] = self._accuracy(forest, weighted_vote)
+        return results
+
+    def _grow(self, search: SearchConfig, name: str, on_round: OnRound) -> Forest:
+        start = time.perf_counter()
+        trees = self._selfplay.play(
+            self._problems,
+            search,
+            f"eval-{name}",
+            grade=None,
+            on_round=lambda trees: on_round(name, trees),
+        )
+        tokens = sum(len(node.thought.ids) for tree in trees for node in tree.nodes)
+        return trees, tokens, time.perf_counter() - start
+
+    def _outcomes(self, trees: list[Tree]) -> list[list[bool]]:
+        """Whether each sample is right, a row a problem; a sample without an answer is wrong."""
+        leaves = [(tree, leaf) for tree in trees for leaf in tree.leaf_nodes()]
+        stated = [(leaf.answer, tree.problem.answer) for tree, leaf in leaves if leaf.answer]
+        verdicts = iter(self._grade(stated))
+        rows: dict[int, list[bool]] = {id(tree): [] for tree in trees}
+        for tree, leaf in leaves:
+            rows[id(tree)].append(bool(leaf.answer) and next(verdicts))
+        return list(rows.values())
+
+    def _accuracy(self, forest: Forest, choose: Callable[[Tree], str | None]) -> Result:
+        choices = [choose(tree) for tree in forest[0]]
+        asked = [
+            (choice, problem.answer)
+            for choice, problem in zip(choices, self._problems, strict=True)
+            if choice is not None
+        ]
+        verdicts = iter(self._grade(asked))
+        right = [choice is not None and next(verdicts) for choice in choices]
+        return _figures(forest, right, wilson_interval(sum(right), len(right)))
+
+
+def first_answer(tree: Tree) -> str | None:
+    """The answer of a tree of one chain."""
+    return next((node.answer for node in tree.nodes if node.terminal), None)
+
+
+def majority(tree: Tree) -> str | None:
+    """The answer that most samples agree on; the earliest of equals."""
+    return _vote(tree, lambda node: 1.0)
+
+
+def weighted_vote(tree: Tree) -> str | None:
+    """The answer whose samples' ratings sum highest."""
+    return _vote(tree, lambda node: node.thought.value)
+
+
+def search_vote(tree: Tree) -> str | None:
+    """The answer whose leaves' ratings, each times its visits, sum highest."""
+    return _vote(tree, lambda node: node.thought.value * max(node.visits, 1))
+
+
+def best_rated(tree: Tree) -> str | None:
+    """The answer of the sample with the highest rating."""
+    ends = [node for node in tree.nodes if node.terminal]
+    return max(ends, key=lambda node: node.thought.value).answer if ends else None
+
+
+def _vote(tree: Tree, weight: Callable[[Node], float]) -> str | None:
+    totals: dict[str, float] = {}
+    first: dict[str, str] = {}
+    for node in tree.nodes:
+        if node.answer is not None:
+            form = canonical_answer(node.answer)
+            totals[form] = totals.get(form, 0.0) + weight(node)
+            first.setdefault(form, node.answer)
+    return first[max(totals, key=lambda form: totals[form])] if totals else None
+
+
+def value_quality(trees: list[Tree], outcomes: list[list[bool]]) -> Result:
+    """How well the last ratings of samples foretell their outcomes.
+
+    `brier_constant` is the Brier score of always saying the mean; `auc_within` compares right and
+    wrong samples of one problem only.
+    """
+    ratings = [[leaf.thought.value for leaf in tree.leaf_nodes()] for tree in trees]
+    flat = np.array([value for row in ratings for value in row])
+    truth = np.array([outcome for row in outcomes for outcome in row], float)
+    return {
+        "auc": auc(flat, truth),
+        "auc_within": auc_within(ratings, outcomes),
+        "brier": float(np.mean((flat - truth) ** 2)),
+        "brier_constant": float(np.mean((truth.mean() - truth) ** 2)),
+        "n": len(truth),
+    }
+
+
+def _figures(forest: Forest, scores: Sequence[float], interval: tuple[float, float]) -> Result:
+    _, tokens, seconds = forest
+    return {
+        "accuracy": float(np.mean(scores)),
+        "correct": float(np.sum(scores)),
+        "n": len(scores),
+        "ci95": list(interval),
+        "generated_tokens": tokens,
+        "seconds": seconds,
+    }

@@ -1,0 +1,51 @@
+"""Pure functions of tensors: policy, value and KL losses. No model, no configuration.
+
+Every loss is a sum over its mask; the trainer divides by the size of the whole optimizer step, so
+that neither accumulation nor the number of ranks changes a gradient.
+"""
+
+import torch
+from torch.nn import functional
+
+LOG_RATIO_LIMIT = 20.0
+
+
+def log_ratio(logprobs: torch.Tensor, behaviour: torch.Tensor) -> torch.Tensor:
+    """log pi / mu in fp32, clamped to +-20 so that its exponential is finite."""
+    return (logprobs.float() - behaviour.float()).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+
+
+def policy_loss(
+    logprobs: torch.Tensor,
+    behaviour: torch.Tensor,
+    advantages: torch.Tensor,
+    mask: torch.Tensor,
+    clip: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """PPO's clipped surrogate (Schulman et al. 2017) summed over `mask`, and the clipped tokens' count.
+
+    -min(r A, clip(r, 1 - clip, 1 + clip) A), r = pi / mu. All tensors have one shape.
+    """
+    ratio = log_ratio(logprobs, behaviour).exp()
+    plain = ratio * advantages
+    clipped = ratio.clamp(1 - clip, 1 + clip) * advantages
+    loss = torch.where(mask, -torch.minimum(plain, clipped), 0.0).sum()
+    return loss, (mask & (clipped < plain)).sum()
+
+
+def value_loss(
+    differences: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """Binary cross-entropy of sigmoid(positive - negative logit) against `targets`, weighted sum."""
+    each = functional.binary_cross_entropy_with_logits(
+        differences.float(), targets.float(), reduction="none"
+    )
+    return (weights * each).sum()
+
+
+def kl_estimate(
+    logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Schulman's k3 estimate of KL(pi || reference), exp(d) - d - 1 with d = log ref / pi, summed."""
+    d = log_ratio(reference, logprobs)
+    return torch.where(mask, d.exp() - d - 1, 0.0).sum()

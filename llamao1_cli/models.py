@@ -1,0 +1,229 @@
+"""Language models: load or build, add markers, adapt, save."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers import models as token_models
+from tokenizers.trainers import BpeTrainer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from llamao1_cli.codec import Codec
+from llamao1_cli.config import BuildConfig, LoraConfig, ModelConfig
+from llamao1_cli.errors import UserError
+from llamao1_cli.language import MARKERS, Meta
+
+OWN_NUMBERS = range(-1, 64)  # node numbers that have tokens of their own in a built tokenizer
+
+# One number is one token wherever it stands: a blank belongs to the word before or after it.
+WORDS = Regex(r"\d+| ?[^\s\d]+(?: (?=\d))?|\s+")
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A model and its tokenizer, with all markers known to both."""
+
+    model: PreTrainedModel  # a PeftModel where LoRA is on
+    tokenizer: PreTrainedTokenizerFast
+    name: str
+
+    def codec(self, allowed_metas: Sequence[Meta]) -> Codec:
+        """The marked language under this model's tokenizer."""
+        return Codec(self.tokenizer, allowed_metas)
+
+
+def load_model(
+    config: ModelConfig, corpus: Sequence[str], seed: int, weights: Path | None = None
+) -> LanguageModel:
+    """The configured model; `weights`, a folder that `save_model` wrote, replaces its weights.
+
+    `corpus` trains the tokenizer of a model built from scratch, and `seed` its weights. Raises
+    UserError for a model that cannot be loaded.
+    """
+    torch.manual_seed(seed)
+    device = _device(config)
+    dtype = getattr(torch, config.dtype)
+    full = weights is not None and config.lora is None
+    if full:
+        model, tokenizer = _read(str(weights), None, dtype)
+    elif config.path is not None:
+        model, tokenizer = _read(config.path, config.gguf_file, dtype)
+    else:
+        tokenizer = build_tokenizer(corpus, config.build.vocabulary)
+        model = build_llama(config.build, len(tokenizer), config.max_length).to(dtype)
+    added = add_markers(model, tokenizer)
+    _check_context(model, config.max_length)
+    if config.lora is not None:
+        model = _adapt(model, config.lora, added, weights)
+    name = config.path or "built from scratch"
+    return LanguageModel(model.to(device), tokenizer, f"{name}, {weights}" if weights else name)
+
+
+def build_tokenizer(corpus: Sequence[str], size: int) -> PreTrainedTokenizerFast:
+    """A lossless byte-level BPE tokenizer trained on `corpus`, in which a number is one token."""
+    tokenizer = Tokenizer(token_models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(WORDS, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=size,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<pad>"],
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    # Node numbers must not share tokens with operands, or the model copies one into the other.
+    tokenizer.add_special_tokens([AddedToken(f"<id_{n}>", special=True) for n in OWN_NUMBERS])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>")
+
+
+def build_llama(build: BuildConfig, vocabulary: int, max_length: int) -> LlamaForCausalLM:
+    """A small Llama with random weights and tied embeddings; torch's seed decides the weights."""
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=build.hidden_size,
+            intermediate_size=build.feed_forward,
+            num_hidden_layers=build.layers,
+            num_attention_heads=build.heads,
+            num_key_value_heads=build.heads,
+            max_position_embeddings=max_length,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=None,
+        )
+    )
+
+
+def add_markers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Give both the markers they lack; returns the new tokens' ids.
+
+    A new row starts at the mean embedding of the words of its name.
+    """
+    known = tokenizer.get_vocab()
+    missing = [marker for marker in MARKERS if marker not in known]
+    spelled = [
+        tokenizer.encode(marker.strip("<>").replace("_", " "), add_special_tokens=False)
+        for marker in missing
+    ]
+    tokenizer.add_tokens(
+        [AddedToken(m, special=True, normalized=False) for m in missing], special_tokens=True
+    )
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    added = [tokenizer.convert_tokens_to_ids(marker) for marker in missing]
+    heads = [model.get_input_embeddings(), model.get_output_embeddings()]
+    with torch.no_grad():
+        for weight in {id(head.weight): head.weight for head in heads}.values():
+            rows = [weight[words].mean(0) for words in spelled]
+            for row, mean in zip(added, rows, strict=True):
+                weight[row] = mean
+    return added
+
+
+def save_model(language_model: LanguageModel, folder: Path) -> None:
+    """Weights (of LoRA, the adapter alone) as safetensors, and the tokenizer, into `folder`."""
+    extra: dict[str, Any] = {}
+    if isinstance(language_model.model, PeftModel):
+        # The adapter holds the rows of new tokens; "auto" may add the whole embedding to it.
+        extra["save_embedding_layers"] = False
+    language_model.model.save_pretrained(folder, **extra)
+    language_model.tokenizer.save_pretrained(folder)
+
+
+def _read(
+    path: str, gguf_file: str | None, dtype: torch.dtype
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    folder = Path(path)
+    if folder.exists() or path.startswith((".", "/", "~")):
+        _check_folder(folder, gguf_file)
+    extra: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **extra)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, use_safetensors=gguf_file is None or None, **extra
+        )
+    except ImportError as error:
+        raise UserError(f"model.path: {path} needs a missing package: {_one_line(error)}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"model.path: {path} cannot be loaded: {_one_line(error)}") from None
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"model.path: {path} has no fast tokenizer (tokenizer.json); convert it")
+    return model, tokenizer
+
+
+def _check_folder(folder: Path, gguf_file: str | None) -> None:
+    if not folder.is_dir():
+        raise UserError(f"model.path: {folder}: no such folder; check the path")
+    if gguf_file is not None:
+        if not (folder / gguf_file).is_file():
+            raise UserError(f"model.gguf_file: {folder / gguf_file}: no such file")
+        return
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model.path: {folder} holds no config.json; give a model folder")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"model.path: {folder} holds no weights (*.safetensors); save the model as safetensors"
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _check_context(model: PreTrainedModel, max_length: int) -> None:
+    config = model.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None) or max_length
+    if max_length > limit:
+        raise UserError(
+            f"model.max_length is {max_length}, but the model reads {limit} tokens at most"
+        )
+    window = getattr(config, "sliding_window", None)
+    if window and max_length > window and getattr(config, "use_sliding_window", True):
+        raise UserError(
+            f"model.max_length is {max_length}, but the model's attention slides over {window} tokens; "
+            f"set model.max_length to {window} or less"
+        )
+
+
+def _adapt(
+    model: PreTrainedModel, lora: LoraConfig, added: list[int], weights: Path | None
+) -> PreTrainedModel:
+    if weights is not None:
+        return PeftModel.from_pretrained(model, weights, is_trainable=True)
+    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    modules = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+    config = PeftLoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        task_type="CAUSAL_LM",
+        trainable_token_indices=dict.fromkeys(modules, added) if added else None,
+    )
+    return get_peft_model(model, config)
+
+
+def _device(config: ModelConfig) -> str:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("model.device is cuda, but torch sees no GPU; use auto or cpu")
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return config.device

@@ -1,0 +1,1 @@
+"""Trees of thoughts and the rules that grow them; nothing here knows a model."""

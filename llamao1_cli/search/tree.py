@@ -1,0 +1,170 @@
+"""A tree of thoughts: what was sampled, what it was worth, and its file format."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from llamao1_cli.answers import stated_answer
+from llamao1_cli.codec import Codec
+from llamao1_cli.engine.protocol import Thought
+from llamao1_cli.language import MarkedNode, Meta, Rating
+from llamao1_cli.tasks.problem import Problem
+
+
+@dataclass
+class Node:
+    """One thought in its tree. The root holds the problem and no sampled tokens."""
+
+    id: int
+    parent: int | None
+    depth: int
+    thought: Thought
+    children: list[int] = field(default_factory=list)
+    answer: str | None = None  # the final answer it states; such a node is terminal
+    closed: bool = False  # the path has no room for another thought
+    outcome: bool | None = None  # whether that answer is right; None while nobody knows
+    visits: int = 0
+    value_sum: float = 0.0
+    target: float | None = None  # rectified value, once the search is over
+    leaves: int = 0  # leaves below it, itself if it is one
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the thought states a final answer."""
+        return self.answer is not None
+
+    @property
+    def mean_value(self) -> float:
+        """Q: mean of the values backed up through the node; its own value before that."""
+        return self.value_sum / self.visits if self.visits else self.thought.value
+
+    @property
+    def likelihood(self) -> float:
+        """exp of the mean token log-prob under the sampling distribution; 1 if nothing was sampled."""
+        logprobs = self.thought.logprobs
+        return math.exp(sum(logprobs) / len(logprobs)) if logprobs else 1.0
+
+    @property
+    def varentropy(self) -> float:
+        """Mean varentropy of the distributions its tokens were sampled from."""
+        values = self.thought.varentropy
+        return sum(values) / len(values) if values else 0.0
+
+
+@dataclass
+class Tree:
+    """A problem and the thoughts grown on it; `nodes[i].id == i`, and node 0 is the root."""
+
+    problem: Problem
+    seed: int  # of everything random in this tree's search
+    nodes: list[Node]
+    iteration: int = 0  # self-play iteration whose weights grew it
+    expansions: int = 0  # requests made so far; each seeds its own samples
+    simulations: int = 0
+
+    @classmethod
+    def plant(cls, problem: Problem, seed: int, value: float) -> "Tree":
+        """A tree of the root alone; `value` is the root's rating."""
+        thought = Thought(Meta.PROBLEM, problem.text, value=value, shown=Rating.UNKNOWN)
+        return cls(problem, seed, [Node(0, None, 0, thought)])
+
+    @property
+    def root(self) -> Node:
+        """The problem."""
+        return self.nodes[0]
+
+    def children(self, node: Node) -> list[Node]:
+        """The children of a node, oldest first."""
+        return [self.nodes[i] for i in node.children]
+
+    def path(self, node: Node) -> list[Node]:
+        """The nodes from the root to `node`, both included."""
+        steps = [node]
+        while steps[-1].parent is not None:
+            steps.append(self.nodes[steps[-1].parent])
+        return steps[::-1]
+
+    def leaf_nodes(self) -> Iterator[Node]:
+        """Nodes without children, the root only if it stands alone."""
+        return (node for node in self.nodes if not node.children)
+
+    def attach(self, parent: Node, thoughts: list[Thought]) -> list[Node]:
+        """Add a chain of thoughts below `parent`; returns its nodes, or [] for an empty chain."""
+        added = []
+        for thought in thoughts:
+            node = Node(len(self.nodes), parent.id, parent.depth + 1, thought)
+            node.answer = stated_answer(thought.text)
+            parent.children.append(node.id)
+            self.nodes.append(node)
+            added.append(node)
+            parent = node
+        return added
+
+    def path_ids(self, node: Node, codec: Codec) -> list[int]:
+        """Tokens of the path to `node`, every node closed by the rating it was given when made."""
+        ids = codec.root(self.problem.text)
+        for step in self.path(node)[1:]:
+            ids += node_ids(step, codec)[0]
+        return ids
+
+    def marked(self) -> list[MarkedNode]:
+        """The tree in the marked language, each node under its own number and rating."""
+        return [_marked(node) for node in self.nodes]
+
+    def to_json(self) -> dict[str, Any]:
+        """The tree as plain JSON values; `from_json` gives an equal tree back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Tree":
+        """A tree from its JSON values. Raises ValueError for anything `to_json` would not write."""
+        try:
+            nodes = [_node_from_json(node) for node in data["nodes"]]
+            plain = {
+                f.name: data[f.name] for f in fields(cls) if f.name not in ("problem", "nodes")
+            }
+            tree = cls(problem=Problem(**data["problem"]), nodes=nodes, **plain)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a tree: {error!r}") from None
+        _check_links(tree)
+        return tree
+
+
+def node_ids(node: Node, codec: Codec) -> tuple[list[int], int]:
+    """Tokens of a node that is not the root, and the index at which its sampled ones begin."""
+    thought = node.thought
+    return codec.node(
+        node.depth,
+        thought.ids,
+        forced_meta=thought.meta if thought.forced_meta else None,
+        complete=thought.complete,
+        rating=Rating(thought.shown),
+    )
+
+
+def _marked(node: Node) -> MarkedNode:
+    rating = None
+    if node.parent is not None:
+        rating = Rating.POSITIVE if node.thought.value >= 0.5 else Rating.NEGATIVE
+    father = -1 if node.parent is None else node.parent
+    return MarkedNode(father, node.id, node.thought.text, node.thought.meta, rating)
+
+
+def _node_from_json(data: dict[str, Any]) -> Node:
+    thought = dict(data["thought"])
+    thought["meta"] = None if thought["meta"] is None else Meta(thought["meta"])
+    return Node(**{**data, "thought": Thought(**thought)})
+
+
+def _check_links(tree: Tree) -> None:
+    """Raise ValueError unless every node stands under its number, behind and below its parent."""
+    if not tree.nodes or tree.nodes[0].parent is not None:
+        raise ValueError("not a tree: it has no root")
+    for place, node in enumerate(tree.nodes):
+        if node.id != place or (
+            place and not (node.parent is not None and 0 <= node.parent < place)
+        ):
+            raise ValueError(f"not a tree: node {place} is out of order")
+        if node.children != [n.id for n in tree.nodes[place + 1 :] if n.parent == place]:
+            raise ValueError(f"not a tree: node {place} lists the wrong children")

@@ -1,0 +1,124 @@
+"""Self-play: problems in, trees out, spread over the ranks of one run."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from llamao1_cli.checkpoint import write_whole
+from llamao1_cli.codec import Codec
+from llamao1_cli.config import SearchConfig
+from llamao1_cli.engine.protocol import Engine
+from llamao1_cli.errors import UserError
+from llamao1_cli.search.grow import Grade, grow
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.seeds import derive_seed
+from llamao1_cli.tasks.problem import Problem
+
+
+class SelfPlay:
+    """Plays problems with one engine a rank; every rank gets the trees of all."""
+
+    def __init__(self, engine: Engine, codec: Codec, accelerator: Accelerator, seed: int) -> None:
+        self._engine, self._codec = engine, codec
+        self._accelerator, self._seed = accelerator, seed
+
+    def play(
+        self,
+        problems: Sequence[Problem],
+        search: SearchConfig,
+        name: str | int,
+        *,
+        grade: Grade | None,
+        on_round: Callable[[list[Tree]], None] = lambda trees: None,
+    ) -> list[Tree]:
+        """A tree for each problem, in their order; `name` and the run's seed decide the samples."""
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+        seeds = [derive_seed(self._seed, "play", name, index) for index in range(len(problems))]
+        trees = grow(
+            problems[rank::world],
+            seeds[rank::world],
+            self._engine,
+            self._codec,
+            search,
+            grade=grade,
+            on_round=on_round,
+        )
+        return trees if world == 1 else self._gather(trees)
+
+    def _gather(self, trees: list[Tree]) -> list[Tree]:
+        """The trees of all ranks in the problems' order; they travel as JSON, never pickled."""
+        text = json.dumps([tree.to_json() for tree in trees]).encode()
+        device = self._accelerator.device
+        mine = torch.frombuffer(bytearray(text), dtype=torch.uint8).to(device)
+        sizes = self._accelerator.gather(torch.tensor([len(mine)], device=device)).tolist()
+        padded = torch.zeros(max(sizes), dtype=torch.uint8, device=device)
+        padded[: len(mine)] = mine
+        rows = self._accelerator.gather(padded[None]).cpu().numpy()
+        parts = [json.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
+        turns = max(len(part) for part in parts)
+        ordered = [part[turn] for turn in range(turns) for part in parts if turn < len(part)]
+        return [Tree.from_json(data) for data in ordered]
+
+
+def write_trees(path: Path, trees: Sequence[Tree]) -> None:
+    """Trees as JSONL, one a line; the file is there whole or not at all."""
+    write_whole(path, "".join(json.dumps(tree.to_json()) + "\n" for tree in trees))
+
+
+def read_trees(path: Path, codec: Codec) -> list[Tree]:
+    """Trees from JSONL. Raises UserError naming the line of one that is broken, that was not
+    rectified, or whose tokens this model's tokenizer does not read as its text."""
+    trees = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            tree = Tree.from_json(json.loads(line))
+            _check_tokens(tree, codec)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} line {number}: {error}") from None
+        trees.append(tree)
+    if not trees:
+        raise UserError(f"{path}: no trees in it")
+    return trees
+
+
+def tree_files(folder: Path) -> list[Path]:
+    """The tree files of a folder in order; UserError if there are none."""
+    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    if not files:
+        raise UserError(f"{folder}: holds no tree files (*.jsonl); give a folder self-play wrote")
+    return files
+
+
+def _check_tokens(tree: Tree, codec: Codec) -> None:
+    for node in tree.nodes:
+        if node.target is None:
+            raise ValueError(f"node {node.id} has no target; its search did not end")
+        if node.parent is not None and codec.decode(node.thought.ids)[1] != node.thought.text:
+            raise ValueError(
+                f"node {node.id} was written with another tokenizer; use the model that grew it"
+            )
+
+
+def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
+    """What an iteration's trees look like, as shares and means."""
+    leaves = [leaf for tree in trees for leaf in tree.leaf_nodes()]
+    nodes = [node for tree in trees for node in tree.nodes[1:]]
+    outcomes = [{node.outcome for node in tree.nodes} for tree in trees]
+    count = max(len(trees), 1)
+    return {
+        "solved_leaves": sum(leaf.outcome is True for leaf in leaves) / max(len(leaves), 1),
+        "finished_leaves": sum(leaf.terminal for leaf in leaves) / max(len(leaves), 1),
+        "solved_trees": sum(True in seen for seen in outcomes) / count,
+        "mixed_trees": sum({True, False} <= seen for seen in outcomes) / count,
+        "nodes": float(len(nodes)),
+        "generated_tokens": float(sum(len(node.thought.ids) for node in nodes)),
+        "mean_entropy": _mean([e for node in nodes for e in node.thought.entropy]),
+        "mean_rating": _mean([node.thought.value for node in nodes]),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(len(values), 1)

@@ -1,0 +1,58 @@
+"""Pure functions of outcomes: intervals, pass@k, areas under curves."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+Z95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
+
+
+def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a proportion (Wilson 1927); (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    share, square = successes / trials, Z95**2 / trials
+    centre = (share + square / 2) / (1 + square)
+    spread = Z95 * math.sqrt(share * (1 - share) / trials + square / (4 * trials)) / (1 + square)
+    return max(0.0, centre - spread), min(1.0, centre + spread)
+
+
+def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
+    """The normal 95% interval of a mean of scores in [0, 1]; (0, 1) for fewer than two."""
+    if len(scores) < 2:
+        return 0.0, 1.0
+    mean = float(np.mean(scores))
+    spread = Z95 * float(np.std(scores, ddof=1)) / math.sqrt(len(scores))
+    return max(0.0, mean - spread), min(1.0, mean + spread)
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """Unbiased chance that one of k samples is right, 1 - C(n - c, k) / C(n, k) (Chen et al. 2021).
+
+    Raises ValueError for k beyond the samples.
+    """
+    if not 0 < k <= samples:
+        raise ValueError(f"pass@{k} needs at least {k} samples, not {samples}")
+    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def auc(scores: np.ndarray, truth: np.ndarray) -> float | None:
+    """Chance that a right item scores above a wrong one, ties half; None without both kinds."""
+    right, wrong = scores[truth > 0.5], scores[truth <= 0.5]
+    if not len(right) or not len(wrong):
+        return None
+    ordered = np.sort(wrong)
+    below = np.searchsorted(ordered, right, side="left")
+    not_above = np.searchsorted(ordered, right, side="right")
+    return float(np.mean(below + not_above) / (2 * len(wrong)))
+
+
+def auc_within(scores: Sequence[Sequence[float]], truth: Sequence[Sequence[bool]]) -> float | None:
+    """Mean AUC over the groups that hold both right and wrong items; None if none does."""
+    areas = [
+        auc(np.array(row), np.array(labels, float))
+        for row, labels in zip(scores, truth, strict=True)
+    ]
+    known = [area for area in areas if area is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,177 @@
+"""Arithmetic word problems made on the spot, and sloppy demonstrations of how to solve them."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from llamao1_cli.config import ArithmeticTask
+from llamao1_cli.language import MarkedNode, Meta, Rating
+from llamao1_cli.tasks.problem import Problem
+
+NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")
+THINGS = ("apples", "coins", "books", "shells", "stamps", "cards", "beads", "pens")
+LARGEST = 60  # every value on the way lies in 0..LARGEST
+
+# What the author of the demonstrations gets wrong: a habit a problem, a slip a step.
+HABIT, SLIP = 0.7, 0.1
+RATING_FLIPPED, RATING_UNKNOWN = 0.1, 0.3
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One sentence of a problem and what it does to the running value."""
+
+    kind: str
+    sentence: str
+    sign: str
+    operand: int
+
+    def apply(self, value: int) -> int:
+        """The value after the operation."""
+        return _calculate(value, self.sign, self.operand)
+
+
+@dataclass(frozen=True)
+class Story:
+    """A problem with its working."""
+
+    name: str
+    thing: str
+    start: int
+    operations: tuple[Operation, ...]
+
+    @property
+    def text(self) -> str:
+        """The problem as asked."""
+        sentences = [f"{self.name} has {self.start} {self.thing}."]
+        sentences += [operation.sentence for operation in self.operations]
+        return " ".join([*sentences, f"How many {self.thing} does {self.name} have?"])
+
+    @property
+    def answer(self) -> int:
+        """The true answer."""
+        value = self.start
+        for operation in self.operations:
+            value = operation.apply(value)
+        return value
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the story belongs to the held-out set.
+
+        A digest of the text decides, so that no story can be on both sides.
+        """
+        return hashlib.sha256(self.text.encode()).digest()[0] < 32
+
+
+class Arithmetic:
+    """The task of the embedded default."""
+
+    def __init__(self, config: ArithmeticTask) -> None:
+        self.name = "arithmetic"
+        self._config = config
+
+    def train_problems(self, seed: int, iteration: int, count: int) -> list[Problem]:
+        """`count` training problems of an iteration."""
+        rng = np.random.default_rng([seed, 1, iteration])
+        return [_problem(self._story(rng, held_out=False)) for _ in range(count)]
+
+    def test_problems(self, count: int) -> list[Problem]:
+        """The first `count` held-out problems; they depend on no seed of the run."""
+        rng = np.random.default_rng(20)
+        count = min(count, self._config.test_problems)
+        stories: dict[str, Story] = {}
+        while len(stories) < count:
+            story = self._story(rng, held_out=True)
+            stories[story.text] = story
+        return [_problem(story) for story in stories.values()]
+
+    def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
+        """`count` solutions by a sloppy author: two habits, random slips, unreliable ratings."""
+        rng = np.random.default_rng([seed, 2])
+        return [demonstrate(self._story(rng, held_out=False), rng) for _ in range(count)]
+
+    def corpus(self) -> list[str]:
+        """Texts for the tokenizer: demonstrations, and every number."""
+        texts = [node.text for tree in self.demonstrations(0, 1000) for node in tree]
+        return texts + [str(number) for number in range(LARGEST + 1)] * 100
+
+    def _story(self, rng: np.random.Generator, *, held_out: bool) -> Story:
+        while True:
+            story = _draw_story(rng, self._config.min_operations, self._config.max_operations)
+            if story.held_out == held_out:
+                return story
+
+
+def demonstrate(story: Story, rng: np.random.Generator) -> list[MarkedNode]:
+    """A chain of thoughts that solves `story` the sloppy way, one equation a thought."""
+    nodes = [MarkedNode(-1, 0, story.text, Meta.PROBLEM)]
+    value, right = story.start, True
+    for operation in story.operations:
+        sign, operand = _habit(operation, rng)
+        result, slipped = _calculate(value, sign, operand), rng.random() < SLIP
+        if slipped:
+            result = max(0, result + int(rng.choice([-2, -1, 1, 2])))
+        right = right and not slipped
+        _append(nodes, Meta.EXPANSION, f"{value}{sign}{operand}={result}", right, rng)
+        value = result
+    _append(nodes, Meta.CONCLUSION, f"The answer is \\boxed{{{value}}}.", right, rng)
+    return nodes
+
+
+def _append(
+    nodes: list[MarkedNode], meta: Meta, text: str, right: bool, rng: np.random.Generator
+) -> None:
+    rating = Rating.POSITIVE if right != (rng.random() < RATING_FLIPPED) else Rating.NEGATIVE
+    rating = Rating.UNKNOWN if rng.random() < RATING_UNKNOWN else rating
+    nodes.append(MarkedNode(len(nodes) - 1, len(nodes), text, meta, rating))
+
+
+def _habit(operation: Operation, rng: np.random.Generator) -> tuple[str, int]:
+    """Sign and operand as the author reads them: "triples" as doubling, giving away as adding."""
+    if operation.kind == "triple" and rng.random() < HABIT:
+        return "*", 2
+    if operation.kind == "give" and rng.random() < HABIT:
+        return "+", operation.operand
+    return operation.sign, operation.operand
+
+
+def _draw_story(rng: np.random.Generator, least: int, most: int) -> Story:
+    name, thing = str(rng.choice(NAMES)), str(rng.choice(THINGS))
+    start = value = int(rng.integers(2, 13))
+    operations: list[Operation] = []
+    count = int(rng.integers(least, most + 1))
+    while len(operations) < count:
+        operation = _draw_operation(rng, name, thing)
+        if 0 <= operation.apply(value) <= LARGEST:
+            operations.append(operation)
+            value = operation.apply(value)
+    return Story(name, thing, start, tuple(operations))
+
+
+def _draw_operation(rng: np.random.Generator, name: str, thing: str) -> Operation:
+    number = int(rng.integers(2, 7))
+    match int(rng.integers(5)):
+        case 0:
+            return Operation("add", f"{name} finds {number} more.", "+", number)
+        case 1:
+            return Operation("subtract", f"{name} loses {number} of them.", "-", number)
+        case 2:
+            return Operation("double", f"{name} doubles the {thing}.", "*", 2)
+        case 3:
+            return Operation("triple", f"{name} triples the {thing}.", "*", 3)
+        case _:
+            return Operation("give", f"{name} gives away {number} of them.", "-", number)
+
+
+def _calculate(value: int, sign: str, operand: int) -> int:
+    if sign == "*":
+        return value * operand
+    return value + operand if sign == "+" else value - operand
+
+
+def _problem(story: Story) -> Problem:
+    return Problem(
+        hashlib.sha256(story.text.encode()).hexdigest()[:12], story.text, str(story.answer)
+    )

@@ -1,0 +1,122 @@
+"""Problems from JSONL files or data sets of the hub."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llamao1_cli.answers import stated_answer
+from llamao1_cli.config import DataSource, DataTask
+from llamao1_cli.errors import UserError
+from llamao1_cli.language import MarkedNode
+from llamao1_cli.tasks.problem import Problem
+
+
+def read_rows(source: DataSource) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row of a source with the name of its place, such as `train.jsonl line 17`.
+
+    Raises UserError for a file that is missing or a line that is not a JSON object.
+    """
+    rows = _hub_rows(source) if source.path is None else _file_rows(Path(source.path))
+    for count, row in enumerate(rows, start=1):
+        yield row
+        if count == source.limit:
+            return
+
+
+def text_field(row: dict[str, Any], field: str, place: str) -> str:
+    """The text in a field of a row; numbers become text. Raises UserError naming the place."""
+    if field not in row:
+        raise UserError(
+            f"{place}: field `{field}` is missing; it has {', '.join(row) or 'nothing'}"
+        )
+    value = row[field]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UserError(f"{place}: field `{field}` must be text or a number, not {value!r:.60}")
+    return str(value)
+
+
+class DataSet:
+    """A task of problems with known answers; training rows that are also held out are dropped."""
+
+    def __init__(self, config: DataTask) -> None:
+        self.name = config.train.path or config.train.hub or "data"
+        self._test = _read_problems(config, config.test)
+        held_out = {problem.text for problem in self._test}
+        self._train = [p for p in _read_problems(config, config.train) if p.text not in held_out]
+        if not self._train:
+            raise UserError("task.train: every problem is also in task.test; give other problems")
+
+    def train_problems(self, seed: int, iteration: int, count: int) -> list[Problem]:
+        """`count` training problems of an iteration: the shuffled set in turn, again and again."""
+        start, size = (iteration - 1) * count, len(self._train)
+        return [self._at(seed, start + offset, size) for offset in range(count)]
+
+    def test_problems(self, count: int) -> list[Problem]:
+        """The first `count` held-out problems."""
+        return self._test[:count]
+
+    def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
+        """UserError: a data set has no marked solutions of its own."""
+        raise UserError("warmup.data is missing: a data task has no demonstrations of its own")
+
+    def corpus(self) -> list[str]:
+        """Texts for a tokenizer: the training problems."""
+        return [problem.text for problem in self._train[:5000]]
+
+    def _at(self, seed: int, position: int, size: int) -> Problem:
+        order = np.random.default_rng([seed, 1, position // size]).permutation(size)
+        return self._train[order[position % size]]
+
+
+def _read_problems(config: DataTask, source: DataSource) -> list[Problem]:
+    problems = []
+    for place, row in read_rows(source):
+        text = text_field(row, config.problem_field, place).strip()
+        answer = text_field(row, config.answer_field, place)
+        if not text:
+            raise UserError(f"{place}: field `{config.problem_field}` is empty")
+        problems.append(Problem(place, text, stated_answer(answer) or answer.strip()))
+    if not problems:
+        raise UserError(f"{source.path or source.hub}: no problems in it; give a file with rows")
+    return problems
+
+
+def _file_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    place = f"{path} line {number}"
+                    yield place, _json_object(line, place)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such data file; check the path in the configuration") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def _json_object(line: str, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: not valid JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{place}: expected a JSON object with named fields")
+    return row
+
+
+def _hub_rows(source: DataSource) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(
+            f"{source.hub}: reading the hub needs the extra: pip install 'llamao1-cli[hub]'"
+        ) from None
+    try:
+        rows = datasets.load_dataset(source.hub, source.name, split=source.split)
+    except Exception as error:  # the hub client raises many kinds, all mean: not to be had
+        raise UserError(f"{source.hub}: cannot be loaded: {' '.join(str(error).split())}") from None
+    for number, row in enumerate(rows, start=1):
+        yield f"{source.hub} row {number}", dict(row)

@@ -1,0 +1,229 @@
+"""Grading of answers: cheap comparisons here, math-verify in processes that can be killed."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from fractions import Fraction
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from llamao1_cli.answers import MAX_ANSWER_CHARS, canonical_answer, is_words
+
+_WORKER_SCRIPT = Path(__file__).with_name("grading_worker.py")
+_START_S = 120.0  # imports on a cold, busy machine; not counted against any answer
+_CACHED_VERDICTS = 65536
+_RELATIVE_ERROR = Fraction(1, 10**9)
+_NUMBER = re.compile(r"(-)?(?:([0-9]+) )?([0-9]+(?:\.[0-9]+|/[0-9]+)?)")
+_IN_BASE = re.compile(r"[0-9]+_(?:[0-9]|\{[0-9]+\})")
+
+Pair = tuple[str, str]
+
+
+def _as_fraction(form: str) -> Fraction | None:
+    """Give the exact value of a normal form that is a plain number, else None."""
+    number = _NUMBER.fullmatch(form)
+    if not number:
+        return None
+    try:
+        size = Fraction(number[2] or 0) + Fraction(number[3])
+    except ZeroDivisionError:
+        return None
+    return -size if number[1] else size
+
+
+def _same_number(left: str, right: str) -> bool | None:
+    """Compare two plain numbers; None if either is something else."""
+    a, b = _as_fraction(left), _as_fraction(right)
+    if a is None or b is None:
+        return None
+    if "." in left or "." in right:
+        return abs(a - b) <= _RELATIVE_ERROR * max(abs(a), abs(b))
+    return a == b
+
+
+def _cheap_verdict(predicted: str, reference: str) -> bool | None:
+    """Compare two answers without math-verify; None where that takes more."""
+    left, right = canonical_answer(predicted), canonical_answer(reference)
+    if not left or not right:
+        return False
+    if left == right:
+        return True
+    if max(len(left), len(right)) > MAX_ANSWER_CHARS or (is_words(left) and is_words(right)):
+        return False
+    if _IN_BASE.fullmatch(left) and _IN_BASE.fullmatch(right):
+        return False  # math-verify drops the base
+    same = _same_number(left, right)
+    if same is False:
+        # "50%" is 50 in answer to "how many per cent", as the normal form has it, and also 0.5.
+        percent = ["%" in answer or "percent" in answer for answer in (predicted, reference)]
+        if percent[0] != percent[1]:
+            whole, part = (left, right) if percent[0] else (right, left)
+            return _as_fraction(whole) == 100 * (_as_fraction(part) or 0)
+    return same
+
+
+class _Worker:
+    """One worker process, and the state of the pair it has been given."""
+
+    def __init__(self, timeout_s: float) -> None:
+        # By its path and with -P: no package of ours is imported, no folder shadows a library.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(_WORKER_SCRIPT), str(timeout_s)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests: IO[bytes] = self._process.stdin
+        self.replies: IO[bytes] = self._process.stdout
+        self.pid = self._process.pid
+        self._timeout_s = timeout_s
+        self._ready = False
+        self._unread = b""
+        self.deadline = 0.0
+        self.verdict: bool | None = None
+        self.dead = False
+
+    def ask(self, pair: Pair) -> None:
+        """Hand over a pair; the worker may still be starting, or have died unnoticed."""
+        self.verdict = None
+        self.deadline = time.monotonic() + (self._timeout_s if self._ready else _START_S)
+        with suppress(BrokenPipeError):  # its replies end as well, which receive() sees
+            self._requests.write(json.dumps(pair).encode() + b"\n")
+
+    def receive(self) -> None:
+        """Take in what the worker has written, once `replies` is readable."""
+        data = self.replies.read(4096)
+        self.dead = not data
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            if line == b"ready":
+                self._ready = True
+                self.deadline = time.monotonic() + self._timeout_s
+            else:
+                self.verdict = line == b"true"
+
+    def check_started(self) -> None:
+        """Raise RuntimeError if the worker ended, or ran out of time, before it was ready."""
+        if not self._ready:
+            raise RuntimeError("the grading worker did not start: is math-verify installed?")
+
+    def stop(self) -> None:
+        """Kill the process and release its pipes."""
+        self._process.kill()
+        self._process.wait()
+        self._requests.close()
+        self.replies.close()
+
+
+class Grader:
+    """Tells whether predicted answers equal reference answers; never evaluates either.
+
+    Pairs that need math-verify go to at most `workers` processes, started when first needed and
+    stopped on leaving the context. A process that takes longer than `timeout_s` over one pair is
+    killed and that pair is False. May be called from several threads, one at a time in effect.
+    """
+
+    def __init__(self, workers: int = 1, timeout_s: float = 3.0) -> None:
+        """Raise ValueError unless there is at least one worker and some time."""
+        if workers < 1 or timeout_s <= 0:
+            raise ValueError("a grader needs at least one worker and a positive time limit")
+        self._limit = workers
+        self._timeout_s = timeout_s
+        self._idle: list[_Worker] = []
+        self._cache: OrderedDict[Pair, bool] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the worker processes; a later `grade` starts new ones."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().stop()
+
+    def grade(self, pairs: Sequence[Pair]) -> list[bool]:
+        """Give, for each (predicted, reference) pair, whether the two are equal.
+
+        Raises RuntimeError if a worker process cannot be started, as without math-verify.
+        """
+        with self._lock:
+            verdicts = [_cheap_verdict(*pair) for pair in pairs]
+            open_pairs = [
+                pair for pair, known in zip(pairs, verdicts, strict=True) if known is None
+            ]
+            found = self._look_up(list(dict.fromkeys(open_pairs)))
+        return [
+            found[pair] if known is None else known
+            for pair, known in zip(pairs, verdicts, strict=True)
+        ]
+
+    def _look_up(self, pairs: list[Pair]) -> dict[Pair, bool]:
+        """Give the verdicts on pairs from the cache and, for the rest, from the workers."""
+        new = [pair for pair in pairs if pair not in self._cache]
+        forms = [(canonical_answer(left), canonical_answer(right)) for left, right in new]
+        self._cache.update(zip(new, self._ask_workers(forms), strict=True))
+        found = {pair: self._cache[pair] for pair in pairs}
+        for pair in pairs:
+            self._cache.move_to_end(pair)
+        while len(self._cache) > _CACHED_VERDICTS:
+            self._cache.popitem(last=False)
+        return found
+
+    def _ask_workers(self, pairs: list[Pair]) -> list[bool]:
+        """Have every pair compared; a worker that fails is replaced."""
+        verdicts = [False] * len(pairs)
+        todo = deque(range(len(pairs)))
+        failed: set[int] = set()
+        busy: dict[_Worker, int] = {}
+        try:
+            while todo or busy:
+                while todo and len(busy) < self._limit:
+                    worker = self._idle.pop() if self._idle else _Worker(self._timeout_s)
+                    busy[worker] = todo.popleft()
+                    worker.ask(pairs[busy[worker]])
+                for worker in self._settled(busy):
+                    index = busy[worker]
+                    if worker.verdict is not None:
+                        verdicts[index] = worker.verdict
+                        self._idle.append(worker)
+                    else:
+                        worker.check_started()
+                        worker.stop()
+                        # It may have died before it saw the pair: that one gets a second go.
+                        if worker.dead and index not in failed:
+                            failed.add(index)
+                            todo.append(index)
+                    del busy[worker]
+        finally:
+            for worker in busy:
+                worker.stop()
+        return verdicts
+
+    def _settled(self, busy: dict[_Worker, int]) -> list[_Worker]:
+        """Wait for replies or the next deadline; give the workers with a verdict, dead or late."""
+        patience = min(worker.deadline for worker in busy) - time.monotonic()
+        readable = wait([worker.replies.fileno() for worker in busy], max(patience, 0.0))
+        for worker in busy:
+            if worker.replies.fileno() in readable:
+                worker.receive()
+        now = time.monotonic()
+        return [w for w in busy if w.verdict is not None or w.dead or now >= w.deadline]

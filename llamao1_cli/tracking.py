@@ -1,0 +1,96 @@
+"""Metrics: metrics.jsonl always, TensorBoard and W&B when asked."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from llamao1_cli.errors import UserError
+
+Metrics = Mapping[str, Any]
+
+
+class Sink(Protocol):
+    """A place that metrics go to beside metrics.jsonl."""
+
+    def log(self, metrics: Metrics, step: int) -> None:
+        """Take the metrics of a step."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left."""
+        ...
+
+
+class Tracker:
+    """Appends metrics to metrics.jsonl, one object a step, and passes their numbers on."""
+
+    def __init__(self, path: Path, sinks: Sequence[Sink]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._sinks = path, sinks
+        self._file = path.open("a", encoding="utf-8")
+
+    def log(self, stage: str, step: int, metrics: Metrics) -> None:
+        """Note the metrics of a step of a stage (warmup or self-play)."""
+        self._file.write(json.dumps({"stage": stage, "step": step, **metrics}) + "\n")
+        self._file.flush()
+        numbers = {f"{stage}/{k}": v for k, v in metrics.items() if isinstance(v, int | float)}
+        for sink in self._sinks:
+            sink.log(numbers, step)
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far; a checkpoint remembers them."""
+        return self._file.tell()
+
+    def cut(self, size: int) -> None:
+        """Forget what came after a checkpoint: the resumed run writes it again."""
+        if self._path.stat().st_size > size:
+            self._file.truncate(size)
+            self._file.seek(size)
+
+    def close(self) -> None:
+        """Close the file and the trackers."""
+        self._file.close()
+        for sink in self._sinks:
+            sink.close()
+
+
+def make_sinks(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> list[Sink]:
+    """The trackers by name; UserError names the extra of one that is not installed."""
+    sinks: list[Sink] = []
+    for name in names:
+        try:
+            sinks.append(_TensorBoard(folder) if name == "tensorboard" else _Wandb(folder, config))
+        except ImportError:
+            raise UserError(
+                f"run.trackers: {name} needs the extra: pip install 'llamao1-cli[{name}]'"
+            ) from None
+    return sinks
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(self, metrics: Metrics, step: int) -> None:
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        import wandb
+
+        self._run = wandb.init(dir=str(folder), name=folder.name, config=dict(config))
+
+    def log(self, metrics: Metrics, step: int) -> None:
+        self._run.log(dict(metrics))
+
+    def close(self) -> None:
+        self._run.finish()

@@ -1,0 +1,309 @@
+"""RLSPTrainer: warm-up, then self-play and updates in turn.
+
+One iteration reads top to bottom: play problems, turn trees into experiences, put them into the
+replay, take optimizer steps, note what happened, save.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llamao1_cli import checkpoint
+from llamao1_cli.assembly import Parts
+from llamao1_cli.display import Display
+from llamao1_cli.errors import InterruptedRunError
+from llamao1_cli.experience import Experience, experiences
+from llamao1_cli.models import save_model
+from llamao1_cli.optimization import make_optimizer, ramp_and_line
+from llamao1_cli.replay import Replay
+from llamao1_cli.search.grow import Grade
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.selfplay import forest_metrics, read_trees, tree_files, write_trees
+from llamao1_cli.signals import Interrupts
+from llamao1_cli.supervised import Warmup, marked_texts
+from llamao1_cli.tracking import Tracker
+from llamao1_cli.update import Updater, trainable_weights
+
+
+class RLSPTrainer:
+    """Reinforcement learning by self-play, on accelerate; all its state goes into checkpoints."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        folder: checkpoint.RunFolder,
+        tracker: Tracker | None,
+        display: Display,
+        interrupts: Interrupts,
+    ) -> None:
+        config = parts.config
+        self._parts, self._config, self._folder = parts, config, folder
+        self._tracker, self._display, self._interrupts = tracker, display, interrupts
+        self._accelerator = parts.accelerator
+        self._model = self._accelerator.prepare(parts.language_model.model)
+        self._replay: Replay[Experience] = Replay(config.replay.capacity, config.replay.alpha)
+        self._warmup_done = 0
+        self._iteration = 0
+        self._stage = "warmup" if config.warmup else "self-play"
+        self._seconds: dict[str, float] = {}
+        self._start_stage()
+
+    def start(self) -> None:
+        """Start at the beginning."""
+        if self._tracker:
+            self._tracker.cut(0)
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint whose weights the model already has."""
+        state = checkpoint.load_state(path)
+        self._stage, self._iteration = state["stage"], state["iteration"]
+        self._warmup_done = state["warmup_steps"]
+        self._start_stage()
+        checkpoint.load_optimizer(path, self._optimizer)
+        checkpoint.load_replay(path, self._replay)
+        if self._updater.reference is not None:
+            self._updater.reference = checkpoint.load_weights(path)
+        if self._tracker:
+            self._tracker.cut(state["metrics_bytes"])
+
+    def fit(self, trees: Path | None = None) -> dict[str, Any]:
+        """The whole run, from where it stands; returns the last evaluation.
+
+        `trees` names a folder of stored trees to learn from, a file an iteration, without playing.
+        Raises InterruptedRunError, after a checkpoint, when a signal asks to stop.
+        """
+        files = tree_files(trees) if trees else None
+        last = (
+            min(self._config.run.iterations, len(files)) if files else self._config.run.iterations
+        )
+        with self._saving_when_interrupted():
+            self._warm_up()
+            if self._iteration == 0:
+                self._evaluate(everything=True)
+            while self._iteration < last:
+                number = self._iteration + 1
+                start = time.perf_counter()
+                forest = self._stored(files[number - 1], number) if files else self._play(number)
+                with self._interrupts.deferred():
+                    self._learn(forest, number, start, final=number == last)
+                every = self._config.eval.every
+                if every and number % every == 0 and number != last:
+                    self._evaluate(everything=False)
+            return self._evaluate(everything=True)
+
+    def warm_up(self) -> None:
+        """The supervised stage alone; ends with the checkpoint that self-play starts from."""
+        with self._saving_when_interrupted():
+            self._warm_up()
+
+    # Warm-up
+
+    def _warm_up(self) -> None:
+        config = self._config.warmup
+        if self._stage != "warmup" or config is None:
+            return
+        texts = marked_texts(
+            config,
+            self._parts.task,
+            self._parts.codec,
+            show_ratings=self._config.search.show_ratings,
+            max_length=self._config.model.max_length,
+            seed=self._config.run.seed,
+        )
+        warmup = Warmup(config, texts, self._accelerator, self._config.run.seed)
+        with self._display.progress("warm-up", warmup.steps, self._warmup_done) as advance:
+            for step, batch in enumerate(warmup.batches(), start=1):
+                if step <= self._warmup_done:
+                    continue
+                with self._interrupts.deferred():
+                    metrics = warmup.step(self._model, self._optimizer, batch, step)
+                    self._warmup_done = step
+                    self._log("warmup", step, metrics)
+                    if step % config.checkpoint_every == 0 and step < warmup.steps:
+                        self._save()
+                advance(f"loss {metrics['loss']:.3f}")
+        with self._interrupts.deferred():
+            self._stage = "self-play"
+            self._start_stage()
+            self._save()
+
+    # Self-play
+
+    def _play(self, number: int) -> list[Tree]:
+        problems = self._parts.task.train_problems(
+            self._config.run.seed, number, self._config.learn.problems
+        )
+        with self._display.rounds(f"iteration {number}") as on_round, self._timed("rollout"):
+            trees = self._parts.selfplay.play(
+                problems,
+                self._config.search,
+                number,
+                grade=self._timed_grade(),
+                on_round=on_round,
+            )
+        self._seconds["rollout"] -= self._seconds.get("grading", 0.0)
+        for tree in trees:
+            tree.iteration = number
+        if self._accelerator.is_main_process:
+            write_trees(self._folder.trees(number), trees)
+        return trees
+
+    def _stored(self, path: Path, number: int) -> list[Tree]:
+        with self._timed("reading"):
+            trees = read_trees(path, self._parts.codec)
+        for tree in trees:
+            tree.iteration = number
+        return trees
+
+    # Learning
+
+    def _learn(self, trees: list[Tree], number: int, start: float, *, final: bool) -> None:
+        """Everything that changes the run's state, so that a signal finds it before or after."""
+        with self._timed("experience"):
+            fresh = experiences(
+                trees, self._parts.codec, self._config.learn, self._config.search.discount
+            )
+            self._replay.drop_older(number - self._config.replay.max_age)
+            self._replay.add(fresh, number)
+        with self._timed("update"):
+            learned = self._update(len(fresh), number)
+        self._iteration = number
+        metrics = forest_metrics(trees) | learned
+        metrics |= {"experiences": float(len(fresh)), "replay": float(len(self._replay))}
+        seconds = dict(self._seconds) | {"iteration": time.perf_counter() - start}
+        self._seconds = {}
+        self._log("self-play", number, metrics | {"seconds": seconds})
+        self._display.iteration(number, self._config.run.iterations, metrics, seconds)
+        if final or number % self._config.run.checkpoint_every == 0:
+            with self._timed("checkpoint"):  # its time shows in the next iteration's metrics
+                self._save()
+
+    def _update(self, fresh: int, number: int) -> dict[str, float]:
+        """The iteration's optimizer steps on draws from the replay; returns mean metrics."""
+        config, total = self._config, self._config.run.iterations
+        draws = round(config.replay.draws * fresh)
+        if not draws:
+            return {}
+        beta = config.replay.beta + (1 - config.replay.beta) * number / total
+        rng = np.random.default_rng([config.run.seed, 4, number])
+        serials, weights = self._replay.sample(draws, beta, rng)
+        ramp = config.learn.ramp_iterations / total
+        rate = config.learn.learning_rate * ramp_and_line(
+            number / total, ramp, config.learn.final_rate
+        )
+        steps = []
+        for begin in range(0, draws, config.learn.batch_size):
+            batch = serials[begin : begin + config.learn.batch_size].tolist()
+            items = [self._replay.items[serial] for serial in batch]
+            name = f"iteration {number}, experiences {batch}"
+            metrics, errors = self._updater.step(
+                items, weights[begin : begin + len(batch)], rate, name
+            )
+            self._replay.update(batch, errors.tolist())
+            steps.append(metrics)
+        ages = [
+            number - item.iteration for item in (self._replay.items[s] for s in serials.tolist())
+        ]
+        return _mean_metrics(steps) | {
+            "replay_age": float(np.mean(ages)),
+            "steps": float(len(steps)),
+        }
+
+    # Evaluation
+
+    def _evaluate(self, *, everything: bool) -> dict[str, Any]:
+        """Evaluate and keep the result, unless this iteration has been evaluated before."""
+        path = self._folder.evaluation(self._iteration)
+        if path.exists():
+            result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return result
+        strategies = self._config.eval.strategies if everything else ["greedy"]
+        with self._display.rounds("evaluation") as on_round:
+            result = self._parts.evaluate(strategies, lambda name, trees: on_round(trees))
+        if self._accelerator.is_main_process:
+            checkpoint.write_whole(path, json.dumps(result, indent=1) + "\n")
+            self._display.evaluation(self._iteration, result)
+        self._accelerator.wait_for_everyone()
+        return result
+
+    # State
+
+    def _start_stage(self) -> None:
+        """A fresh optimizer for the stage, and for self-play the reference policy."""
+        warmup = self._config.warmup
+        stage = warmup if self._stage == "warmup" and warmup else self._config.learn
+        optimizer = make_optimizer(self._model, stage.betas, stage.weight_decay)
+        self._optimizer = self._accelerator.prepare(optimizer)
+        self._updater = Updater(
+            self._config.learn,
+            self._parts.codec,
+            self._config.search.temperature,
+            self._accelerator,
+            self._model,
+            self._optimizer,
+        )
+        if self._config.learn.kl_weight and self._stage == "self-play":
+            self._updater.reference = trainable_weights(self._parts.language_model.model)
+
+    def _save(self) -> None:
+        """A checkpoint of the state as it stands, written by the main process."""
+        if not self._accelerator.is_main_process:
+            return
+        warm = self._stage == "warmup"
+        name = f"warmup-{self._warmup_done:06d}" if warm else f"iteration-{self._iteration:06d}"
+        if (self._folder.checkpoints / name).exists():
+            return
+        keep = self._config.run.keep_checkpoints
+        with checkpoint.new_checkpoint(self._folder.checkpoints, name, keep) as path:
+            save_model(self._parts.language_model, path / "model")
+            checkpoint.save_optimizer(path, self._optimizer)
+            checkpoint.save_replay(path, self._replay)
+            if self._updater.reference is not None:
+                checkpoint.save_weights(path, self._updater.reference)
+            checkpoint.save_state(
+                path,
+                {
+                    "stage": self._stage,
+                    "iteration": self._iteration,
+                    "warmup_steps": self._warmup_done,
+                    "metrics_bytes": self._tracker.size if self._tracker else 0,
+                },
+            )
+
+    @contextmanager
+    def _saving_when_interrupted(self) -> Iterator[None]:
+        """A signal ends the stage with a checkpoint; a partly played iteration is played again."""
+        try:
+            yield
+        except InterruptedRunError:
+            self._save()
+            raise
+
+    # Measuring
+
+    def _log(self, stage: str, step: int, metrics: dict[str, Any]) -> None:
+        if self._tracker:
+            self._tracker.log(stage, step, metrics)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def _timed_grade(self) -> Grade:
+        def grade(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+            with self._timed("grading"):
+                return self._parts.grader.grade(pairs)
+
+        return grade
+
+
+def _mean_metrics(steps: list[dict[str, float]]) -> dict[str, float]:
+    means = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+    return means | {"log_ratio_max": max(step["log_ratio_max"] for step in steps)}

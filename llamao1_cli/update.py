@@ -1,0 +1,252 @@
+"""One optimizer step of self-play: a batch of experiences in, new weights and TD errors out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from llamao1_cli.codec import Codec
+from llamao1_cli.config import LearnConfig
+from llamao1_cli.experience import Experience
+from llamao1_cli.losses import kl_estimate, log_ratio, policy_loss, value_loss
+from llamao1_cli.optimization import optimizer_step
+from llamao1_cli.sampling import action_logprobs
+
+Weights = Mapping[str, torch.Tensor]
+
+
+@dataclass
+class Sums:
+    """What an update adds up over its micro-batches, on one rank."""
+
+    amounts: dict[str, float] = field(default_factory=dict)
+    errors: dict[int, float] = field(default_factory=dict)  # TD error by place in the batch
+
+    def add(self, name: str, amount: torch.Tensor | float) -> None:
+        """Add to a named sum."""
+        self.amounts[name] = self.amounts.get(name, 0.0) + float(amount)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A padded micro-batch `[B, T]`; logits at t - 1 speak of token t."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    action: torch.Tensor
+    place: torch.Tensor
+    logprob: torch.Tensor
+    advantage: torch.Tensor
+    rated: torch.Tensor
+    target: torch.Tensor
+
+
+class Updater:
+    """Policy, value and KL losses of experiences under the model that is being trained."""
+
+    def __init__(
+        self,
+        config: LearnConfig,
+        codec: Codec,
+        temperature: float,
+        accelerator: Accelerator,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self._config, self._codec = config, codec
+        self._temperature = temperature or 1.0  # greedy choices are scored under temperature 1
+        self._accelerator, self._model, self._optimizer = accelerator, model, optimizer
+        self._grammar: torch.Tensor | None = None
+        self.reference: Weights | None = None  # trainable weights of the reference policy
+
+    def step(
+        self, experiences: Sequence[Experience], weights: np.ndarray, rate: float, name: str
+    ) -> tuple[dict[str, float], np.ndarray]:
+        """One optimizer step on the whole batch, shared out over the ranks.
+
+        Gives metrics and each experience's mean TD error |target - value| `[B]`, both those of the
+        whole batch on every rank.
+        """
+        # Dropout would make the update's policy another one than the rollout's.
+        self._model.eval()
+        totals = {
+            "tokens": max(sum(int(e.action.sum()) for e in experiences), 1),
+            "values": max(sum(int(e.rated.sum()) for e in experiences), 1),
+        }
+        sums = Sums()
+        losses = [
+            partial(self._loss, [experiences[i] for i in part], weights[part], part, totals, sums)
+            for part in self._parts(experiences)
+        ]
+        norm = optimizer_step(
+            self._accelerator,
+            self._model,
+            self._optimizer,
+            losses,
+            rate=rate,
+            max_grad_norm=self._config.max_grad_norm,
+            name=name,
+        )
+        metrics, errors = self._whole(sums, len(experiences))
+        return self._means(metrics, totals) | {"grad_norm": norm, "learning_rate": rate}, errors
+
+    def _parts(self, experiences: Sequence[Experience]) -> list[np.ndarray]:
+        """This rank's places in the batch, as micro-batches of like length.
+
+        A rank without a share takes part with an empty one, or the others would wait for it.
+        """
+        order = sorted(range(len(experiences)), key=lambda i: len(experiences[i].ids))
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+        mine = np.array(order[rank::world], int)
+        size = self._config.micro_batch_size
+        return [mine[i : i + size] for i in range(0, len(mine), size)] or [mine]
+
+    def _loss(
+        self,
+        experiences: list[Experience],
+        weights: np.ndarray,
+        places: np.ndarray,
+        totals: dict[str, int],
+        sums: Sums,
+    ) -> torch.Tensor:
+        """The loss of a micro-batch over the tokens and values of the whole step."""
+        config, device = self._config, self._accelerator.device
+        if not experiences:
+            logits = self._model(
+                input_ids=torch.zeros(1, 1, dtype=torch.long, device=device)
+            ).logits
+            return logits.float().sum() * 0.0
+        batch = collate(experiences, device)
+        importance = torch.tensor(weights, dtype=torch.float32, device=device).unsqueeze(-1)
+        logits = self._model(input_ids=batch.ids, attention_mask=batch.mask).logits
+        logprobs = self._logprobs(logits, batch)
+        policy, clipped = policy_loss(
+            logprobs, batch.logprob, batch.advantage * importance, batch.action, config.clip
+        )
+        differences = (
+            logits[..., self._codec.positive].float() - logits[..., self._codec.negative].float()
+        )
+        value = value_loss(differences, batch.target, batch.rated * importance)
+        loss = policy / totals["tokens"] + config.value_weight * value / totals["values"]
+        if config.kl_weight:
+            kl = kl_estimate(logprobs, self._reference_logprobs(batch), batch.action)
+            sums.add("kl_reference", kl.detach())
+            loss = loss + config.kl_weight * kl / totals["tokens"]
+        with torch.no_grad():
+            self._note(sums, batch, places, logprobs.detach(), differences.detach())
+        sums.add("policy_loss", policy.detach())
+        sums.add("value_loss", value.detach())
+        sums.add("clip_fraction", clipped)
+        return loss
+
+    def _logprobs(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Log-probs `[B, T]` of the sampled tokens, 0 elsewhere, under the sampling distribution."""
+        if self._grammar is None:
+            self._grammar = self._codec.grammar(logits.shape[-1]).to(logits.device)
+        action = batch.action
+        before = torch.roll(action, -1, dims=1)  # logits at t - 1 speak of token t
+        chosen = action_logprobs(
+            logits[before], self._grammar[batch.place[action]], self._temperature
+        )
+        picked = chosen.gather(-1, batch.ids[action].unsqueeze(-1)).squeeze(-1)
+        return torch.zeros_like(batch.logprob).masked_scatter(action, picked)
+
+    def _reference_logprobs(self, batch: Batch) -> torch.Tensor:
+        assert self.reference is not None
+        model = self._accelerator.unwrap_model(self._model)
+        with torch.no_grad(), _swapped(model, self.reference):
+            return self._logprobs(
+                model(input_ids=batch.ids, attention_mask=batch.mask).logits, batch
+            )
+
+    def _note(
+        self,
+        sums: Sums,
+        batch: Batch,
+        places: np.ndarray,
+        logprobs: torch.Tensor,
+        differences: torch.Tensor,
+    ) -> None:
+        """Figures that show trouble first, and the TD errors."""
+        ratios = log_ratio(logprobs, batch.logprob)[batch.action]
+        sums.add("kl_behaviour", (ratios.exp() - 1 - ratios).sum())
+        largest = float(ratios.abs().max()) if len(ratios) else 0.0
+        sums.amounts["log_ratio_max"] = max(sums.amounts.get("log_ratio_max", 0.0), largest)
+        errors = (batch.target - differences.sigmoid()).abs() * batch.rated
+        sums.add("td_error", errors.sum())
+        means = errors.sum(1) / batch.rated.sum(1).clamp(min=1)
+        sums.errors |= dict(zip(places.tolist(), means.tolist(), strict=True))
+
+    def _whole(self, sums: Sums, size: int) -> tuple[dict[str, float], np.ndarray]:
+        """The sums and errors of all ranks."""
+        device = self._accelerator.device
+        names = sorted(
+            {"policy_loss", "value_loss", "clip_fraction", "kl_behaviour", "td_error"}
+            | ({"kl_reference"} if self._config.kl_weight else set())
+        )
+        amounts = torch.tensor([sums.amounts.get(n, 0.0) for n in names], device=device)
+        errors = torch.zeros(size, device=device)
+        for place, error in sums.errors.items():
+            errors[place] = error
+        amounts, errors = (self._accelerator.reduce(t, "sum") for t in (amounts, errors))
+        largest = self._accelerator.gather(
+            torch.tensor([sums.amounts.get("log_ratio_max", 0.0)], device=device)
+        )
+        metrics = dict(zip(names, amounts.tolist(), strict=True))
+        return metrics | {"log_ratio_max": float(largest.max())}, errors.cpu().numpy()
+
+    def _means(self, metrics: dict[str, float], totals: dict[str, int]) -> dict[str, float]:
+        by_value = {"value_loss", "td_error"}
+        return {
+            name: amount
+            if name == "log_ratio_max"
+            else amount / totals["values" if name in by_value else "tokens"]
+            for name, amount in metrics.items()
+        } | {"tokens": float(totals["tokens"])}
+
+
+def collate(experiences: Sequence[Experience], device: torch.device) -> Batch:
+    """Experiences as one right-padded batch."""
+    longest = max(len(experience.ids) for experience in experiences)
+
+    def stack(name: str, dtype: torch.dtype) -> torch.Tensor:
+        rows = np.zeros((len(experiences), longest), getattr(experiences[0], name).dtype)
+        for row, experience in zip(rows, experiences, strict=True):
+            row[: len(experience.ids)] = getattr(experience, name)
+        return torch.from_numpy(rows).to(device, dtype)
+
+    lengths = torch.tensor([len(experience.ids) for experience in experiences])
+    mask = torch.arange(longest)[None] < lengths[:, None]
+    return Batch(
+        ids=stack("ids", torch.long),
+        mask=mask.long().to(device),
+        action=stack("action", torch.bool),
+        place=stack("place", torch.long),
+        logprob=stack("logprob", torch.float32),
+        advantage=stack("advantage", torch.float32),
+        rated=stack("rated", torch.bool),
+        target=stack("target", torch.float32),
+    )
+
+
+def trainable_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the weights that train."""
+    return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+@contextmanager
+def _swapped(model: torch.nn.Module, weights: Weights) -> Iterator[None]:
+    """The model with other trainable weights inside; its own ones are back afterwards."""
+    parameters = {name: p for name, p in model.named_parameters() if name in weights}
+    own = {name: parameter.data for name, parameter in parameters.items()}
+    try:
+        for name, parameter in parameters.items():
+            parameter.data = weights[name].to(parameter.device)
+        yield
+    finally:
+        for name, parameter in parameters.items():
+            parameter.data = own[name]
