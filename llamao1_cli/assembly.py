@@ -50,7 +50,7 @@ class Parts:
 
 
 def assemble(config: Config, weights: Path | None = None) -> Parts:
-    """Load everything; `weights` is a checkpoint's model folder, or None for the model as configured.
+    """Load everything; `weights` is a checkpoint's model folder, or None for the one configured.
 
     Raises UserError for data or a model that cannot be loaded.
     """

@@ -92,7 +92,7 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def new_checkpoint(folder: Path, name: str, keep: int) -> Iterator[Path]:
-    """A folder to write a checkpoint into; it takes its name, and old ones go, only when complete."""
+    """A folder to write a checkpoint into; once complete it takes its name, and old ones go."""
     folder.mkdir(parents=True, exist_ok=True)
     beside, place = folder / f".{name}.part", folder / name
     shutil.rmtree(beside, ignore_errors=True)
@@ -133,7 +133,7 @@ def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
-    """Put moments and torch's random state back; rates and decays stay those of the configuration."""
+    """Put moments and torch's random state back; rates and decays stay as configured."""
     tensors = load_file(folder / "optimizer.safetensors")
     torch.set_rng_state(tensors.pop("torch_rng"))
     state: dict[int, dict[str, torch.Tensor]] = {}

@@ -1,12 +1,12 @@
 """What the commands do once their options are read: one function each."""
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import transformers
 import yaml
 
 from llamao1_cli.assembly import assemble
@@ -23,7 +23,8 @@ from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tracking import Tracker, make_sinks
 from llamao1_cli.trainer import RLSPTrainer
 
-logging.getLogger("transformers").setLevel(logging.ERROR)
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
 
 # What may differ between a run and its continuation without changing its numbers.
 FREE_KEYS = {

@@ -221,14 +221,14 @@ class SearchConfig(Section):
     )
     meta_actions: Literal["model", "matrix"] = Field(
         "model",
-        description="Who chooses a thought's meta-action: the model, or the tree's transition matrix.",
+        description="Who chooses meta-actions: the model, or the tree's transition matrix.",
     )
     allowed_metas: Annotated[list[Meta], Field(min_length=1)] = Field(
         list(METAS), description="Meta-actions that may be chosen."
     )
     hints: Literal["none", "meta", "answer"] = Field(
         "none",
-        description="A sentence before each thought: what the meta-action asks for, and with `answer` "
+        description="A sentence before each thought: what the meta-action asks for, with `answer` "
         "the true answer too (self-play only). Needs meta_actions: matrix.",
     )
     show_ratings: bool = Field(

@@ -58,7 +58,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except RecursionError:
         raise UserError(f"{path}: nested too deeply to be a configuration") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if settings is None:
         return {}
@@ -73,24 +73,25 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: expected section.key=value, such as run.seed=1")
     try:
         value = yaml.safe_load(raw)
-    except yaml.YAMLError:
-        raise UserError(f"--set {override}: {raw!r} is not a YAML value; quote it") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise UserError(
+            f"--set {override:.200}: {raw!r:.200} is not a YAML value; quote it"
+        ) from None
     *sections, key = dotted.split(".")
     place = settings
     for section in sections:
-        if not isinstance(place.get(section), dict):
-            place[section] = {}
+        inner = place.get(section)
+        # A copy: with YAML's aliases two keys may share one section.
+        place[section] = dict(inner) if isinstance(inner, dict) else {}
         place = place[section]
     place[key] = value
 
 
 def _explain(detail: ErrorDetails) -> str:
     """One validation error as: key, what is wrong with the value, remedy."""
-    location = [
-        part
-        for part in detail["loc"]
-        if part not in ("arithmetic", "data") or part == detail["loc"][-1]
-    ]
+    location = detail["loc"]
+    if location[:1] == ("task",) and len(location) > 2:
+        location = (location[0], *location[2:])  # the second part is the kind of the task
     key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
         return f"unknown key `{key}`{_nearest(detail['loc'])}"
@@ -98,7 +99,7 @@ def _explain(detail: ErrorDetails) -> str:
         return f"`{key}` is missing; add it"
     message = detail["msg"].removeprefix("Value error, ")
     value = detail["input"]
-    shown = "" if isinstance(value, BaseModel | dict) else f" is {value!r}"
+    shown = "" if isinstance(value, BaseModel | dict) else f" is {value!r:.80}"
     return f"`{key or 'configuration'}`{shown}: {message[0].lower()}{message[1:]}"
 
 

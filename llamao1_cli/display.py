@@ -40,7 +40,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """One plain line."""
-        self._console.print(escape(line))
+        self._console.print(escape(line), soft_wrap=True)
 
     @contextmanager
     def progress(self, label: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
@@ -85,7 +85,7 @@ class Display:
                 f"  KL {metrics['kl_behaviour']:.4f}"
             )
         played = f"  {rate:,.0f} tokens/s" if "rollout" in seconds else ""
-        self._console.print(f"{line}{played}  {seconds['iteration']:.1f} s")
+        self._console.print(f"{line}{played}  {seconds['iteration']:.1f} s", soft_wrap=True)
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[list[Tree]], None]]:
@@ -127,7 +127,7 @@ def value_line(value: Mapping[str, Any]) -> str:
     shown = {k: "none" if value[k] is None else f"{value[k]:.3f}" for k in ("auc", "auc_within")}
     return (
         f"ratings of {value['n']} solutions: AUC {shown['auc']}, within a problem "
-        f"{shown['auc_within']}, Brier {value['brier']:.3f} (constant {value['brier_constant']:.3f})"
+        f"{shown['auc_within']}, Brier {value['brier']:.3f}, constant {value['brier_constant']:.3f}"
     )
 
 

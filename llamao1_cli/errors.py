@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Bad usage, configuration or input; the message names the thing and the remedy. Exit code 2."""
+    """Bad usage, configuration or input; the message names it and the remedy. Exit code 2."""
 
 
 class RunFailedError(Exception):

@@ -1,4 +1,4 @@
-"""From searched trees to experiences: credit for each thought, and the token arrays to learn from."""
+"""From searched trees to experiences: credit for each thought, and arrays to learn from."""
 
 import math
 from collections.abc import Sequence
@@ -49,8 +49,8 @@ def has_signal(tree: Tree) -> bool:
 def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
     """Generalised advantage estimation on a tree `[N]`.
 
-    A(n) = d(n) + discount * lam * mean of A over children, d(n) = r(n) + discount * V(n) - V(parent);
-    at a terminal node r is the outcome and V is 0.
+    A(n) = d(n) + discount * lam * mean of A over children,
+    d(n) = r(n) + discount * V(n) - V(parent); at a terminal node r is the outcome and V is 0.
     """
     result = np.zeros(len(tree.nodes))
     for node in reversed(tree.nodes[1:]):

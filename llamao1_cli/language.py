@@ -73,12 +73,12 @@ class MarkedNode:
 
 
 def neutralise(text: str) -> str:
-    """`text` with every marker defused: its angle brackets become ‹ ›, so it cannot be read back."""
+    """`text` with every marker defused: its brackets become ‹ ›, and no reader takes it for one."""
     return _ANY_MARKER.sub(lambda match: f"‹{match.group()[1:-1]}›", text)
 
 
 def hint(meta: Meta, answer: str | None) -> str | None:
-    """The sentence that steers towards `meta`, or None where the hint would need an unknown answer."""
+    """The sentence that steers towards `meta`; None where it would need an unknown answer."""
     if meta is Meta.EXPANSION and answer is None:
         return None
     return HINTS[meta].format(answer=neutralise(answer or ""))
@@ -108,13 +108,13 @@ def parse_tree(text: str) -> list[MarkedNode]:
     known: set[int] = set()
     position = _skip_space(text, 0)
     while position < len(text):
-        node, position = _parse_node(text, position)
+        node, end = _parse_node(text, position)
         _check_place(node, known, position)
         nodes.append(node)
         known.add(node.local)
-        position = _skip_space(text, position)
+        position = _skip_space(text, end)
     if not nodes:
-        raise MarkedTextError("no node in the text")
+        raise MarkedTextError(f"no node in the text, at its end (character {position})")
     return nodes
 
 
@@ -142,8 +142,10 @@ def _parse_node(text: str, position: int) -> tuple[MarkedNode, int]:
     start = meta.end() if meta else header.end()
     stop = _ANY_MARKER.search(text, start)
     if stop is None or stop.group() != THOUGHT_END:
-        found = f"{stop.group()} at character {stop.start()}" if stop else "the end of the text"
-        raise MarkedTextError(f"a thought must end with {THOUGHT_END}, found {found}")
+        found, place = (stop.group(), stop.start()) if stop else ("the end of the text", len(text))
+        raise MarkedTextError(
+            f"a thought must end with {THOUGHT_END}, found {found} at character {place}"
+        )
     rating = _RATING.match(text, stop.end())
     if rating is None:
         return _node(header, meta, text[start : stop.start()], None), stop.end()
@@ -165,10 +167,11 @@ def _node(
 
 def _check_place(node: MarkedNode, known: set[int], position: int) -> None:
     if node.local in known:
-        raise MarkedTextError(f"node {node.local} appears twice, before character {position}")
-    if known and node.father not in known:
-        raise MarkedTextError(
-            f"node {node.local} names father {node.father}, which has not appeared before it"
-        )
-    if not known and node.father != -1:
-        raise MarkedTextError(f"the first node must have father -1, not {node.father}")
+        problem = f"node {node.local} appears twice"
+    elif known and node.father not in known:
+        problem = f"node {node.local} names father {node.father}, which has not appeared before it"
+    elif not known and node.father != -1:
+        problem = f"the first node must have father -1, not {node.father}"
+    else:
+        return
+    raise MarkedTextError(f"{problem}, at character {position}")

@@ -22,7 +22,7 @@ def policy_loss(
     mask: torch.Tensor,
     clip: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """PPO's clipped surrogate (Schulman et al. 2017) summed over `mask`, and the clipped tokens' count.
+    """PPO's clipped surrogate (Schulman et al. 2017) summed over `mask`; count of clipped tokens.
 
     -min(r A, clip(r, 1 - clip, 1 + clip) A), r = pi / mu. All tensors have one shape.
     """
@@ -36,7 +36,7 @@ def policy_loss(
 def value_loss(
     differences: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
-    """Binary cross-entropy of sigmoid(positive - negative logit) against `targets`, weighted sum."""
+    """Binary cross-entropy of sigmoid(positive - negative logit) and `targets`, weighted sum."""
     each = functional.binary_cross_entropy_with_logits(
         differences.float(), targets.float(), reduction="none"
     )
@@ -46,6 +46,6 @@ def value_loss(
 def kl_estimate(
     logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """Schulman's k3 estimate of KL(pi || reference), exp(d) - d - 1 with d = log ref / pi, summed."""
+    """Schulman's k3 estimate of KL(pi || reference), summed: exp(d) - d - 1, d = log ref / pi."""
     d = log_ratio(reference, logprobs)
     return torch.where(mask, d.exp() - d - 1, 0.0).sum()

@@ -198,8 +198,8 @@ def _check_context(model: PreTrainedModel, max_length: int) -> None:
     window = getattr(config, "sliding_window", None)
     if window and max_length > window and getattr(config, "use_sliding_window", True):
         raise UserError(
-            f"model.max_length is {max_length}, but the model's attention slides over {window} tokens; "
-            f"set model.max_length to {window} or less"
+            f"model.max_length is {max_length}, but the model's attention slides over {window} "
+            f"tokens; set model.max_length to {window} or less"
         )
 
 

@@ -27,7 +27,7 @@ class Replay(Generic[Item]):
         return len(self.items)
 
     def add(self, items: Sequence[Item], iteration: int) -> None:
-        """Append items at the largest priority there is; the oldest give way beyond the capacity."""
+        """Append items at the largest priority; the oldest give way beyond the capacity."""
         priority = max(self.priorities.values(), default=1.0)
         for item in items:
             self.put(self._added, item, priority, iteration)

@@ -34,5 +34,5 @@ def draw(logprobs: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
 
 
 def rating_probability(logits: torch.Tensor, positive: int, negative: int) -> torch.Tensor:
-    """Probability of success `[...]` from logits `[..., V]`: two-way softmax of the rating tokens."""
+    """Probability of success `[...]` from logits `[..., V]`: two-way softmax of the ratings."""
     return torch.sigmoid(logits[..., positive].float() - logits[..., negative].float())

@@ -33,7 +33,7 @@ class Interrupts:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """A signal that comes inside takes effect at the end, so that the part is never half done."""
+        """A signal that comes inside takes effect at the end; the part is never half done."""
         self._deferring = True
         try:
             yield

@@ -15,7 +15,10 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     share, square = successes / trials, Z95**2 / trials
     centre = (share + square / 2) / (1 + square)
     spread = Z95 * math.sqrt(share * (1 - share) / trials + square / (4 * trials)) / (1 + square)
-    return max(0.0, centre - spread), min(1.0, centre + spread)
+    # At the ends the interval touches them but for rounding.
+    low = 0.0 if successes == 0 else max(0.0, centre - spread)
+    high = 1.0 if successes == trials else min(1.0, centre + spread)
+    return low, high
 
 
 def mean_interval(scores: Sequence[float]) -> tuple[float, float]:

@@ -21,7 +21,7 @@ BUCKET = 50  # batches that are sorted by length together, so that little of a b
 
 
 class Warmup:
-    """Steps over marked texts in an order that the seed decides, so that any step can be resumed."""
+    """Steps over marked texts, in an order that the seed decides: any step can be resumed."""
 
     def __init__(
         self, config: WarmupConfig, texts: Sequence[MarkedIds], accelerator: Accelerator, seed: int

@@ -122,13 +122,9 @@ class Updater:
             return logits.float().sum() * 0.0
         batch = collate(experiences, device)
         importance = torch.tensor(weights, dtype=torch.float32, device=device).unsqueeze(-1)
-        logits = self._model(input_ids=batch.ids, attention_mask=batch.mask).logits
-        logprobs = self._logprobs(logits, batch)
+        logprobs, differences = self._forward(self._model, batch)
         policy, clipped = policy_loss(
             logprobs, batch.logprob, batch.advantage * importance, batch.action, config.clip
-        )
-        differences = (
-            logits[..., self._codec.positive].float() - logits[..., self._codec.negative].float()
         )
         value = value_loss(differences, batch.target, batch.rated * importance)
         loss = policy / totals["tokens"] + config.value_weight * value / totals["values"]
@@ -143,25 +139,39 @@ class Updater:
         sums.add("clip_fraction", clipped)
         return loss
 
-    def _logprobs(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Log-probs `[B, T]` of the sampled tokens, 0 elsewhere, under the sampling distribution."""
+    def _forward(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probs `[B, T]` of sampled tokens, as they are sampled, and positive - negative logits
+        `[B, T]` where the value is read; 0 elsewhere.
+
+        Logits are made only at positions that some row of the batch reads.
+        """
+        before = torch.roll(batch.action, -1, dims=1)  # logits at t - 1 speak of token t
+        read = (before | batch.rated).any(0).nonzero().squeeze(-1)
+        logits = model(input_ids=batch.ids, attention_mask=batch.mask, logits_to_keep=read).logits
+        chosen = action_logprobs(
+            logits[before[:, read]],
+            self._allowed(logits)[batch.place[batch.action]],
+            self._temperature,
+        )
+        picked = chosen.gather(-1, batch.ids[batch.action].unsqueeze(-1)).squeeze(-1)
+        rating = logits[batch.rated[:, read]].float()
+        difference = rating[:, self._codec.positive] - rating[:, self._codec.negative]
+        zeros = torch.zeros_like(batch.logprob)
+        return (
+            zeros.masked_scatter(batch.action, picked),
+            zeros.masked_scatter(batch.rated, difference),
+        )
+
+    def _allowed(self, logits: torch.Tensor) -> torch.Tensor:
         if self._grammar is None:
             self._grammar = self._codec.grammar(logits.shape[-1]).to(logits.device)
-        action = batch.action
-        before = torch.roll(action, -1, dims=1)  # logits at t - 1 speak of token t
-        chosen = action_logprobs(
-            logits[before], self._grammar[batch.place[action]], self._temperature
-        )
-        picked = chosen.gather(-1, batch.ids[action].unsqueeze(-1)).squeeze(-1)
-        return torch.zeros_like(batch.logprob).masked_scatter(action, picked)
+        return self._grammar
 
     def _reference_logprobs(self, batch: Batch) -> torch.Tensor:
         assert self.reference is not None
         model = self._accelerator.unwrap_model(self._model)
         with torch.no_grad(), _swapped(model, self.reference):
-            return self._logprobs(
-                model(input_ids=batch.ids, attention_mask=batch.mask).logits, batch
-            )
+            return self._forward(model, batch)[0]
 
     def _note(
         self,

@@ -50,5 +50,5 @@ class Engine(Protocol):
         ...
 
     def rate(self, paths: Sequence[list[int]]) -> list[float]:
-        """Probability of success of each path, whose last thought has ended and is not rated yet."""
+        """Probability of success of each path, which ends with an ended, unrated thought."""
         ...

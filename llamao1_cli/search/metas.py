@@ -31,7 +31,7 @@ def draw_metas(
     allowed: list[Meta],
     rng: np.random.Generator,
 ) -> tuple[Meta, ...]:
-    """A chain of `count` meta-actions at most, each from its predecessor's row; a conclusion ends it."""
+    """At most `count` meta-actions, each from its predecessor's row; a conclusion ends it."""
     columns = [METAS.index(meta) for meta in allowed]
     chain: list[Meta] = []
     while len(chain) < count and (not chain or chain[-1] is not Meta.CONCLUSION):

@@ -41,7 +41,7 @@ class Node:
 
     @property
     def likelihood(self) -> float:
-        """exp of the mean token log-prob under the sampling distribution; 1 if nothing was sampled."""
+        """exp of the mean token log-prob as sampled; 1 if nothing was sampled."""
         logprobs = self.thought.logprobs
         return math.exp(sum(logprobs) / len(logprobs)) if logprobs else 1.0
 

@@ -13,6 +13,9 @@ NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")
 THINGS = ("apples", "coins", "books", "shells", "stamps", "cards", "beads", "pens")
 LARGEST = 60  # every value on the way lies in 0..LARGEST
 
+# How often each operation is drawn; those that the author below misreads are the less common.
+FREQUENCIES = {"add": 0.3, "subtract": 0.25, "double": 0.2, "triple": 0.125, "give": 0.125}
+
 # What the author of the demonstrations gets wrong: a habit a problem, a slip a step.
 HABIT, SLIP = 0.7, 0.1
 RATING_FLIPPED, RATING_UNKNOWN = 0.1, 0.3
@@ -152,17 +155,15 @@ def _draw_story(rng: np.random.Generator, least: int, most: int) -> Story:
 
 def _draw_operation(rng: np.random.Generator, name: str, thing: str) -> Operation:
     number = int(rng.integers(2, 7))
-    match int(rng.integers(5)):
-        case 0:
-            return Operation("add", f"{name} finds {number} more.", "+", number)
-        case 1:
-            return Operation("subtract", f"{name} loses {number} of them.", "-", number)
-        case 2:
-            return Operation("double", f"{name} doubles the {thing}.", "*", 2)
-        case 3:
-            return Operation("triple", f"{name} triples the {thing}.", "*", 3)
-        case _:
-            return Operation("give", f"{name} gives away {number} of them.", "-", number)
+    kind = str(rng.choice(list(FREQUENCIES), p=list(FREQUENCIES.values())))
+    sentence, sign, operand = {
+        "add": (f"{name} finds {number} more.", "+", number),
+        "subtract": (f"{name} loses {number} of them.", "-", number),
+        "double": (f"{name} doubles the {thing}.", "*", 2),
+        "triple": (f"{name} triples the {thing}.", "*", 3),
+        "give": (f"{name} gives away {number} of them.", "-", number),
+    }[kind]
+    return Operation(kind, sentence, sign, operand)
 
 
 def _calculate(value: int, sign: str, operand: int) -> int:

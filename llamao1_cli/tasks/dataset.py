@@ -1,6 +1,7 @@
 """Problems from JSONL files or data sets of the hub."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from llamao1_cli.config import DataSource, DataTask
 from llamao1_cli.errors import UserError
 from llamao1_cli.language import MarkedNode
 from llamao1_cli.tasks.problem import Problem
+
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one, no encoding can write it
 
 
 def read_rows(source: DataSource) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -35,7 +38,10 @@ def text_field(row: dict[str, Any], field: str, place: str) -> str:
     value = row[field]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UserError(f"{place}: field `{field}` must be text or a number, not {value!r:.60}")
-    return str(value)
+    text = str(value)
+    if _SURROGATE.search(text):
+        raise UserError(f"{place}: field `{field}` holds half a character (\\ud800 to \\udfff)")
+    return text
 
 
 class DataSet:
@@ -76,8 +82,9 @@ def _read_problems(config: DataTask, source: DataSource) -> list[Problem]:
     for place, row in read_rows(source):
         text = text_field(row, config.problem_field, place).strip()
         answer = text_field(row, config.answer_field, place)
-        if not text:
-            raise UserError(f"{place}: field `{config.problem_field}` is empty")
+        for field, value in ((config.problem_field, text), (config.answer_field, answer)):
+            if not value.strip():
+                raise UserError(f"{place}: field `{field}` is empty")
         problems.append(Problem(place, text, stated_answer(answer) or answer.strip()))
     if not problems:
         raise UserError(f"{source.path or source.hub}: no problems in it; give a file with rows")

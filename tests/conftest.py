@@ -1,0 +1,33 @@
+import pytest
+import torch
+from hypothesis import settings
+
+from llamao1_cli.codec import Codec
+from llamao1_cli.config import ArithmeticTask, BuildConfig, ModelConfig
+from llamao1_cli.language import METAS
+from llamao1_cli.models import LanguageModel, load_model
+from llamao1_cli.tasks.arithmetic import Arithmetic
+
+torch.set_num_threads(2)
+# A machine shared with others may take any time over one example.
+settings.register_profile("llamao1", deadline=None, max_examples=60)
+settings.load_profile("llamao1")
+
+BUILD = BuildConfig(hidden_size=32, layers=2, heads=2, feed_forward=64)
+
+
+@pytest.fixture(scope="session")
+def arithmetic() -> Arithmetic:
+    return Arithmetic(ArithmeticTask())
+
+
+@pytest.fixture(scope="session")
+def tiny(arithmetic: Arithmetic) -> LanguageModel:
+    """A model from scratch with random weights; tests leave its weights as they are."""
+    config = ModelConfig(build=BUILD, device="cpu", max_length=256)
+    return load_model(config, arithmetic.corpus(), seed=0)
+
+
+@pytest.fixture(scope="session")
+def codec(tiny: LanguageModel) -> Codec:
+    return tiny.codec(METAS)

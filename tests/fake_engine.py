@@ -1,0 +1,150 @@
+"""An engine without a model, and trees without a search, for tests of what stands around them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from llamao1_cli.codec import Codec
+from llamao1_cli.engine.protocol import Request, Thought
+from llamao1_cli.language import Meta, Rating
+from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.tasks.problem import Problem
+
+# What a thought says and is worth, from its request, its depth, its meta-action and a generator.
+Script = Callable[[Request, int, Meta | None, np.random.Generator], tuple[str, float]]
+
+VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def wander(
+    request: Request, depth: int, meta: Meta | None, rng: np.random.Generator
+) -> tuple[str, float]:
+    """Now and then an answer, 7 or 8; else a step. The value may be exactly 0."""
+    value = float(rng.choice(VALUES))
+    if meta is Meta.CONCLUSION or rng.random() < 0.3:
+        return f"The answer is \\boxed{{{rng.integers(7, 9)}}}.", value
+    return f"step {rng.integers(60)}", value
+
+
+class FakeEngine:
+    """Thoughts from a script and the request's own seed; it remembers what it was asked."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        script: Script = wander,
+        *,
+        full: Callable[[Request], bool] = lambda request: False,
+        root_value: float = 0.5,
+    ) -> None:
+        self._codec, self._script, self._full, self._root_value = codec, script, full, root_value
+        self.generated_tokens = 0
+        self.requests: list[Request] = []
+        self.rated: list[list[int]] = []
+
+    def expand(self, requests: Sequence[Request]) -> list[list[Thought]]:
+        """Chains of thoughts; none for a request that `full` holds to have no room."""
+        self.requests += requests
+        return [[] if self._full(request) else self._chain(request) for request in requests]
+
+    def rate(self, paths: Sequence[list[int]]) -> list[float]:
+        """The same value for every root."""
+        self.rated += paths
+        return [self._root_value] * len(paths)
+
+    def _chain(self, request: Request) -> list[Thought]:
+        rng = np.random.default_rng(request.seed)
+        chain: list[Thought] = []
+        for depth, meta in enumerate(request.metas, start=request.depth):
+            text, value = self._script(request, depth, meta, rng)
+            chain.append(thought(self._codec, rng, text, value, meta))
+            self.generated_tokens += len(chain[-1].ids)
+            if "boxed" in text:
+                break
+        return chain
+
+
+def thought(
+    codec: Codec,
+    rng: np.random.Generator,
+    text: str,
+    value: float,
+    meta: Meta | None = None,
+    *,
+    forced: bool | None = None,
+    complete: bool = True,
+) -> Thought:
+    """A thought with random figures; a `meta` that is not forced is among its tokens."""
+    forced = meta is not None if forced is None else forced
+    ids = [codec.meta(meta)] if meta and not forced else []
+    ids += codec.encode(text) + [codec.thought_end] * complete
+    figures = rng.uniform(0.05, 3.0, (3, len(ids)))
+    return Thought(
+        meta,
+        text,
+        ids=ids,
+        logprobs=(-figures[0]).tolist(),
+        entropy=figures[1].tolist(),
+        varentropy=figures[2].tolist(),
+        forced_meta=forced,
+        complete=complete,
+        value=value,
+        shown=Rating.UNKNOWN,
+    )
+
+
+def by_equality(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    """A grader for whole numbers."""
+    return [stated == true for stated, true in pairs]
+
+
+def random_tree(codec: Codec, seed: int, size: int = 12, answer: str = "7") -> Tree:
+    """A tree of random shape whose thoughts vary in every field; graded, but not rectified."""
+    rng = np.random.default_rng(seed)
+    tree = Tree.plant(Problem(f"p{seed}", f"How many are {seed}?", answer), seed, rng.random())
+    tree.root.thought.shown = Rating.UNKNOWN
+    while len(tree.nodes) < size:
+        open_nodes = [node for node in tree.nodes if not node.terminal]
+        parent = open_nodes[rng.integers(len(open_nodes))]
+        _grow_one(tree, parent, codec, rng)
+    return tree
+
+
+def chain_tree(values: Sequence[float], outcome: bool | None) -> Tree:
+    """A chain whose thoughts have `values`; the last states an answer unless `outcome` is None."""
+    tree = Tree.plant(Problem("chain", "How many?", "7"), 0, values[0])
+    node = tree.root
+    for depth, value in enumerate(values[1:], start=1):
+        last = outcome is not None and depth == len(values) - 1
+        text = "The answer is \\boxed{7}." if last else "a step"
+        node = tree.attach(node, [Thought(None, text, value=value)])[0]
+    node.outcome = outcome
+    return tree
+
+
+def shaped_tree(parents: Sequence[int], leaves: dict[int, bool | None]) -> Tree:
+    """A tree in which node i + 1 stands below `parents[i]`; `leaves` gives the outcomes."""
+    tree = Tree.plant(Problem("shape", "How many?", "7"), 0, 0.5)
+    for index, parent in enumerate(parents, start=1):
+        known = leaves.get(index) is not None
+        text = "The answer is \\boxed{7}." if known else "a step"
+        tree.attach(tree.nodes[parent], [Thought(None, text)])
+        tree.nodes[index].outcome = leaves.get(index)
+    return tree
+
+
+def _grow_one(tree: Tree, parent: Node, codec: Codec, rng: np.random.Generator) -> None:
+    """One more thought, in one case of three an answer, right or wrong or (rarely) ungraded."""
+    meta = [None, *Meta][rng.integers(6)]
+    final, complete = rng.random() < 0.35, bool(rng.random() < 0.7)
+    stated = str(rng.integers(7, 9))
+    text = f"The answer is \\boxed{{{stated}}}." if final else f"step {rng.integers(60)}"
+    forced = bool(meta is not None and rng.random() < 0.5)
+    new = thought(
+        codec, rng, text, float(rng.random()), meta, forced=forced, complete=complete
+    )
+    new.shown = list(Rating)[rng.integers(3)]
+    node = tree.attach(parent, [new])[0]
+    node.visits, node.value_sum = int(rng.integers(1, 9)), float(rng.random() * 3)
+    if final:
+        node.outcome = stated == tree.problem.answer

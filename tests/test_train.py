@@ -1,0 +1,227 @@
+"""Whole runs of the tiny configuration: files, exact resume, interruption, stored trees, ranks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+from llamao1_cli import commands
+from llamao1_cli.config import Config
+from llamao1_cli.config_file import load_config
+from llamao1_cli.display import Display
+from llamao1_cli.errors import InterruptedRunError
+from llamao1_cli.supervised import Warmup
+
+ROOT = Path(__file__).parent.parent
+TINY = ROOT / "configs" / "tiny.yaml"
+LLAMAO1 = Path(sys.executable).parent / "llamao1"
+
+
+def tiny_run(folder: Path, *overrides: str) -> Config:
+    return load_config(TINY, [f"run.dir={folder}", "eval.strategies=[greedy]", *overrides])
+
+
+def fit(config: Config, *, resume: bool = False, trees: Path | None = None) -> None:
+    commands.train(config, trees=trees, resume=resume, overwrite=False)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without what the clock decides."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def assert_same_weights(one: Path, other: Path, checkpoint: str) -> None:
+    for name in ("model/model.safetensors", "optimizer.safetensors", "replay.safetensors"):
+        first = load_file(one / "checkpoints" / checkpoint / name)
+        second = load_file(other / "checkpoints" / checkpoint / name)
+        assert first.keys() == second.keys()
+        assert all((first[key] == second[key]).all() for key in first), name
+
+
+def stop_at_iteration(monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
+    """Send ourselves SIGTERM while the update of iteration `stop` ends."""
+    shown = Display.iteration
+
+    def iteration(self: Display, number: int, *rest: Any) -> None:
+        shown(self, number, *rest)
+        if number == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Display, "iteration", iteration)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["replay.alpha=0.6", "replay.max_age=2", "replay.draws=1.5"],
+        ["learn.kl_weight=0.1", "warmup=null", "search.algorithm=forks", "learn.credit=gae"],
+    ],
+    ids=["prioritised replay", "reference policy"],
+)
+def test_three_stop_three_equals_six(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: list[str]
+) -> None:
+    overrides = ["run.iterations=6", "run.checkpoint_every=10", *extra]
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    fit(tiny_run(straight, *overrides))
+    with monkeypatch.context() as patch:
+        stop_at_iteration(patch, 3)
+        with pytest.raises(InterruptedRunError) as stop:
+            fit(tiny_run(stopped, *overrides))
+    assert stop.value.exit_code == 143
+    assert (stopped / "checkpoints" / "iteration-000003").is_dir()
+    fit(tiny_run(stopped, *overrides), resume=True)
+    assert metrics(stopped) == metrics(straight)
+    assert_same_weights(straight, stopped, "iteration-000006")
+    for name in ("iteration-000002.jsonl", "iteration-000006.jsonl"):
+        assert (straight / "trees" / name).read_text() == (stopped / "trees" / name).read_text()
+
+
+def test_warm_up_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = ["run.iterations=1", "eval.problems=2"]
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    fit(tiny_run(straight, *overrides))
+    step_before = Warmup.step
+
+    def step(self: Warmup, *arguments: Any) -> dict[str, float]:
+        result = step_before(self, *arguments)
+        if arguments[-1] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Warmup, "step", step)
+        with pytest.raises(InterruptedRunError) as stop:
+            fit(tiny_run(stopped, *overrides))
+    assert stop.value.exit_code == 130
+    assert (stopped / "checkpoints" / "warmup-000002").is_dir()
+    fit(tiny_run(stopped, *overrides), resume=True)
+    assert metrics(stopped) == metrics(straight)
+    assert_same_weights(straight, stopped, "iteration-000001")
+
+
+def test_a_run_leaves_the_files_of_the_design(tmp_path: Path) -> None:
+    config = load_config(TINY, [f"run.dir={tmp_path / 'run'}", "run.trackers=[tensorboard]"])
+    fit(config)
+    run = tmp_path / "run"
+    assert load_config(run / "config.yaml") == config
+    stages = [(row["stage"], row["step"]) for row in metrics(run)]
+    assert stages == [("warmup", 1), ("warmup", 2), ("warmup", 3), ("warmup", 4)] + [
+        ("self-play", 1),
+        ("self-play", 2),
+    ]
+    assert len((run / "trees" / "iteration-000002.jsonl").read_text().splitlines()) == 4
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
+        "iteration-000001",
+        "iteration-000002",
+    ]
+    result = json.loads((run / "eval" / "iteration-000002.json").read_text())
+    assert {"task", "split", "n", "model", "seed", "strategies", "value"} <= result.keys()
+    assert result["strategies"].keys() == {
+        "greedy", "pass@1", "pass@2", "majority@2", "best_of_2", "weighted_vote@2", "mcts",
+    }  # fmt: skip
+    for figures in result["strategies"].values():
+        low, high = figures["ci95"]
+        assert 0 <= low <= figures["accuracy"] <= high <= 1
+        assert figures["n"] == 6
+        assert figures["generated_tokens"] > 0
+        assert figures["seconds"] > 0
+    assert {"auc", "brier", "n"} <= result["value"].keys()
+    assert any((run / "tensorboard").iterdir())
+
+
+def test_stored_trees_are_learned_from(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(tiny_run(run))
+    again = tiny_run(tmp_path / "again", "eval.problems=2")
+    fit(again, trees=run / "trees")
+    played, stored = metrics(run), metrics(tmp_path / "again")
+    # Same seed, same warm-up, same trees: the update must be the same too.
+    assert [row["policy_loss"] for row in played[4:]] == [row["policy_loss"] for row in stored[4:]]
+    assert not (tmp_path / "again" / "trees").exists()
+
+
+def cli(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [LLAMAO1, *arguments], capture_output=True, text=True, timeout=300, cwd=ROOT, **options
+    )
+
+
+@pytest.mark.slow
+def test_every_command_through_the_command_line(tmp_path: Path) -> None:
+    run, trees, report = tmp_path / "run", tmp_path / "trees", tmp_path / "result.json"
+    small = ["--config", TINY, "--set", f"run.dir={run}", "--set", "eval.problems=3"]
+    assert cli("sft", *small).returncode == 0
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["iteration-000000"]
+    trained = cli("train", *small, "--resume")
+    assert trained.returncode == 0, trained.stderr
+    played = cli("self-play", "--run", run, "--out", trees)
+    assert played.returncode == 0, played.stderr
+    files = sorted(trees.iterdir())
+    assert len(files) == 2
+    first = files[0].read_text()
+    files[0].unlink()
+    assert cli("self-play", "--run", run, "--out", trees).returncode == 2
+    assert cli("self-play", "--run", run, "--out", trees, "--resume").returncode == 0
+    assert files[0].read_text() == first
+    evaluated = cli("eval", "--run", run, "--json", report)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert json.loads(report.read_text())["n"] == 3
+    solved = cli("solve", "--run", run, "Mia has 3 pens. How many [bold]pens[/bold]?")
+    assert solved.returncode == 0, solved.stderr
+    assert "[bold]pens[/bold]" in solved.stdout
+    assert "answer" in solved.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path: Path, number: int, code: int) -> None:
+    run = tmp_path / "run"
+    command = [LLAMAO1, "train", "--config", TINY, "--set", f"run.dir={run}"]
+    command += ["--set", "run.iterations=1000", "--set", "run.checkpoint_every=1000"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    waited = time.monotonic() + 120
+    while not (run / "trees" / "iteration-000002.jsonl").exists():
+        assert time.monotonic() < waited, "the run did not get going"
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors.strip().count("\n") == 0, errors
+    assert "--resume" in errors
+    done = max(path.name for path in (run / "checkpoints").iterdir())
+    assert done >= "iteration-000001"
+    last = int(done.removeprefix("iteration-")) + 1
+    resumed = cli(*command[1:5], "--set", f"run.iterations={last}", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert metrics(run)[-1]["step"] == last
+
+
+@pytest.mark.slow
+def test_two_ranks_train_together(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    environment = {**os.environ, "PROCESSES": "2", "OMP_NUM_THREADS": "1"}
+    script = ["bash", "scripts/train_multi_gpu.sh", str(TINY), "--set", f"run.dir={run}"]
+    done = subprocess.run(
+        script, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    alone = tmp_path / "alone"
+    assert cli("train", "--config", TINY, "--set", f"run.dir={alone}").returncode == 0
+    # The warm-up and the first play see the same weights: two ranks must do what one does.
+    together, single = metrics(run), metrics(alone)
+    for one, two in zip(single[:5], together[:5], strict=True):
+        assert one.keys() == two.keys()
+        for key in ("loss", "grad_norm", "policy_loss", "value_loss", "generated_tokens"):
+            if key in one:
+                assert two[key] == pytest.approx(one[key], abs=1e-4), key
