@@ -85,7 +85,7 @@ class ModelConfig(Section):
 
 
 class ArithmeticTask(Section):
-    """Arithmetic word problems made on the spot: a start value, then one operation a sentence."""
+    """Arithmetic word problems made on the spot: a start value, then one event after another."""
 
     kind: Literal["arithmetic"] = Field("arithmetic", description="Selects this task.")
     min_operations: Count = Field(2, description="Fewest operations of a problem.")

@@ -1,8 +1,9 @@
 """Configuration files: YAML and overrides in, a validated `Config` out, and the reference page."""
 
 import difflib
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -169,33 +170,20 @@ def _plain(value: Any) -> Any:
 
 
 def _type_name(annotation: Any) -> str:
+    """A type as people read it: choices spelled out, `or` between alternatives."""
+    arguments, origin = get_args(annotation), get_origin(annotation)
     if _models_in(annotation):
         return "section"
-    text = (
-        annotation.__name__
-        if isinstance(annotation, type) and not get_args(annotation)
-        else str(annotation)
-    )
-    for old, new in (("typing.", ""), ("Annotated", ""), ("NoneType", "null"), ("None", "null")):
-        text = text.replace(old, new)
-    if "Literal" in text or get_args(annotation):
-        text = _readable(annotation)
-    return text.replace("|", "\\|")
-
-
-def _readable(annotation: Any) -> str:
-    arguments = get_args(annotation)
-    name = str(getattr(annotation, "__origin__", annotation))
-    if "Literal" in name:
-        return ", ".join(f"`{value}`" for value in arguments)
-    if "Annotated" in str(type(annotation)):
-        return _readable(annotation.__origin__)
-    if annotation is type(None):
-        return "null"
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return ", ".join(f"`{value}`" for value in annotation)
     if not arguments:
-        return annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    if "list" in name:
-        return f"list of {_readable(arguments[0])}"
-    if "tuple" in name:
-        return f"{len(arguments)} x {_readable(arguments[0])}"
-    return " or ".join(_readable(argument) for argument in arguments)
+        return "null" if annotation is type(None) else annotation.__name__
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin is Annotated:
+        return _type_name(arguments[0])
+    if origin is list:
+        return f"list of {_type_name(arguments[0])}"
+    if origin is tuple:
+        return f"{len(arguments)} x {_type_name(arguments[0])}"
+    return " or ".join(_type_name(argument) for argument in arguments)

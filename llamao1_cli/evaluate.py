@@ -72,7 +72,8 @@ class Evaluator:
         k, results = self._config.samples, {}
         if "pass" in strategies:
             for draws in (2**power for power in range(k.bit_length())):
-                chances = [pass_at_k(len(row), sum(row), draws) for row in outcomes]
+                # A problem that leaves no room for a thought has one leaf, its root: k failures.
+                chances = [pass_at_k(k, sum(row), draws) for row in outcomes]
                 results[f"pass@{draws}"] = _figures(forest, chances, mean_interval(chances))
         if "majority" in strategies:
             results[f"majority@{k}"] = self._accuracy(forest, majority)

@@ -1,5 +1,6 @@
 """Language models: load or build, add markers, adapt, save."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,8 @@ def build_llama(build: BuildConfig, vocabulary: int, max_length: int) -> LlamaFo
             num_key_value_heads=build.heads,
             max_position_embeddings=max_length,
             tie_word_embeddings=True,
+            # The usual 0.02 is meant for widths of thousands; a narrow model would start too flat.
+            initializer_range=0.7 / math.sqrt(build.hidden_size),
             bos_token_id=None,
             eos_token_id=None,
             pad_token_id=None,
@@ -164,6 +167,10 @@ def _read(
         raise UserError(f"model.path: {path} needs a missing package: {_one_line(error)}") from None
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"model.path: {path} cannot be loaded: {_one_line(error)}") from None
+    if gguf_file is not None:
+        # The weights are unpacked by now; transformers refuses to save a model it calls quantised.
+        model.hf_quantizer = None
+        del model.config.quantization_config
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"model.path: {path} has no fast tokenizer (tokenizer.json); convert it")
     return model, tokenizer

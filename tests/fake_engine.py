@@ -140,9 +140,7 @@ def _grow_one(tree: Tree, parent: Node, codec: Codec, rng: np.random.Generator) 
     stated = str(rng.integers(7, 9))
     text = f"The answer is \\boxed{{{stated}}}." if final else f"step {rng.integers(60)}"
     forced = bool(meta is not None and rng.random() < 0.5)
-    new = thought(
-        codec, rng, text, float(rng.random()), meta, forced=forced, complete=complete
-    )
+    new = thought(codec, rng, text, float(rng.random()), meta, forced=forced, complete=complete)
     new.shown = list(Rating)[rng.integers(3)]
     node = tree.attach(parent, [new])[0]
     node.visits, node.value_sum = int(rng.integers(1, 9)), float(rng.random() * 3)

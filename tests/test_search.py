@@ -20,7 +20,11 @@ def problem(number: int) -> Problem:
 
 
 def search(
-    engine: FakeEngine, codec: Codec, seed: int, grade: Grade | None = by_equality, **changes: object
+    engine: FakeEngine,
+    codec: Codec,
+    seed: int,
+    grade: Grade | None = by_equality,
+    **changes: object,
 ) -> Tree:
     return grow([problem(seed)], [seed], engine, codec, SearchConfig(**changes), grade=grade)[0]
 

@@ -202,7 +202,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path: Path, number: int, code
     done = max(path.name for path in (run / "checkpoints").iterdir())
     assert done >= "iteration-000001"
     last = int(done.removeprefix("iteration-")) + 1
-    resumed = cli(*command[1:5], "--set", f"run.iterations={last}", "--resume")
+    resumed = cli(*command[1:6], "--set", f"run.iterations={last}", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert metrics(run)[-1]["step"] == last
 

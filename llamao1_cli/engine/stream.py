@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from llamao1_cli.answers import stated_answer
 from llamao1_cli.codec import Codec, Place
 from llamao1_cli.engine.cache import StreamLayer, stream_cache
+from llamao1_cli.engine.merged import merged
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.language import Rating
 from llamao1_cli.sampling import action_logprobs, draw, entropy_and_varentropy, rating_probability
@@ -306,7 +307,7 @@ def _inference(model: PreTrainedModel) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with merged(model), torch.inference_mode():
             yield
     finally:
         model.train(training)

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from llamao1_cli.answers import stated_answer
 from llamao1_cli.codec import Codec
@@ -117,18 +119,21 @@ class Tree:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Tree":
-        """A tree from its JSON values. Raises ValueError for anything `to_json` would not write."""
+    def from_json(cls, data: object) -> "Tree":
+        """A tree from its JSON values. Raises ValueError, in one line, for what is no tree."""
         try:
-            nodes = [_node_from_json(node) for node in data["nodes"]]
-            plain = {
-                f.name: data[f.name] for f in fields(cls) if f.name not in ("problem", "nodes")
-            }
-            tree = cls(problem=Problem(**data["problem"]), nodes=nodes, **plain)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a tree: {error!r}") from None
+            tree = _TREE.validate_python(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"not a tree: {place}: {first['msg']}") from None
         _check_links(tree)
+        for node in tree.nodes:
+            _check_thought(node)
         return tree
+
+
+_TREE = TypeAdapter(Tree)
 
 
 def node_ids(node: Node, codec: Codec) -> tuple[list[int], int]:
@@ -151,12 +156,6 @@ def _marked(node: Node) -> MarkedNode:
     return MarkedNode(father, node.id, node.thought.text, node.thought.meta, rating)
 
 
-def _node_from_json(data: dict[str, Any]) -> Node:
-    thought = dict(data["thought"])
-    thought["meta"] = None if thought["meta"] is None else Meta(thought["meta"])
-    return Node(**{**data, "thought": Thought(**thought)})
-
-
 def _check_links(tree: Tree) -> None:
     """Raise ValueError unless every node stands under its number, behind and below its parent."""
     if not tree.nodes or tree.nodes[0].parent is not None:
@@ -168,3 +167,15 @@ def _check_links(tree: Tree) -> None:
             raise ValueError(f"not a tree: node {place} is out of order")
         if node.children != [n.id for n in tree.nodes[place + 1 :] if n.parent == place]:
             raise ValueError(f"not a tree: node {place} lists the wrong children")
+        if node.depth != (0 if node.parent is None else tree.nodes[node.parent].depth + 1):
+            raise ValueError(f"not a tree: node {place} has the wrong depth")
+
+
+def _check_thought(node: Node) -> None:
+    """Raise ValueError unless the thought has its figures for each token, and can be shown."""
+    thought = node.thought
+    sizes = {len(figures) for figures in (thought.logprobs, thought.entropy, thought.varentropy)}
+    if sizes != {len(thought.ids)} or not all(0 <= token < 2**31 for token in thought.ids):
+        raise ValueError(f"not a tree: node {node.id} has broken tokens")
+    if thought.shown not in list(Rating):
+        raise ValueError(f"not a tree: node {node.id} shows no rating")

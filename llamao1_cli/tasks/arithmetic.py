@@ -1,5 +1,6 @@
 """Arithmetic word problems made on the spot, and sloppy demonstrations of how to solve them."""
 
+import calendar
 import hashlib
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from llamao1_cli.tasks.problem import Problem
 
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")
 THINGS = ("apples", "coins", "books", "shells", "stamps", "cards", "beads", "pens")
+MONTHS = tuple(calendar.month_name)[1:]  # when the events happen, which tells them apart
 LARGEST = 60  # every value on the way lies in 0..LARGEST
 
 # How often each operation is drawn; those that the author below misreads are the less common.
@@ -23,10 +25,10 @@ RATING_FLIPPED, RATING_UNKNOWN = 0.1, 0.3
 
 @dataclass(frozen=True)
 class Operation:
-    """One sentence of a problem and what it does to the running value."""
+    """One event of a problem and what it does to the running value."""
 
     kind: str
-    sentence: str
+    event: str
     sign: str
     operand: int
 
@@ -47,9 +49,12 @@ class Story:
     @property
     def text(self) -> str:
         """The problem as asked."""
-        sentences = [f"{self.name} has {self.start} {self.thing}."]
-        sentences += [operation.sentence for operation in self.operations]
-        return " ".join([*sentences, f"How many {self.thing} does {self.name} have?"])
+        events = [
+            f"{month}: {operation.event}."
+            for month, operation in zip(MONTHS, self.operations, strict=False)
+        ]
+        question = f"How many {self.thing} does {self.name} have?"
+        return " ".join([f"{self.name} has {self.start} {self.thing}.", *events, question])
 
     @property
     def answer(self) -> int:
@@ -132,7 +137,7 @@ def _append(
 
 
 def _habit(operation: Operation, rng: np.random.Generator) -> tuple[str, int]:
-    """Sign and operand as the author reads them: "triples" as doubling, giving away as adding."""
+    """Sign and operand as the author reads them: "tripled" as doubling, giving away as adding."""
     if operation.kind == "triple" and rng.random() < HABIT:
         return "*", 2
     if operation.kind == "give" and rng.random() < HABIT:
@@ -146,24 +151,24 @@ def _draw_story(rng: np.random.Generator, least: int, most: int) -> Story:
     operations: list[Operation] = []
     count = int(rng.integers(least, most + 1))
     while len(operations) < count:
-        operation = _draw_operation(rng, name, thing)
+        operation = _draw_operation(rng)
         if 0 <= operation.apply(value) <= LARGEST:
             operations.append(operation)
             value = operation.apply(value)
     return Story(name, thing, start, tuple(operations))
 
 
-def _draw_operation(rng: np.random.Generator, name: str, thing: str) -> Operation:
+def _draw_operation(rng: np.random.Generator) -> Operation:
     number = int(rng.integers(2, 7))
     kind = str(rng.choice(list(FREQUENCIES), p=list(FREQUENCIES.values())))
-    sentence, sign, operand = {
-        "add": (f"{name} finds {number} more.", "+", number),
-        "subtract": (f"{name} loses {number} of them.", "-", number),
-        "double": (f"{name} doubles the {thing}.", "*", 2),
-        "triple": (f"{name} triples the {thing}.", "*", 3),
-        "give": (f"{name} gives away {number} of them.", "-", number),
+    event, sign, operand = {
+        "add": (f"{number} found", "+", number),
+        "subtract": (f"{number} lost", "-", number),
+        "double": ("all doubled", "*", 2),
+        "triple": ("all tripled", "*", 3),
+        "give": (f"{number} given away", "-", number),
     }[kind]
-    return Operation(kind, sentence, sign, operand)
+    return Operation(kind, event, sign, operand)
 
 
 def _calculate(value: int, sign: str, operand: int) -> int:

@@ -1,0 +1,63 @@
+"""The table of several runs that differ in their seed: accuracy before and after, with spread."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+
+def evaluations(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first and the last evaluation of a run."""
+    files = sorted((run / "eval").glob("iteration-*.json"))
+    first, last = (json.loads(path.read_text(encoding="utf-8")) for path in (files[0], files[-1]))
+    return first, last
+
+
+def seconds(run: Path) -> float:
+    """Seconds of self-play: rollouts and updates, without warm-up and evaluation."""
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return sum(float(row["seconds"]["iteration"]) for row in rows if row["stage"] == "self-play")
+
+
+def cells(values: list[float]) -> str:
+    """A row's cells: one a run, then mean and standard deviation."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    shown = " | ".join(f"{value:.3f}" for value in values)
+    return f"{shown} | {statistics.mean(values):.3f} ± {spread:.3f}"
+
+
+def table(runs: list[Path]) -> str:
+    """The table as Markdown."""
+    pairs = [evaluations(run) for run in runs]
+    heads = " | ".join(f"seed {last['seed']}" for _, last in pairs)
+    lines = [f"| held-out accuracy | {heads} | mean ± sd |", "|---" * (len(runs) + 2) + "|"]
+    before = [first["strategies"]["greedy"]["accuracy"] for first, _ in pairs]
+    lines.append(f"| greedy, before self-play | {cells(before)} |")
+    for name in pairs[0][1]["strategies"]:
+        lines.append(f"| {name}, after | {cells([e['strategies'][name]['accuracy'] for _, e in pairs])} |")
+    values = [last["value"] for _, last in pairs if last["value"]]
+    if values:
+        ratio = [value["brier"] / max(value["brier_constant"], 1e-9) for value in values]
+        lines.append(f"| Brier score of the ratings / constant | {cells(ratio)} |")
+    for key, name in (("auc", "AUC of the ratings"), ("auc_within", "AUC within a problem")):
+        if values and all(value[key] is not None for value in values):
+            lines.append(f"| {name} | {cells([value[key] for value in values])} |")
+    lines.append(f"| seconds of self-play | {cells([seconds(run) for run in runs])} |")
+    problems = pairs[0][1]["n"]
+    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, Python {platform.python_version()}"
+    return "\n".join([*lines, "", f"{problems} held-out problems a seed; {machine}."])
+
+
+def main() -> None:
+    """Print the table of the run folders on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    print(table(parser.parse_args().runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Test-time strategies: what each one answers, what it costs, and that none sees the truth."""
+
+import pytest
+from accelerate import Accelerator
+from fake_engine import FakeEngine, Script, by_equality
+
+from llamao1_cli.codec import Codec
+from llamao1_cli.config import EvalConfig, SearchConfig
+from llamao1_cli.engine.protocol import Thought
+from llamao1_cli.evaluate import (
+    Evaluator,
+    best_rated,
+    first_answer,
+    majority,
+    search_vote,
+    value_quality,
+    weighted_vote,
+)
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.selfplay import SelfPlay
+from llamao1_cli.tasks.problem import Problem
+
+EVERYTHING = ["greedy", "pass", "majority", "best_of", "weighted_vote", "mcts"]
+SECRET = "zq98123"
+
+
+def evaluator(
+    engine: FakeEngine, codec: Codec, answers: list[str], search: SearchConfig, **changes: object
+) -> Evaluator:
+    problems = [Problem(str(i), f"How many are {i}?", a) for i, a in enumerate(answers)]
+    selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed=0)
+    config = EvalConfig(**{"samples": 4, "simulations": 3, **changes})
+    return Evaluator(problems, selfplay, by_equality, search, config)
+
+
+def sampled(*samples: tuple[str | None, float, int]) -> Tree:
+    """A tree of one-thought samples: answer, rating, visits."""
+    tree = Tree.plant(Problem("p", "How many?", "7"), 0, 0.5)
+    for answer, value, visits in samples:
+        text = f"The answer is \\boxed{{{answer}}}." if answer else "Let us think."
+        tree.attach(tree.root, [Thought(None, text, value=value)])[0].visits = visits
+    return tree
+
+
+def test_votes_by_hand() -> None:
+    tree = sampled(("7", 0.5, 1), ("8", 0.9, 1), (None, 1.0, 9), ("7.0", 0.3, 1), ("9", 0.1, 9))
+    assert first_answer(tree) == "7"
+    assert majority(tree) == "7"  # 7 and 7.0 are one answer
+    assert weighted_vote(tree) == "8"  # 0.8, 0.9, 0.1
+    assert best_rated(tree) == "8"  # a thought without an answer is none
+    assert search_vote(tree) == "8"  # 0.8, 0.9, 0.9: the earliest of equals
+    tree.nodes[5].visits = 10
+    assert search_vote(tree) == "9"
+    for choose in (first_answer, majority, weighted_vote, best_rated, search_vote):
+        assert choose(sampled((None, 0.5, 1))) is None
+
+
+def test_a_rating_of_zero_still_votes() -> None:
+    tree = sampled(("7", 0.0, 1), ("7", 0.0, 1))
+    assert [choose(tree) for choose in (majority, weighted_vote, best_rated)] == ["7"] * 3
+
+
+def test_no_strategy_learns_the_answer_nor_what_was_right(codec: Codec) -> None:
+    engine = FakeEngine(codec)
+    search = SearchConfig(meta_actions="matrix", hints="answer", patience=1)
+    watched: list[Tree] = []
+    evaluator(engine, codec, [SECRET] * 3, search).run(
+        EVERYTHING, lambda name, trees: watched.extend(trees)
+    )
+    assert len(engine.requests) >= 3 * (1 + 4 + 3)
+    for request in engine.requests:
+        assert not any(request.hints)
+        assert SECRET not in codec.tokenizer.decode(request.path)
+    assert {node.outcome for tree in watched for node in tree.nodes} == {None}
+
+
+def by_problem(codec: Codec) -> Script:
+    """Problem 0 is always solved, 1 in the sample after a long thought only, 2 never answered."""
+
+    def think(request, depth, meta, rng):
+        number = next(
+            i for i in range(3) if request.path[: len(p := codec.root(f"How many are {i}?"))] == p
+        )
+        if number == 2:
+            return "Let us think.", 0.5
+        right = number == 0 or request.seed % 2
+        return f"\\boxed{{{7 if right else 8}}}", 0.9 if right else 0.2
+
+    return think
+
+
+def test_accuracies_by_hand(codec: Codec) -> None:
+    engine = FakeEngine(codec, by_problem(codec))
+    forests: dict[str, list[Tree]] = {}
+    result = evaluator(engine, codec, ["7"] * 3, SearchConfig()).run(
+        EVERYTHING, forests.__setitem__
+    )
+    figures = result["strategies"]
+    lucky = [node.answer == "7" for node in forests["samples"][1].nodes[1:]]
+    assert len(lucky) == 4
+    right = sum(lucky)
+    assert 0 < right < 4
+    assert figures["pass@1"]["accuracy"] == pytest.approx((1 + right / 4) / 3)
+    assert figures["pass@4"]["accuracy"] == pytest.approx(2 / 3)
+    assert figures["best_of_4"]["accuracy"] == pytest.approx(2 / 3)  # the rating tells them apart
+    assert figures["majority@4"]["correct"] == 1 + (right > 2 or (right == 2 and lucky[0]))
+    assert set(figures) == {
+        "greedy",
+        "pass@1",
+        "pass@2",
+        "pass@4",
+        "majority@4",
+        "best_of_4",
+        "weighted_vote@4",
+        "mcts",
+    }
+    assert all(figure["n"] == 3 for figure in figures.values())
+    tokens = {
+        name: sum(len(n.thought.ids) for t in trees for n in t.nodes)
+        for name, trees in forests.items()
+    }
+    assert figures["greedy"]["generated_tokens"] == tokens["greedy"]
+    assert figures["best_of_4"]["generated_tokens"] == tokens["samples"]
+    assert figures["mcts"]["generated_tokens"] == tokens["mcts"]
+    assert sum(tokens.values()) == engine.generated_tokens
+    assert result["value"]["n"] == 12
+    assert result["value"]["auc_within"] == 1.0
+
+
+def test_greedy_takes_the_likeliest_token_once_and_samples_do_not(codec: Codec) -> None:
+    engine = FakeEngine(codec)
+    search = SearchConfig(temperature=0.3)
+    evaluator(engine, codec, ["7"] * 2, search, temperature=0.9).run(["greedy"])
+    assert [request.temperature for request in engine.requests] == [0.0] * 2
+    evaluator(engine, codec, ["7"] * 2, search, temperature=0.9).run(["majority", "mcts"])
+    assert {request.temperature for request in engine.requests[2:]} == {0.9}
+
+
+def test_a_problem_without_room_counts_as_failed(codec: Codec) -> None:
+    full = codec.root("How many are 1?")
+    engine = FakeEngine(
+        codec, by_problem(codec), full=lambda request: request.path[: len(full)] == full
+    )
+    result = evaluator(engine, codec, ["7"] * 3, SearchConfig()).run(EVERYTHING)
+    assert {round(f["accuracy"], 6) for f in result["strategies"].values()} == {0.333333}
+
+
+def test_value_quality_by_hand() -> None:
+    trees = [sampled(("7", 0.9, 1), ("8", 0.4, 1)), sampled(("8", 0.6, 1), ("8", 0.1, 1))]
+    quality = value_quality(trees, [[True, False], [False, False]])
+    assert quality["auc"] == 1.0
+    assert quality["auc_within"] == 1.0
+    assert quality["brier"] == pytest.approx((0.01 + 0.16 + 0.36 + 0.01) / 4)
+    assert quality["brier_constant"] == pytest.approx(0.25 * 0.75)
+    assert quality["n"] == 4
+
+
+def test_evaluation_is_the_same_each_time(codec: Codec) -> None:
+    runs = []
+    for _ in range(2):
+        result = evaluator(FakeEngine(codec), codec, ["7"] * 3, SearchConfig()).run(EVERYTHING)
+        for figure in result["strategies"].values():
+            del figure["seconds"]
+        runs.append(result)
+    assert runs[0] == runs[1]

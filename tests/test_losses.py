@@ -1,0 +1,210 @@
+"""Losses and distributions against plain loops, exact expectations and finite differences."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llamao1_cli.losses import kl_estimate, log_ratio, policy_loss, value_loss
+from llamao1_cli.optimization import ramp_and_cosine, ramp_and_line
+from llamao1_cli.sampling import (
+    action_logprobs,
+    draw,
+    entropy_and_varentropy,
+    rating_probability,
+)
+
+RATIOS = st.floats(-3, 3)
+
+
+def row(*values: float) -> torch.Tensor:
+    return torch.tensor([values], dtype=torch.float64)
+
+
+@given(
+    tokens=st.lists(st.tuples(RATIOS, st.floats(-5, 5), st.booleans()), min_size=1, max_size=12),
+    clip=st.floats(0.05, 0.5),
+)
+def test_policy_loss_equals_a_plain_loop(
+    tokens: list[tuple[float, float, bool]], clip: float
+) -> None:
+    expected, clipped = 0.0, 0
+    for log_r, advantage, mask in tokens:
+        ratio = math.exp(log_r)
+        bounded = min(max(ratio, 1 - clip), 1 + clip)
+        if mask:
+            expected -= min(ratio * advantage, bounded * advantage)
+            clipped += bounded * advantage < ratio * advantage - 1e-9
+    log_ratios, advantages, mask = (torch.tensor([column]) for column in zip(*tokens, strict=True))
+    behaviour = torch.full_like(log_ratios, -2.0)
+    loss, count = policy_loss(log_ratios - 2.0, behaviour, advantages, mask, clip)
+    assert float(loss) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert abs(int(count) - clipped) <= sum(abs(abs(a)) < 1e-4 for _, a, _ in tokens)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "clipped"),
+    [
+        (1.5, 2.0, -2.4, 1),  # too likely already: the gain is capped
+        (0.5, 2.0, -1.0, 0),  # a good token made rare is pulled back in full
+        (0.5, -2.0, 1.6, 1),  # rare enough already: the gain is capped
+        (1.5, -2.0, 3.0, 0),  # a bad token made likely is pushed back in full
+        (1.1, 2.0, -2.2, 0),
+        (0.9, -2.0, 1.8, 0),
+    ],
+)
+def test_clipping_by_sign_and_side(
+    ratio: float, advantage: float, loss: float, clipped: int
+) -> None:
+    logprobs = row(math.log(ratio) - 1).requires_grad_()
+    got, count = policy_loss(logprobs, row(-1.0), row(advantage), torch.tensor([[True]]), 0.2)
+    assert got.item() == pytest.approx(loss, rel=1e-5)
+    assert int(count) == clipped
+    got.backward()
+    expected = 0.0 if clipped else -ratio * advantage  # d(-r A) / d log pi
+    assert logprobs.grad.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_masked_tokens_add_nothing_even_where_their_ratio_would_be_clipped() -> None:
+    # Ratio 0 clamps to 0.8 and would add 0.8 A; only the mask keeps it out.
+    logprobs, behaviour = row(-1.0, -200.0, 0.0), row(-1.0, 0.0, 0.0)
+    mask = torch.tensor([[True, False, False]])
+    loss, count = policy_loss(logprobs, behaviour, row(0.5, -3.0, 3.0), mask, 0.2)
+    assert float(loss) == pytest.approx(-0.5)
+    assert int(count) == 0
+    assert float(kl_estimate(logprobs, behaviour, mask)) == 0.0
+
+
+def test_log_ratio_is_clamped_and_in_fp32() -> None:
+    ratio = log_ratio(row(-500.0, 0.0, -1.5), row(0.0, -500.0, -1.0))
+    assert ratio.tolist() == [[-20.0, 20.0, -0.5]]
+    assert ratio.dtype == torch.float32
+    assert torch.isfinite(ratio.exp()).all()
+    half = torch.tensor([[-1.0]], dtype=torch.bfloat16)
+    assert log_ratio(half, torch.tensor([[-1.001]])).item() == pytest.approx(0.001, rel=1e-3)
+
+
+def test_gradients_equal_finite_differences() -> None:
+    torch.manual_seed(0)
+    behaviour, advantages = torch.randn(3, 5) - 2, torch.randn(3, 5)
+    logprobs = behaviour + 0.4 * torch.randn(3, 5)
+    mask = torch.rand(3, 5) < 0.7
+    weights, targets = torch.rand(3, 5), torch.rand(3, 5)
+    losses = [
+        lambda x: policy_loss(x, behaviour, advantages, mask, 0.2)[0],
+        lambda x: kl_estimate(x, behaviour, mask),
+        lambda x: value_loss(x, targets, weights),
+    ]
+    for loss in losses:
+        x = logprobs.clone().requires_grad_()
+        loss(x).backward()
+        for place in np.ndindex(3, 5):
+            step = torch.zeros(3, 5)
+            step[place] = 1e-2
+            slope = (loss(logprobs + step) - loss(logprobs - step)) / 2e-2
+            assert x.grad[place].item() == pytest.approx(slope.item(), abs=5e-3)
+
+
+@given(st.lists(st.tuples(RATIOS, RATIOS, st.floats(0, 1), st.floats(0, 2)), min_size=1))
+def test_value_loss_is_the_cross_entropy_of_the_two_way_softmax(rows: list) -> None:
+    expected = 0.0
+    for positive, negative, target, weight in rows:
+        p = math.exp(positive) / (math.exp(positive) + math.exp(negative))
+        expected -= weight * (target * math.log(p) + (1 - target) * math.log(1 - p))
+    positive, negative, targets, weights = (torch.tensor(c) for c in zip(*rows, strict=True))
+    loss = value_loss(positive - negative, targets, weights)
+    assert float(loss) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_the_rating_is_read_with_the_softmax_it_is_trained_with() -> None:
+    logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(0))
+    two_way = logits[:, [6, 2]].softmax(-1)[:, 0]
+    assert rating_probability(logits, 6, 2).tolist() == pytest.approx(two_way.tolist())
+    # The loss is least, with slope 0, where what is read equals the target.
+    difference = (logits[:, 6] - logits[:, 2]).requires_grad_()
+    value_loss(difference, rating_probability(logits, 6, 2), torch.ones(4)).backward()
+    assert difference.grad.abs().max() < 1e-6
+
+
+def test_k3_is_positive_and_its_mean_is_the_kl() -> None:
+    generator = torch.Generator().manual_seed(0)
+    policy, reference = torch.randn(2, 6, generator=generator).log_softmax(-1)
+    kl = float((policy.exp() * (policy - reference)).sum())
+    every = torch.ones(1, dtype=torch.bool)
+    each = torch.stack(
+        [kl_estimate(policy[i : i + 1], reference[i : i + 1], every) for i in range(6)]
+    )
+    assert (each >= 0).all()
+    assert float((policy.exp() * each).sum()) == pytest.approx(kl, rel=1e-4)
+    tokens = torch.multinomial(policy.exp(), 100_000, replacement=True, generator=generator)
+    mask = torch.ones(100_000, dtype=torch.bool)
+    mean = float(kl_estimate(policy[tokens], reference[tokens], mask)) / 100_000
+    assert mean == pytest.approx(kl, rel=0.03)
+    assert float(kl_estimate(policy[tokens], policy[tokens], mask)) == 0.0
+
+
+def test_action_logprobs_are_of_the_allowed_tokens_at_the_temperature() -> None:
+    logits = torch.randn(2, 7, generator=torch.Generator().manual_seed(0))
+    allowed = torch.tensor([[1, 1, 0, 1, 0, 1, 1], [0, 1, 1, 1, 1, 0, 0]], dtype=torch.bool)
+    for temperature in (0.5, 1.0, 2.0):
+        got = action_logprobs(logits, allowed, temperature).exp()
+        for probabilities, scores, mask in zip(got, logits.tolist(), allowed, strict=True):
+            raw = [math.exp(s / temperature) * bool(m) for s, m in zip(scores, mask, strict=True)]
+            expected = [r / sum(raw) for r in raw]
+            assert probabilities.tolist() == pytest.approx(expected, rel=1e-5)
+    both = action_logprobs(logits, allowed, torch.tensor([[0.5], [2.0]]))
+    assert torch.equal(both[1], action_logprobs(logits, allowed, 2.0)[1])
+
+
+def test_entropy_and_varentropy_by_loop() -> None:
+    logprobs = action_logprobs(
+        torch.randn(3, 6, generator=torch.Generator().manual_seed(1)),
+        torch.tensor([1, 1, 0, 1, 1, 0], dtype=torch.bool),
+        0.7,
+    )
+    entropies, spreads = entropy_and_varentropy(logprobs)
+    for line, entropy, spread in zip(logprobs.tolist(), entropies, spreads, strict=True):
+        surprise = [(math.exp(x), -x) for x in line if x > -math.inf]
+        mean = sum(p * s for p, s in surprise)
+        assert float(entropy) == pytest.approx(mean, rel=1e-5)
+        assert float(spread) == pytest.approx(
+            sum(p * (s - mean) ** 2 for p, s in surprise), rel=1e-4
+        )
+    sure = action_logprobs(torch.zeros(4), torch.tensor([0, 1, 0, 0], dtype=torch.bool), 1.0)
+    assert [float(x) for x in entropy_and_varentropy(sure)] == [0.0, 0.0]
+
+
+def test_draws_have_the_exact_distribution() -> None:
+    allowed = torch.tensor([0, 1, 1, 1, 0, 1, 1, 0], dtype=torch.bool)
+    logprobs = action_logprobs(torch.tensor([3.0, 0, 1, -1, 2, 0.5, -2, 4]), allowed, 1.0)
+    count = 100_000
+    uniforms = torch.from_numpy(np.random.default_rng(0).random(count))
+    tokens = draw(logprobs.expand(count, -1), uniforms)
+    observed = torch.bincount(tokens, minlength=8).double()
+    expected = logprobs.double().exp() * count
+    assert observed[~allowed].sum() == 0
+    chi_square = ((observed - expected)[allowed] ** 2 / expected[allowed]).sum()
+    assert float(chi_square) < 18.47  # 99.9% quantile at 4 degrees of freedom
+
+
+def test_a_draw_never_lands_on_a_forbidden_token() -> None:
+    allowed = torch.tensor([0, 1, 0, 1, 0], dtype=torch.bool)
+    logprobs = action_logprobs(torch.zeros(5), allowed, 1.0).expand(4, -1)
+    edges = torch.tensor([0.0, 0.5 - 1e-9, 0.5 + 1e-9, 1 - 2**-53], dtype=torch.float64)
+    assert draw(logprobs, edges).tolist() == [1, 1, 3, 3]
+
+
+def test_schedules_by_hand() -> None:
+    for schedule in (ramp_and_cosine, ramp_and_line):
+        assert schedule(0.0, 0.2, 0.1) == 0.0
+        assert schedule(0.05, 0.2, 0.1) == pytest.approx(0.25)
+        assert schedule(0.2, 0.2, 0.1) == pytest.approx(1.0)
+        assert schedule(1.0, 0.2, 0.1) == pytest.approx(0.1)
+        assert schedule(0.6, 0.2, 0.1) == pytest.approx(0.55)
+        assert schedule(0.0, 0.0, 0.1) == pytest.approx(1.0)
+        assert math.isfinite(schedule(1.0, 1.0, 0.1))
+    assert ramp_and_cosine(0.4, 0.2, 0.0) == pytest.approx(0.5 + 0.5 * math.cos(math.pi / 4))
+    assert ramp_and_line(0.4, 0.2, 0.0) == pytest.approx(0.75)

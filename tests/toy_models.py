@@ -1,0 +1,135 @@
+"""Small random models that say varied things, and what a plain forward pass makes of them."""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from llamao1_cli.codec import Codec
+from llamao1_cli.engine.protocol import Request, Thought
+from llamao1_cli.language import MARKERS, Meta, Rating
+
+torch.set_num_threads(1)  # two threads on a busy machine wait for each other, 100 times slower
+
+KINDS = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "mistral": (MistralConfig, MistralForCausalLM),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+}
+FAVOURED = "\\boxed{7}. \\boxed{12}. + = step"
+
+
+def toy_model(codec: Codec, kind: str = "llama", seed: int = 0) -> PreTrainedModel:
+    """A random model that ends thoughts, starts meta-actions and boxes numbers often enough."""
+    torch.manual_seed(seed)
+    config, model_class = KINDS[kind]
+    model = model_class(
+        config(
+            vocab_size=len(codec.tokenizer) + 3,  # some models have rows that no token uses
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            max_position_embeddings=512,
+            initializer_range=0.3,
+            tie_word_embeddings=False,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=None,
+            **({"sliding_window": None} if kind == "mistral" else {}),
+        )
+    )
+    biased = torch.nn.Linear(32, model.config.vocab_size, bias=True)
+    with torch.no_grad():
+        biased.weight.copy_(model.lm_head.weight)
+        biased.bias.zero_()
+        biased.bias[[*set(codec.encode(FAVOURED)), codec.thought_end]] = 3.0
+        biased.bias[[codec.meta(meta) for meta in Meta]] = 4.0
+    model.lm_head = biased
+    return model.eval()
+
+
+@dataclass
+class Figures:
+    """What a thought's fields should be."""
+
+    logprobs: list[float]
+    entropy: list[float]
+    varentropy: list[float]
+    value: float
+    best: list[int]  # the likeliest allowed token at each place
+
+
+@cache
+def allowed_tokens(codec: Codec, place: int, forced: bool) -> list[int]:
+    """Tokens allowed at a place of a thought, from the vocabulary's names."""
+    names = codec.tokenizer.get_vocab()
+    markers = {names[marker] for marker in MARKERS}
+    numbers = {index for name, index in names.items() if name.startswith("<id_")}
+    words = set(names.values()) - markers - numbers - set(codec.tokenizer.all_special_ids)
+    if place:
+        words |= {names["<end_of_thought>"]}
+    elif not forced:
+        words |= {names[meta] for meta in Meta}
+    return sorted(words)
+
+
+def plain_figures(
+    model: PreTrainedModel, codec: Codec, before: list[int], thought: Thought, temperature: float
+) -> Figures:
+    """Figures of a thought behind the tokens `before`: one sequence, no cache, no padding."""
+    ids = [*before, *thought.ids]
+    end = [] if thought.complete else [codec.thought_end]
+    with torch.no_grad():
+        tokens = torch.tensor([[*ids, *end, codec.rating_start]])
+        logits = model(input_ids=tokens, use_cache=False).logits[0].double()
+    positive, negative = logits[-1, [codec.positive, codec.negative]].exp().tolist()
+    figures = Figures([], [], [], positive / (positive + negative), [])
+    for place, token in enumerate(thought.ids):
+        allowed = allowed_tokens(codec, place, thought.forced_meta)
+        scores = logits[len(before) + place - 1, allowed] / temperature
+        surprise = scores.logsumexp(-1) - scores
+        chances = (-surprise).exp()
+        mean = float((chances * surprise).sum())
+        figures.logprobs.append(-float(surprise[allowed.index(token)]))
+        figures.entropy.append(mean)
+        figures.varentropy.append(float((chances * (surprise - mean) ** 2).sum()))
+        figures.best.append(allowed[int(surprise.argmin())])
+    assert math.isfinite(figures.value)
+    return figures
+
+
+def walk(
+    codec: Codec, request: Request, thoughts: list[Thought], *, hints: bool = False
+) -> list[tuple[list[int], Thought]]:
+    """Each thought of a chain with all tokens before its first sampled one."""
+    path, steps = list(request.path), []
+    for index, thought in enumerate(thoughts):
+        forced = thought.meta if thought.forced_meta else None
+        tokens, offset = codec.node(
+            request.depth + index,
+            thought.ids,
+            forced_meta=forced,
+            complete=thought.complete,
+            rating=Rating(thought.shown),
+        )
+        sentence = request.hints[index] if hints else None
+        path += codec.encode(sentence) if sentence else []
+        steps.append((path + tokens[:offset], thought))
+        path = path + tokens
+    return steps
