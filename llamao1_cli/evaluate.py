@@ -49,7 +49,7 @@ class Evaluator:
         strategies: Sequence[str],
         on_round: OnRound = lambda name, trees: None,
     ) -> Result:
-        """`{"strategies": {name: figures}, "value": figures or None}`;"""
+        """`{"strategies": {name: figures}, "value": figures or None}`."""
         results: Result = {}
         value = None
         if "greedy" in strategies:

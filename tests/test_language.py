@@ -168,6 +168,8 @@ FIRST = render_node(MarkedNode(-1, 0, "a", Meta.PROBLEM))
         ("", 0, "no node"),
         (" \n ", 3, "no node"),
         (f" {FIRST} and", len(FIRST) + 2, "no node header"),
+        (f"so {FIRST}", 0, "no node header"),
+        (FIRST + " and " + render_node(MarkedNode(0, 1, "b")), len(FIRST) + 1, "no node header"),
         (FIRST.replace(">-1<", "><"), 0, "no node header"),
         (FIRST.replace(">-1<", ">0<"), 0, "father -1, not 0"),
         (FIRST + render_node(MarkedNode(7, 1, "b")), len(FIRST), "father 7"),
