@@ -1,4 +1,4 @@
-"""The run folder and its crash-safe checkpoints.
+"""Crash-safe checkpoints.
 
 A checkpoint is written beside its place and renamed into it, so that a folder under its final name
 is complete. Tensors are safetensors and the rest JSON: nothing is ever unpickled.
@@ -6,11 +6,10 @@ is complete. Tensors are safetensors and the rest JSON: nothing is ever unpickle
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,71 +22,7 @@ from safetensors.torch import load_file, save_file
 from llamao1_cli.errors import UserError
 from llamao1_cli.experience import Experience
 from llamao1_cli.replay import Replay
-
-_NAME = re.compile(r"(warmup|iteration)-(\d{6,})")
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """Where the files of a run are."""
-
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object a step."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.path / "checkpoints"
-
-    def trees(self, iteration: int) -> Path:
-        """The trees of an iteration, one a line."""
-        return self.path / "trees" / f"iteration-{iteration:06d}.jsonl"
-
-    def evaluation(self, iteration: int) -> Path:
-        """The evaluation after an iteration; 0 is before self-play."""
-        return self.path / "eval" / f"iteration-{iteration:06d}.json"
-
-    def occupied(self) -> bool:
-        """Whether another run has been here."""
-        return self.path.exists() and any(self.path.iterdir())
-
-    def clear(self) -> None:
-        """Delete what a run writes, and nothing else that may lie there."""
-        for name in ("checkpoints", "trees", "eval", "tensorboard"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for file in (self.config, self.metrics, self.path / "report.html"):
-            file.unlink(missing_ok=True)
-
-    def checkpointed(self) -> bool:
-        """Whether there is a complete checkpoint."""
-        return bool(_checkpoints(self.checkpoints))
-
-    def latest(self) -> Path:
-        """The newest complete checkpoint; UserError if there is none."""
-        found = _checkpoints(self.checkpoints)
-        if not found:
-            raise UserError(f"{self.path}: holds no checkpoint; train there first")
-        return found[-1]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+from llamao1_cli.run_folder import complete_checkpoints
 
 
 @contextmanager
@@ -103,7 +38,7 @@ def new_checkpoint(folder: Path, name: str, keep: int) -> Iterator[Path]:
         shutil.rmtree(place)
     beside.rename(place)
     _sync_folder(folder)
-    for old in _checkpoints(folder)[:-keep]:
+    for old in complete_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
 
 
@@ -187,16 +122,6 @@ def load_replay(folder: Path, replay: Replay[Experience]) -> None:
 
 def _token_arrays() -> list[str]:
     return [field.name for field in fields(Experience) if field.name != "iteration"]
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first; those of the warm-up come before self-play's."""
-    found = []
-    for path in folder.iterdir() if folder.is_dir() else []:
-        match = _NAME.fullmatch(path.name)
-        if match and (path / "state.json").is_file():
-            found.append(((match[1] == "iteration", int(match[2])), path))
-    return [path for _, path in sorted(found)]
 
 
 def _sync(folder: Path) -> None:

@@ -71,13 +71,14 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Warm up if configured, then alternate self-play and updates; evaluate before and after."""
-    from llamao1_cli import commands
     from llamao1_cli.config_file import dump_config, load_config
 
     resolved = load_config(config, set_)
     if dry_run:
         typer.echo(dump_config(resolved), nl=False)
         return
+    from llamao1_cli import commands
+
     commands.train(resolved, trees=trees, resume=resume, overwrite=overwrite)
 
 
@@ -93,13 +94,14 @@ def sft(
 
     `llamao1 train --resume` on the same run folder goes on with self-play.
     """
-    from llamao1_cli import commands
     from llamao1_cli.config_file import dump_config, load_config
 
     resolved = load_config(config, set_)
     if dry_run:
         typer.echo(dump_config(resolved), nl=False)
         return
+    from llamao1_cli import commands
+
     commands.sft(resolved, resume=resume, overwrite=overwrite)
 
 
@@ -118,13 +120,15 @@ def self_play(
     dry_run: DryRun = False,
 ) -> None:
     """Grow trees with fixed weights: `run.iterations` files of `learn.problems` trees each."""
-    from llamao1_cli import commands
     from llamao1_cli.config_file import dump_config
+    from llamao1_cli.resolve import resolve
 
-    resolved, weights = commands.resolve(config, run, set_)
+    resolved, weights = resolve(config, run, set_)
     if dry_run:
         typer.echo(dump_config(resolved), nl=False)
         return
+    from llamao1_cli import commands
+
     commands.self_play(resolved, weights, out, resume=resume)
 
 
@@ -137,18 +141,20 @@ def evaluate(
     dry_run: DryRun = False,
 ) -> None:
     """Compare test-time strategies on held-out problems, with 95% intervals and costs."""
-    from llamao1_cli import commands
     from llamao1_cli.config_file import dump_config
+    from llamao1_cli.resolve import resolve
 
-    resolved, weights = commands.resolve(config, run, set_)
+    resolved, weights = resolve(config, run, set_)
     if dry_run:
         typer.echo(dump_config(resolved), nl=False)
         return
+    from llamao1_cli import commands
+
     commands.evaluate(resolved, weights, json)
 
 
 @app.command(
-    epilog='Example: llamao1 solve --run runs/quickstart "Mia has 3 pens. Mia finds 4 more. '
+    epilog='Example: llamao1 solve --run runs/quickstart "Mia has 3 pens. January: 4 found. '
     'How many pens does Mia have?"'
 )
 def solve(
@@ -161,9 +167,11 @@ def solve(
     ] = None,
 ) -> None:
     """Search one problem, print the tree as it grows, and the answer."""
+    from llamao1_cli.resolve import resolve
+
+    resolved, weights = resolve(config, run, set_)
     from llamao1_cli import commands
 
-    resolved, weights = commands.resolve(config, run, set_)
     commands.solve(resolved, weights, problem, json)
 
 

@@ -9,16 +9,18 @@ from typing import Any
 import transformers
 import yaml
 
-from llamao1_cli.assembly import assemble
-from llamao1_cli.checkpoint import RunFolder, write_whole
+from llamao1_cli.assembly import Parts, assemble
+from llamao1_cli.codec import MarkedIds
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import dump_config, load_config
+from llamao1_cli.config_file import dump_config
 from llamao1_cli.display import Display
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate import search_vote
+from llamao1_cli.run_folder import RunFolder, write_whole
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.selfplay import write_trees
+from llamao1_cli.selfplay import tree_files, write_trees
 from llamao1_cli.signals import Interrupts
+from llamao1_cli.supervised import marked_texts
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tracking import Tracker, make_sinks
 from llamao1_cli.trainer import RLSPTrainer
@@ -39,25 +41,11 @@ FREE_KEYS = {
 }
 
 
-def resolve(
-    config: Path | None, run: Path | None, overrides: list[str] | None
-) -> tuple[Config, Path | None]:
-    """The configuration to use, and the newest model folder if a run was named."""
-    if (config is None) == (run is None):
-        raise UserError("give either --config FILE or --run FOLDER")
-    if config is not None:
-        return load_config(config, overrides), None
-    assert run is not None
-    folder = RunFolder(run)
-    if not folder.config.is_file():
-        raise UserError(f"{run}: not a run folder (no config.yaml); check the path")
-    return load_config(folder.config, overrides), folder.latest() / "model"
-
-
 def train(config: Config, *, trees: Path | None, resume: bool, overwrite: bool) -> None:
     """The whole run."""
+    files = tree_files(trees) if trees else None
     with _trainer(config, resume=resume, overwrite=overwrite) as (trainer, display):
-        trainer.fit(trees)
+        trainer.fit(files)
         display.say(f"run folder: {config.run.dir}")
 
 
@@ -72,6 +60,8 @@ def sft(config: Config, *, resume: bool, overwrite: bool) -> None:
 
 def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) -> None:
     """Tree files of fixed weights; with `resume` only those that are missing."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {out} is a file; name a folder")
     if not resume and out.is_dir() and any(out.glob("*.jsonl")):
         raise UserError(f"{out}: holds tree files already; add --resume, or give another folder")
     parts = assemble(config, weights)
@@ -96,6 +86,7 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
 
 def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> None:
     """The configured strategies on held-out problems, as a table and as JSON."""
+    _check_json(json_file)
     parts = assemble(config, weights)
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, display.rounds("evaluation") as on_round:
@@ -109,6 +100,9 @@ def solve(config: Config, weights: Path | None, text: str, json_file: Path | Non
     """Search one problem without knowing its answer."""
     if not text.strip():
         raise UserError("the problem is empty; write its text between quotes")
+    if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+        raise UserError("the problem is not valid UTF-8; write it as text")
+    _check_json(json_file)
     parts = assemble(config, weights)
     display = Display()
     search = config.search.model_copy(
@@ -129,6 +123,12 @@ def solve(config: Config, weights: Path | None, text: str, json_file: Path | Non
     display.say(_answer_line(tree))
 
 
+def _check_json(path: Path | None) -> None:
+    """Refuse a place that cannot be written before the work is done."""
+    if path is not None and path.is_dir():
+        raise UserError(f"--json: {path} is a folder; name a file")
+
+
 def _answer_line(tree: Tree) -> str:
     answer = search_vote(tree)
     if answer is None:
@@ -147,13 +147,14 @@ def _trainer(
     interrupts = Interrupts()
     with interrupts.listening():
         parts = assemble(config, point / "model" if point else None)
+        texts = _warmup_texts(parts, point)
         main = parts.accelerator.is_main_process
         display = Display(quiet=not main)
         if resume and point is None:
             display.say(f"{folder.path}: no checkpoint to resume from; starting at the beginning")
         tracker = _prepare_folder(folder, config, overwrite=overwrite) if main else None
         parts.accelerator.wait_for_everyone()
-        trainer = RLSPTrainer(parts, folder, tracker, display, interrupts)
+        trainer = RLSPTrainer(parts, folder, texts, tracker, display, interrupts)
         trainer.resume(point) if point else trainer.start()
         with parts.grader:
             yield trainer, display
@@ -161,10 +162,30 @@ def _trainer(
             tracker.close()
 
 
+def _warmup_texts(parts: Parts, point: Path | None) -> list[MarkedIds]:
+    """The warm-up's texts, read before anything is written; none where it is over."""
+    config = parts.config
+    if config.warmup is None or (point and point.name.startswith("iteration")):
+        return []
+    return marked_texts(
+        config.warmup,
+        parts.task,
+        parts.codec,
+        show_ratings=config.search.show_ratings,
+        max_length=config.model.max_length,
+        seed=config.run.seed,
+    )
+
+
 def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite: bool) -> None:
     """Refuse a folder in use, and a continuation that would not be one; nothing is written yet."""
     if resume and overwrite:
         raise UserError("give either --resume or --overwrite, not both")
+    standing = next(
+        path for path in (folder.path, *folder.path.absolute().parents) if path.exists()
+    )
+    if not standing.is_dir():
+        raise UserError(f"run.dir: {folder.path}: {standing} is a file; name a folder")
     if not folder.occupied() or overwrite:
         return
     if not resume:
@@ -190,7 +211,10 @@ def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite:
 
 def _prepare_folder(folder: RunFolder, config: Config, *, overwrite: bool) -> Tracker:
     """The run folder with its resolved configuration, and the open metrics file."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"run.dir: {folder.path} cannot be made: {error.strerror}") from None
     if overwrite:
         folder.clear()
     write_whole(folder.config, dump_config(config))

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from llamao1_cli.language import METAS, Meta
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 
@@ -158,10 +159,8 @@ class WarmupConfig(Section):
     )
     ramp: Fraction = Field(0.03, description="Share of the steps that ramp the rate up.")
     betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="AdamW's decay rates.")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's weight decay.")
-    rating_weight: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="Weight of a rating token beside a text token."
-    )
+    weight_decay: Weight = Field(0.0, description="AdamW's weight decay.")
+    rating_weight: Weight = Field(1.0, description="Weight of a rating token beside a text token.")
     max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
     checkpoint_every: Count = Field(500, description="Steps between checkpoints.")
 
@@ -187,10 +186,10 @@ class SearchConfig(Section):
     selection: Literal["reference", "alphazero"] = Field(
         "reference", description="MCTS: rule that scores a child."
     )
-    exploration: Annotated[float, Field(ge=0)] = Field(
+    exploration: Weight = Field(
         1.4, description="MCTS, reference rule: weight c of the prior term."
     )
-    varentropy_weight: Annotated[float, Field(ge=0)] = Field(
+    varentropy_weight: Weight = Field(
         0.1, description="MCTS, reference rule: weight of a child's share of varentropy."
     )
     selection_noise: Fraction = Field(
@@ -207,7 +206,7 @@ class SearchConfig(Section):
         description="MCTS: an expansion rolls on to a conclusion; else it stops after one thought.",
     )
     chains: Count = Field(6, description="Forks: independent chains a problem.")
-    forks: Annotated[float, Field(ge=0)] = Field(
+    forks: Weight = Field(
         2.0, description="Forks: forks a problem on average, given to trees of mixed outcome."
     )
     max_forks: Natural = Field(6, description="Forks: most forks a tree.")
@@ -216,7 +215,7 @@ class SearchConfig(Section):
     max_thought_tokens: Count = Field(
         32, description="Most tokens of a thought; a longer one is cut and closed."
     )
-    temperature: Annotated[float, Field(ge=0)] = Field(
+    temperature: Weight = Field(
         1.0, description="Sampling temperature; 0 takes the likeliest token."
     )
     meta_actions: Literal["model", "matrix"] = Field(
@@ -254,10 +253,10 @@ class LearnConfig(Section):
     )
     gae_lambda: Fraction = Field(0.95, description="Lambda of credit `gae`.")
     clip: Positive = Field(0.2, description="PPO clip range of the probability ratio.")
-    value_weight: Annotated[float, Field(ge=0)] = Field(
+    value_weight: Weight = Field(
         0.25, description="Weight of the value loss; 1 and more hurts the shared trunk."
     )
-    kl_weight: Annotated[float, Field(ge=0)] = Field(
+    kl_weight: Weight = Field(
         0.0, description="Weight of the KL to the model as it was before self-play."
     )
     batch_size: Count = Field(32, description="Paths an optimizer step, over all ranks.")
@@ -266,7 +265,7 @@ class LearnConfig(Section):
     final_rate: Fraction = Field(0.2, description="Share of the peak left at the last iteration.")
     ramp_iterations: Natural = Field(4, description="Iterations that ramp the rate up.")
     betas: tuple[Fraction, Fraction] = Field((0.9, 0.98), description="AdamW's decay rates.")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's weight decay.")
+    weight_decay: Weight = Field(0.0, description="AdamW's weight decay.")
     max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
 
 

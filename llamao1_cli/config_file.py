@@ -98,6 +98,8 @@ def _explain(detail: ErrorDetails) -> str:
         return f"unknown key `{key}`{_nearest(detail['loc'])}"
     if detail["type"] == "missing":
         return f"`{key}` is missing; add it"
+    if detail["type"] == "union_tag_not_found":
+        return f"`{key}.kind` is missing; add `kind: arithmetic` or `kind: data`"
     message = detail["msg"].removeprefix("Value error, ")
     value = detail["input"]
     shown = "" if isinstance(value, BaseModel | dict) else f" is {value!r:.80}"

@@ -225,7 +225,12 @@ def _adapt(
         task_type="CAUSAL_LM",
         trainable_token_indices=dict.fromkeys(modules, added) if added else None,
     )
-    return get_peft_model(model, config)
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(
+            f"model.lora.targets: {lora.targets} do not fit: {_one_line(error)}"
+        ) from None
 
 
 def _device(config: ModelConfig) -> str:

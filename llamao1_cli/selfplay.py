@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from llamao1_cli.checkpoint import write_whole
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import UserError
+from llamao1_cli.run_folder import write_whole
 from llamao1_cli.search.grow import Grade, grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed

@@ -15,17 +15,19 @@ import numpy as np
 
 from llamao1_cli import checkpoint
 from llamao1_cli.assembly import Parts
+from llamao1_cli.codec import MarkedIds
 from llamao1_cli.display import Display
 from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.models import save_model
 from llamao1_cli.optimization import make_optimizer, ramp_and_line
 from llamao1_cli.replay import Replay
+from llamao1_cli.run_folder import RunFolder, write_whole
 from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.selfplay import forest_metrics, read_trees, tree_files, write_trees
+from llamao1_cli.selfplay import forest_metrics, read_trees, write_trees
 from llamao1_cli.signals import Interrupts
-from llamao1_cli.supervised import Warmup, marked_texts
+from llamao1_cli.supervised import Warmup
 from llamao1_cli.tracking import Tracker
 from llamao1_cli.update import Updater, trainable_weights
 
@@ -36,13 +38,15 @@ class RLSPTrainer:
     def __init__(
         self,
         parts: Parts,
-        folder: checkpoint.RunFolder,
+        folder: RunFolder,
+        texts: Sequence[MarkedIds],
         tracker: Tracker | None,
         display: Display,
         interrupts: Interrupts,
     ) -> None:
         config = parts.config
         self._parts, self._config, self._folder = parts, config, folder
+        self._texts = texts
         self._tracker, self._display, self._interrupts = tracker, display, interrupts
         self._accelerator = parts.accelerator
         self._model = self._accelerator.prepare(parts.language_model.model)
@@ -71,13 +75,12 @@ class RLSPTrainer:
         if self._tracker:
             self._tracker.cut(state["metrics_bytes"])
 
-    def fit(self, trees: Path | None = None) -> dict[str, Any]:
+    def fit(self, files: Sequence[Path] | None = None) -> dict[str, Any]:
         """The whole run, from where it stands; returns the last evaluation.
 
-        `trees` names a folder of stored trees to learn from, a file an iteration, without playing.
+        `files` are stored trees to learn from, a file an iteration, instead of playing.
         Raises InterruptedRunError, after a checkpoint, when a signal asks to stop.
         """
-        files = tree_files(trees) if trees else None
         last = (
             min(self._config.run.iterations, len(files)) if files else self._config.run.iterations
         )
@@ -107,15 +110,7 @@ class RLSPTrainer:
         config = self._config.warmup
         if self._stage != "warmup" or config is None:
             return
-        texts = marked_texts(
-            config,
-            self._parts.task,
-            self._parts.codec,
-            show_ratings=self._config.search.show_ratings,
-            max_length=self._config.model.max_length,
-            seed=self._config.run.seed,
-        )
-        warmup = Warmup(config, texts, self._accelerator, self._config.run.seed)
+        warmup = Warmup(config, self._texts, self._accelerator, self._config.run.seed)
         with self._display.progress("warm-up", warmup.steps, self._warmup_done) as advance:
             for step, batch in enumerate(warmup.batches(), start=1):
                 if step <= self._warmup_done:
@@ -226,7 +221,7 @@ class RLSPTrainer:
         with self._display.rounds("evaluation") as on_round:
             result = self._parts.evaluate(strategies, lambda name, trees: on_round(trees))
         if self._accelerator.is_main_process:
-            checkpoint.write_whole(path, json.dumps(result, indent=1) + "\n")
+            write_whole(path, json.dumps(result, indent=1) + "\n")
             self._display.evaluation(self._iteration, result)
         self._accelerator.wait_for_everyone()
         return result

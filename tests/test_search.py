@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from fake_engine import FakeEngine, by_equality
+from fake_engine import FakeEngine, by_equality, wander
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
@@ -49,13 +49,15 @@ def test_a_node_takes_candidates_until_it_is_full_then_selection_goes_down(codec
 
 
 @pytest.mark.parametrize("candidates", [1, 2, 3])
-def test_no_node_outgrows_its_limits(codec: Codec, candidates: int) -> None:
+@pytest.mark.parametrize("rollout", [True, False])
+def test_no_node_outgrows_its_limits(codec: Codec, candidates: int, rollout: bool) -> None:
+    shape = {"candidates": candidates, "max_children": 3, "max_depth": 2, "rollout": rollout}
     for seed in SEEDS:
-        tree = search(
-            FakeEngine(codec), codec, seed, candidates=candidates, max_children=3, max_depth=3
-        )
+        engine = FakeEngine(codec, steps_only if seed % 2 else wander)
+        tree = search(engine, codec, seed, **shape)
         assert all(len(node.children) <= 3 for node in tree.nodes)
-        assert max(node.depth for node in tree.nodes) <= 3
+        assert max(node.depth for node in tree.nodes) <= 2
+        assert {len(request.metas) for request in engine.requests} <= {1, 2}
         assert tree.simulations == 16
 
 

@@ -124,6 +124,23 @@ def test_noise_multiplies_within_its_range(codec: Codec) -> None:
     assert 1.15 < ratios.max() <= 1.2
 
 
+def test_noise_is_the_trees_own_and_new_in_each_simulation(codec: Codec) -> None:
+    mcts = Mcts(SearchConfig(selection_noise=1.0, max_children=2, simulations=99))
+    picked = []
+    for seed, simulation in [
+        (0, 0),
+        (0, 0),
+        *[(s, 0) for s in range(9)],
+        *[(0, n) for n in range(9)],
+    ]:
+        tree = _visited_tree(codec, 1)
+        tree.seed, tree.simulations = seed, simulation
+        picked.append(mcts.pick([tree])[0][1].id)
+    assert picked[0] == picked[1]
+    assert len(set(picked[2:11])) > 1
+    assert len(set(picked[11:])) > 1
+
+
 def test_root_noise_mixes_into_the_prior_of_the_root_alone(codec: Codec) -> None:
     tree = _visited_tree(codec, 4)
     noisy = Mcts(SearchConfig(selection="alphazero", root_noise=0.25))

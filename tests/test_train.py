@@ -115,10 +115,8 @@ def test_a_run_leaves_the_files_of_the_design(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert load_config(run / "config.yaml") == config
     stages = [(row["stage"], row["step"]) for row in metrics(run)]
-    assert stages == [("warmup", 1), ("warmup", 2), ("warmup", 3), ("warmup", 4)] + [
-        ("self-play", 1),
-        ("self-play", 2),
-    ]
+    warmup, selfplay = [("warmup", n) for n in (1, 2, 3, 4)], [("self-play", n) for n in (1, 2)]
+    assert stages == [*warmup, *selfplay]
     assert len((run / "trees" / "iteration-000002.jsonl").read_text().splitlines()) == 4
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
         "iteration-000001",

@@ -1,0 +1,84 @@
+"""The run folder: where the files of a run are, and files that are there whole or not at all."""
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from llamao1_cli.errors import UserError
+
+_NAME = re.compile(r"(warmup|iteration)-(\d{6,})")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the files of a run are."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def trees(self, iteration: int) -> Path:
+        """The trees of an iteration, one a line."""
+        return self.path / "trees" / f"iteration-{iteration:06d}.jsonl"
+
+    def evaluation(self, iteration: int) -> Path:
+        """The evaluation after an iteration; 0 is before self-play."""
+        return self.path / "eval" / f"iteration-{iteration:06d}.json"
+
+    def occupied(self) -> bool:
+        """Whether another run has been here."""
+        return self.path.exists() and any(self.path.iterdir())
+
+    def clear(self) -> None:
+        """Delete what a run writes, and nothing else that may lie there."""
+        for name in ("checkpoints", "trees", "eval", "tensorboard"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for file in (self.config, self.metrics, self.path / "report.html"):
+            file.unlink(missing_ok=True)
+
+    def checkpointed(self) -> bool:
+        """Whether there is a complete checkpoint."""
+        return bool(complete_checkpoints(self.checkpoints))
+
+    def latest(self) -> Path:
+        """The newest complete checkpoint; UserError if there is none."""
+        found = complete_checkpoints(self.checkpoints)
+        if not found:
+            raise UserError(f"{self.path}: holds no checkpoint; train there first")
+        return found[-1]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first; those of the warm-up come before self-play's."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else []:
+        match = _NAME.fullmatch(path.name)
+        if match and (path / "state.json").is_file():
+            found.append(((match[1] == "iteration", int(match[2])), path))
+    return [path for _, path in sorted(found)]
