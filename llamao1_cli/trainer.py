@@ -87,7 +87,7 @@ class RLSPTrainer:
         with self._saving_when_interrupted():
             self._warm_up()
             if self._iteration == 0:
-                self._evaluate(everything=True)
+                self._evaluate(everything=False)
             while self._iteration < last:
                 number = self._iteration + 1
                 start = time.perf_counter()

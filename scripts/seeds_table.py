@@ -38,7 +38,8 @@ def table(runs: list[Path]) -> str:
     before = [first["strategies"]["greedy"]["accuracy"] for first, _ in pairs]
     lines.append(f"| greedy, before self-play | {cells(before)} |")
     for name in pairs[0][1]["strategies"]:
-        lines.append(f"| {name}, after | {cells([e['strategies'][name]['accuracy'] for _, e in pairs])} |")
+        after = [last["strategies"][name]["accuracy"] for _, last in pairs]
+        lines.append(f"| {name}, after | {cells(after)} |")
     values = [last["value"] for _, last in pairs if last["value"]]
     if values:
         ratio = [value["brier"] / max(value["brier_constant"], 1e-9) for value in values]
@@ -48,7 +49,8 @@ def table(runs: list[Path]) -> str:
             lines.append(f"| {name} | {cells([value[key] for value in values])} |")
     lines.append(f"| seconds of self-play | {cells([seconds(run) for run in runs])} |")
     problems = pairs[0][1]["n"]
-    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, Python {platform.python_version()}"
+    cores, python = os.cpu_count(), platform.python_version()
+    machine = f"{cores} CPU cores, {platform.machine()}, Python {python}"
     return "\n".join([*lines, "", f"{problems} held-out problems a seed; {machine}."])
 
 

@@ -11,13 +11,20 @@ python="${PYTHON:-python3}"
     exit 2
 }
 
-# The stamp names what was installed, so that an unchanged checkout starts at once.
-stamp=".venv/.installed-${extras//,/-}"
-if [ -f "$stamp" ] && [ "$stamp" -nt pyproject.toml ] && [ "$stamp" -nt constraints.txt ]; then
-    exit 0
-fi
+# A stamp an extra, holding the digest of what decides the versions: an unchanged checkout starts
+# at once.
+digest="$(cat pyproject.toml constraints.txt | "$python" -c \
+    'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
+missing=0
+for name in base ${extras//,/ }; do
+    [ "$(cat ".venv/.installed-$name" 2>/dev/null)" = "$digest" ] || missing=1
+done
+[ "$missing" = 1 ] || exit 0
+
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 echo "setup: installing llamao1${extras:+ with $extras} into .venv"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --constraint constraints.txt --editable ".${extras:+[$extras]}"
-touch "$stamp"
+for name in base ${extras//,/ }; do
+    echo "$digest" >".venv/.installed-$name"
+done

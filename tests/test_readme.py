@@ -16,8 +16,9 @@ DATA = Path(os.environ.get("LLAMAO1_DATA", ROOT.parent / "shared" / "data"))
 
 # What keeps a command that trains for minutes to seconds here; it runs the same code.
 SMALL = [
-    "model.build.hidden_size=32", "warmup.examples=64", "run.iterations=2", "run.checkpoint_every=1",
-    "learn.problems=4", "eval.problems=4", "eval.samples=2", "eval.strategies=[greedy,majority]",
+    "model.build.hidden_size=32", "warmup.examples=64", "run.iterations=2", "learn.problems=4",
+    "run.checkpoint_every=1", "eval.problems=4", "eval.samples=2",
+    "eval.strategies=[greedy,majority]",
 ]  # fmt: skip
 SMALL_GSM8K = [
     "run.iterations=1", "learn.problems=1", "learn.batch_size=2", "search.simulations=1",
