@@ -293,7 +293,10 @@ class EvalConfig(Section):
     strategies: Annotated[
         list[Literal["greedy", "pass", "majority", "best_of", "weighted_vote", "mcts"]],
         Field(min_length=1),
-    ] = Field(["greedy"], description="Test-time strategies of the last evaluation; earlier ones run greedy.")
+    ] = Field(
+        ["greedy"],
+        description="Test-time strategies of the last evaluation; earlier ones run greedy.",
+    )
     samples: Count = Field(8, description="Solutions sampled a problem.")
     temperature: Positive = Field(1.0, description="Temperature of the samples and of MCTS.")
     simulations: Count = Field(4, description="Simulations of MCTS.")

@@ -6,6 +6,8 @@ from functools import cache
 
 import torch
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -23,11 +25,14 @@ from llamao1_cli.language import MARKERS, Meta, Rating
 
 torch.set_num_threads(1)  # two threads on a busy machine wait for each other, 100 times slower
 
+GROUPED = {"intermediate_size": 48, "num_key_value_heads": 2, "head_dim": 8}
 KINDS = {
-    "llama": (LlamaConfig, LlamaForCausalLM),
-    "mistral": (MistralConfig, MistralForCausalLM),
-    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
-    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "llama": (LlamaConfig, LlamaForCausalLM, GROUPED),
+    "mistral": (MistralConfig, MistralForCausalLM, {**GROUPED, "sliding_window": None}),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, GROUPED),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, GROUPED),
+    # Its positions are absolute: a shift by the padding would show.
+    "gpt2": (GPT2Config, GPT2LMHeadModel, {}),
 }
 FAVOURED = "\\boxed{7}. \\boxed{12}. + = step"
 
@@ -35,23 +40,20 @@ FAVOURED = "\\boxed{7}. \\boxed{12}. + = step"
 def toy_model(codec: Codec, kind: str = "llama", seed: int = 0) -> PreTrainedModel:
     """A random model that ends thoughts, starts meta-actions and boxes numbers often enough."""
     torch.manual_seed(seed)
-    config, model_class = KINDS[kind]
+    config, model_class, extra = KINDS[kind]
     model = model_class(
         config(
             vocab_size=len(codec.tokenizer) + 3,  # some models have rows that no token uses
             hidden_size=32,
-            intermediate_size=48,
             num_hidden_layers=2,
             num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=8,
             max_position_embeddings=512,
             initializer_range=0.3,
             tie_word_embeddings=False,
             bos_token_id=None,
             eos_token_id=None,
             pad_token_id=None,
-            **({"sliding_window": None} if kind == "mistral" else {}),
+            **extra,
         )
     )
     biased = torch.nn.Linear(32, model.config.vocab_size, bias=True)
