@@ -50,12 +50,13 @@ def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
     """Generalised advantage estimation on a tree `[N]`.
 
     A(n) = d(n) + discount * lam * mean of A over children,
-    d(n) = r(n) + discount * V(n) - V(parent); at a terminal node r is the outcome and V is 0.
+    d(n) = r(n) + discount * V(n) - V(parent); at a terminal node r is what it is worth
+    and V is 0.
     """
     result = np.zeros(len(tree.nodes))
     for node in reversed(tree.nodes[1:]):
         assert node.parent is not None
-        reward = float(node.outcome or 0.0) if node.terminal else 0.0
+        reward = _target(node) if node.terminal else 0.0
         ahead = 0.0 if node.terminal else discount * node.thought.value
         delta = reward + ahead - tree.nodes[node.parent].thought.value
         later = float(np.mean(result[node.children])) if node.children else 0.0

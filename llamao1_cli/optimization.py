@@ -57,7 +57,10 @@ def optimizer_step(
     for place, loss in enumerate(losses):
         last = place == len(losses) - 1
         with nullcontext() if last else accelerator.no_sync(model):
-            accelerator.backward(loss() * accelerator.num_processes)
+            value = loss()
+            # A clamped NaN has no gradient: this keeps a loss that is not finite from hiding.
+            honest = 1 + 0 * value.detach()
+            accelerator.backward(value * honest * accelerator.num_processes)
     norm = float(accelerator.clip_grad_norm_(model.parameters(), max_grad_norm))
     if not math.isfinite(norm):
         optimizer.zero_grad()

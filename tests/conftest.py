@@ -8,7 +8,7 @@ from llamao1_cli.language import METAS
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.tasks.arithmetic import Arithmetic
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 # A machine shared with others may take any time over one example.
 settings.register_profile("llamao1", deadline=None, max_examples=60)
 settings.load_profile("llamao1")

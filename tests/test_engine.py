@@ -72,7 +72,6 @@ def test_figures_equal_a_plain_forward(
     assert len(set(kept)) > 1  # rows were dropped on the way
 
 
-@pytest.mark.xfail(reason="the boolean mask is added to the scores by eager attention")
 def test_figures_under_eager_attention(codec: Codec) -> None:
     model = toy_model(codec)
     model.set_attn_implementation("eager")
@@ -129,7 +128,7 @@ def test_a_continuation_does_not_depend_on_who_asks_for_it(
 
 def test_thoughts_always_parse(codec: Codec, llama: PreTrainedModel) -> None:
     seen, answers = set(), 0
-    for request, thoughts in _played(codec, llama, requests(codec, 60, max_tokens=5)):
+    for request, thoughts in _played(codec, llama, requests(codec, 300, max_tokens=5)):
         tree = Tree.plant(Problem("p", "How many?", "7"), 0, 0.5)
         nodes = tree.attach(tree.root, thoughts)
         texts = [(node.meta, node.text) for node in parse_tree(render_tree(tree.marked()))]

@@ -23,8 +23,6 @@ from llamao1_cli.codec import Codec
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.language import MARKERS, Meta, Rating
 
-torch.set_num_threads(1)  # two threads on a busy machine wait for each other, 100 times slower
-
 GROUPED = {"intermediate_size": 48, "num_key_value_heads": 2, "head_dim": 8}
 KINDS = {
     "llama": (LlamaConfig, LlamaForCausalLM, GROUPED),

@@ -283,9 +283,12 @@ class _Stream:
         mask = (keys[None] <= queries[:, None])[None] & real[:, None]
         # A padding query sees itself, or its softmax would be empty and NaN.
         mask |= (keys[None] == queries[:, None])[None]
+        # Additive, which every attention implementation reads alike.
+        lowest = torch.finfo(self._model.dtype).min
+        bias = torch.zeros(mask.shape, dtype=self._model.dtype, device=mask.device)
         logits: torch.Tensor = self._model(
             input_ids=tokens,
-            attention_mask=mask[:, None],
+            attention_mask=bias.masked_fill(~mask, lowest)[:, None],
             position_ids=(queries[None] - self._pads[:, None]).clamp(min=0),
             past_key_values=self._cache,
             use_cache=True,

@@ -116,13 +116,15 @@ def demonstrate(story: Story, rng: np.random.Generator) -> list[MarkedNode]:
     """A chain of thoughts that solves `story` the sloppy way, one equation a thought."""
     nodes = [MarkedNode(-1, 0, story.text, Meta.PROBLEM)]
     value, right = story.start, True
-    for operation in story.operations:
+    for month, operation in zip(MONTHS, story.operations, strict=False):
         sign, operand = _habit(operation, rng)
         result, slipped = _calculate(value, sign, operand), rng.random() < SLIP
         if slipped:
             result = max(0, result + int(rng.choice([-2, -1, 1, 2])))
         right = right and not slipped
-        _append(nodes, Meta.EXPANSION, f"{value}{sign}{operand}={result}", right, rng)
+        # The event is copied before it is worked with, so that finding it is no part of the sum.
+        step = f"{month}: {operation.event}, {value}{sign}{operand}={result}"
+        _append(nodes, Meta.EXPANSION, step, right, rng)
         value = result
     _append(nodes, Meta.CONCLUSION, f"The answer is \\boxed{{{value}}}.", right, rng)
     return nodes
