@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 from llamao1_cli.answers import stated_answer
 from llamao1_cli.codec import Codec
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.engine.stream import StreamEngine, _Stream
+from llamao1_cli.engine.cache import Stream
+from llamao1_cli.engine.stream import StreamEngine
 from llamao1_cli.language import Meta, Rating, parse_tree, render_tree
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
@@ -59,8 +60,8 @@ def test_figures_equal_a_plain_forward(
     codec: Codec, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
-    keep = _Stream.keep
-    monkeypatch.setattr(_Stream, "keep", lambda s, rows: (kept.append(len(rows)), keep(s, rows))[1])
+    keep = Stream.keep
+    monkeypatch.setattr(Stream, "keep", lambda s, rows: (kept.append(len(rows)), keep(s, rows))[1])
     model = toy_model(codec, kind)
     asked = requests(codec, 20)
     chains = engine(model, codec, rows=12).expand(asked)

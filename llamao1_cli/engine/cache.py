@@ -1,8 +1,9 @@
-"""A key/value cache that grows in steps and keeps one length for the whole batch."""
+"""A left-padded batch of sequences that a model reads step by step, and its key/value cache."""
 
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 GROWTH = 128  # positions added at a time: appending a token copies nothing most of the time
@@ -60,6 +61,49 @@ class StreamLayer(CacheLayerMixin):
         return larger
 
 
-def stream_cache(layers: int) -> Cache:
-    """An empty cache for a model of so many layers."""
-    return Cache(layers=[StreamLayer() for _ in range(layers)])
+class Stream:
+    """A batch of token sequences, left-padded, that a model reads with one cache."""
+
+    def __init__(self, model: PreTrainedModel, sequences: list[list[int]]) -> None:
+        self._model = model
+        longest = max(len(sequence) for sequence in sequences)
+        pads = torch.tensor([longest - len(sequence) for sequence in sequences])
+        tokens = torch.tensor([[0] * (longest - len(s)) + s for s in sequences])
+        self._pads = pads.to(model.device)
+        layers = model.config.get_text_config().num_hidden_layers
+        self._cache = Cache(layers=[StreamLayer() for _ in range(layers)])
+        self._length = 0
+        self.logits = self._forward(tokens.to(model.device))
+
+    def feed(self, tokens: list[int]) -> None:
+        """Append one token to every sequence; `logits` `[B, 1, V]` are those behind it."""
+        self.logits = self._forward(torch.tensor(tokens, device=self._pads.device).unsqueeze(-1))
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop every sequence but `rows`."""
+        index = torch.tensor(rows, device=self._pads.device)
+        self._pads = self._pads[index]
+        for layer in self._cache.layers:
+            assert isinstance(layer, StreamLayer)
+            layer.keep_rows(index)
+
+    def _forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        start, self._length = self._length, self._length + tokens.shape[1]
+        queries = torch.arange(start, self._length, device=tokens.device)
+        keys = torch.arange(self._length, device=tokens.device)
+        real = keys >= self._pads[:, None]
+        mask = (keys[None] <= queries[:, None])[None] & real[:, None]
+        # A padding query sees itself, or its softmax would be empty and NaN.
+        mask |= (keys[None] == queries[:, None])[None]
+        # Additive, which every attention implementation reads alike.
+        lowest = torch.finfo(self._model.dtype).min
+        bias = torch.zeros(mask.shape, dtype=self._model.dtype, device=mask.device)
+        logits: torch.Tensor = self._model(
+            input_ids=tokens,
+            attention_mask=bias.masked_fill(~mask, lowest)[:, None],
+            position_ids=(queries[None] - self._pads[:, None]).clamp(min=0),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        return logits

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.answers import stated_answer
 from llamao1_cli.codec import Codec, Place
-from llamao1_cli.engine.cache import StreamLayer, stream_cache
+from llamao1_cli.engine.cache import Stream
 from llamao1_cli.engine.merged import merged
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.language import Rating
@@ -79,7 +79,7 @@ class StreamEngine:
                 chunk = [
                     [*path, self._codec.rating_start] for path in paths[start : start + self._rows]
                 ]
-                values += self._value(_Stream(self._model, chunk).logits[:, -1]).tolist()
+                values += self._value(Stream(self._model, chunk).logits[:, -1]).tolist()
         return values
 
     def _open(self, request: Request) -> _Row:
@@ -113,7 +113,7 @@ class StreamEngine:
         rows = [row for row in rows if not row.done]
         if not rows:
             return
-        stream = _Stream(self._model, [list(row.pending) for row in rows])
+        stream = Stream(self._model, [list(row.pending) for row in rows])
         for row in rows:
             row.pending.clear()
         while True:
@@ -248,53 +248,6 @@ class StreamEngine:
         thought.entropy, thought.varentropy = entropy.tolist(), varentropy.tolist()
         # The rating is read behind the last token, the end if it was cut, and the rating's start.
         thought.value = float(self._value(logits[count + 1 + (not thought.complete)]))
-
-
-class _Stream:
-    """A batch of token sequences, left-padded, that a model reads with one cache."""
-
-    def __init__(self, model: PreTrainedModel, sequences: list[list[int]]) -> None:
-        self._model = model
-        longest = max(len(sequence) for sequence in sequences)
-        pads = torch.tensor([longest - len(sequence) for sequence in sequences])
-        tokens = torch.tensor([[0] * (longest - len(s)) + s for s in sequences])
-        self._pads = pads.to(model.device)
-        self._cache = stream_cache(model.config.get_text_config().num_hidden_layers)
-        self._length = 0
-        self.logits = self._forward(tokens.to(model.device))
-
-    def feed(self, tokens: list[int]) -> None:
-        """Append one token to every sequence; `logits` `[B, 1, V]` are those behind it."""
-        self.logits = self._forward(torch.tensor(tokens, device=self._pads.device).unsqueeze(-1))
-
-    def keep(self, rows: list[int]) -> None:
-        """Drop every sequence but `rows`."""
-        index = torch.tensor(rows, device=self._pads.device)
-        self._pads = self._pads[index]
-        for layer in self._cache.layers:
-            assert isinstance(layer, StreamLayer)
-            layer.keep_rows(index)
-
-    def _forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        start, self._length = self._length, self._length + tokens.shape[1]
-        queries = torch.arange(start, self._length, device=tokens.device)
-        keys = torch.arange(self._length, device=tokens.device)
-        real = keys >= self._pads[:, None]
-        mask = (keys[None] <= queries[:, None])[None] & real[:, None]
-        # A padding query sees itself, or its softmax would be empty and NaN.
-        mask |= (keys[None] == queries[:, None])[None]
-        # Additive, which every attention implementation reads alike.
-        lowest = torch.finfo(self._model.dtype).min
-        bias = torch.zeros(mask.shape, dtype=self._model.dtype, device=mask.device)
-        logits: torch.Tensor = self._model(
-            input_ids=tokens,
-            attention_mask=bias.masked_fill(~mask, lowest)[:, None],
-            position_ids=(queries[None] - self._pads[:, None]).clamp(min=0),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits
-        return logits
 
 
 def _batches(rows: list[_Row], size: int) -> Iterator[list[_Row]]:
