@@ -23,7 +23,7 @@ class Experience:
     place: np.ndarray  # uint8: `Place` of a sampled token
     logprob: np.ndarray  # float32: behaviour log-prob of a sampled token
     advantage: np.ndarray  # float32: the advantage of the token's thought
-    rated: np.ndarray  # bool: the value is read and trained here
+    rated: np.ndarray  # float32: where the value is read, how many leaves it speaks for; else 0
     target: np.ndarray  # float32: rectified value where `rated`
     iteration: int  # of the weights that sampled it
 
@@ -50,13 +50,13 @@ def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
     """Generalised advantage estimation on a tree `[N]`.
 
     A(n) = d(n) + discount * lam * mean of A over children,
-    d(n) = r(n) + discount * V(n) - V(parent); at a terminal node r is what it is worth
-    and V is 0.
+    d(n) = r(n) + discount * V(n) - V(parent); at a terminal node V is 0 and r its outcome,
+    or its target where it was not graded.
     """
     result = np.zeros(len(tree.nodes))
     for node in reversed(tree.nodes[1:]):
         assert node.parent is not None
-        reward = _target(node) if node.terminal else 0.0
+        reward = _reward(node) if node.terminal else 0.0
         ahead = 0.0 if node.terminal else discount * node.thought.value
         delta = reward + ahead - tree.nodes[node.parent].thought.value
         later = float(np.mean(result[node.children])) if node.children else 0.0
@@ -123,11 +123,13 @@ def _path(
     for _, tokens, _ in parts:
         ids += tokens
     size = len(ids)
-    action, rated = np.zeros(size, bool), np.zeros(size, bool)
+    action = np.zeros(size, bool)
     place = np.full(size, Place.INSIDE, np.uint8)
-    logprob, advantage, target = (np.zeros(size, np.float32) for _ in range(3))
+    logprob, advantage, rated, target = (np.zeros(size, np.float32) for _ in range(4))
+    # The only path of a tree of equals speaks for all its leaves.
+    count = {node.id: node.leaves if signal else tree.root.leaves for node in [tree.root, *path]}
     # The root's own value is the baseline of the first thoughts, so it is trained too.
-    rated[len(root) - 3], target[len(root) - 3] = 0 not in seen, _target(tree.root)
+    rated[len(root) - 3], target[len(root) - 3] = count[0] * (0 not in seen), _target(tree.root)
     seen.add(0)
     end = len(root)
     for node, tokens, offset in parts:
@@ -137,10 +139,15 @@ def _path(
         logprob[start:stop] = node.thought.logprobs
         advantage[start:stop] = credit[node.id]
         action[start:stop] = signal and node.id not in seen
-        rated[end - 3], target[end - 3] = node.id not in seen, _target(node)
+        rated[end - 3] = count[node.id] * (node.id not in seen)
+        target[end - 3] = _target(node)
     return Experience(
         np.array(ids, np.int32), action, place, logprob, advantage, rated, target, tree.iteration
     )
+
+
+def _reward(node: Node) -> float:
+    return float(node.outcome) if node.outcome is not None else node.target or 0.0
 
 
 def _target(node: Node) -> float:

@@ -75,7 +75,7 @@ class Updater:
         self._model.eval()
         totals = {
             "tokens": max(sum(int(e.action.sum()) for e in experiences), 1),
-            "values": max(sum(int(e.rated.sum()) for e in experiences), 1),
+            "values": max(sum(float(e.rated.sum()) for e in experiences), 1.0),
         }
         sums = Sums()
         losses = [
@@ -110,7 +110,7 @@ class Updater:
         experiences: list[Experience],
         weights: np.ndarray,
         places: np.ndarray,
-        totals: dict[str, int],
+        totals: dict[str, float],
         sums: Sums,
     ) -> torch.Tensor:
         """The loss of a micro-batch over the tokens and values of the whole step."""
@@ -146,7 +146,8 @@ class Updater:
         Logits are made only at positions that some row of the batch reads.
         """
         before = torch.roll(batch.action, -1, dims=1)  # logits at t - 1 speak of token t
-        read = (before | batch.rated).any(0).nonzero().squeeze(-1)
+        valued = batch.rated > 0
+        read = (before | valued).any(0).nonzero().squeeze(-1)
         logits = model(input_ids=batch.ids, attention_mask=batch.mask, logits_to_keep=read).logits
         chosen = action_logprobs(
             logits[before[:, read]],
@@ -154,12 +155,12 @@ class Updater:
             self._temperature,
         )
         picked = chosen.gather(-1, batch.ids[batch.action].unsqueeze(-1)).squeeze(-1)
-        rating = logits[batch.rated[:, read]].float()
+        rating = logits[valued[:, read]].float()
         difference = rating[:, self._codec.positive] - rating[:, self._codec.negative]
         zeros = torch.zeros_like(batch.logprob)
         return (
             zeros.masked_scatter(batch.action, picked),
-            zeros.masked_scatter(batch.rated, difference),
+            zeros.masked_scatter(valued, difference),
         )
 
     def _allowed(self, logits: torch.Tensor) -> torch.Tensor:
@@ -188,7 +189,7 @@ class Updater:
         sums.amounts["log_ratio_max"] = max(sums.amounts.get("log_ratio_max", 0.0), largest)
         errors = (batch.target - differences.sigmoid()).abs() * batch.rated
         sums.add("td_error", errors.sum())
-        means = errors.sum(1) / batch.rated.sum(1).clamp(min=1)
+        means = errors.sum(1) / batch.rated.sum(1).clamp(min=1.0)
         sums.errors |= dict(zip(places.tolist(), means.tolist(), strict=True))
 
     def _whole(self, sums: Sums, size: int) -> tuple[dict[str, float], np.ndarray]:
@@ -209,7 +210,7 @@ class Updater:
         metrics = dict(zip(names, amounts.tolist(), strict=True))
         return metrics | {"log_ratio_max": float(largest.max())}, errors.cpu().numpy()
 
-    def _means(self, metrics: dict[str, float], totals: dict[str, int]) -> dict[str, float]:
+    def _means(self, metrics: dict[str, float], totals: dict[str, float]) -> dict[str, float]:
         by_value = {"value_loss", "td_error"}
         return {
             name: amount
@@ -238,7 +239,7 @@ def collate(experiences: Sequence[Experience], device: torch.device) -> Batch:
         place=stack("place", torch.long),
         logprob=stack("logprob", torch.float32),
         advantage=stack("advantage", torch.float32),
-        rated=stack("rated", torch.bool),
+        rated=stack("rated", torch.float32),
         target=stack("target", torch.float32),
     )
 

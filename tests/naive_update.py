@@ -65,7 +65,7 @@ def naive_loss(
     reference: PreTrainedModel | None = None,
 ) -> tuple[torch.Tensor, list[float]]:
     """The loss of a batch token by token, and the mean TD error of each experience."""
-    tokens, values = (sum(int(getattr(e, n).sum()) for e in batch) for n in ("action", "rated"))
+    tokens, values = (sum(float(getattr(e, n).sum()) for e in batch) for n in ("action", "rated"))
     total, errors = torch.zeros(()), []
     for item, weight in zip(batch, weights.tolist(), strict=True):
         ids = torch.tensor(item.ids[None].astype(np.int64))
@@ -88,8 +88,9 @@ def naive_loss(
             target = float(item.target[t])
             p = logits[t, [codec.positive, codec.negative]].softmax(-1)
             cross_entropy = -(target * p[0].log() + (1 - target) * p[1].log())
-            total = total + config.value_weight * weight * cross_entropy / values
-            differences.append(abs(target - float(p[0].detach())))
+            leaves = float(item.rated[t])
+            total = total + config.value_weight * weight * leaves * cross_entropy / values
+            differences += [abs(target - float(p[0].detach()))] * int(leaves)
         errors.append(float(np.mean(differences)) if differences else 0.0)
     return total, errors
 

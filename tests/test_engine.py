@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.answers import stated_answer
 from llamao1_cli.codec import Codec
-from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.engine.cache import Stream
+from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.engine.stream import StreamEngine
 from llamao1_cli.language import Meta, Rating, parse_tree, render_tree
 from llamao1_cli.search.tree import Tree

@@ -126,7 +126,10 @@ def test_a_tree_without_signal_trains_one_path_of_the_value_and_no_policy(
     assert not only.advantage.any()
     path = tree.path(next(tree.leaf_nodes()))
     assert only.ids.tolist() == tree.path_ids(path[-1], codec)
-    assert only.target[only.rated].tolist() == [float(outcome)] * len(path)
+    read = only.rated > 0
+    assert only.target[read].tolist() == [float(outcome)] * len(path)
+    # The one path speaks for every leaf of the tree.
+    assert set(only.rated[read].tolist()) == {float(len(list(tree.leaf_nodes())))}
 
 
 def test_a_problem_that_grew_nothing_teaches_nothing(codec: Codec) -> None:
@@ -193,13 +196,17 @@ def test_arrays_line_up_with_the_tokens(codec: Codec) -> None:
 def test_the_value_is_trained_once_a_node_where_the_engine_reads_it(codec: Codec) -> None:
     for tree in with_signal(codec, 10):
         trained = [
-            (item.ids[: place + 1].tolist(), pytest.approx(float(item.target[place])))
+            (
+                item.ids[: place + 1].tolist(),
+                pytest.approx(float(item.target[place])),
+                float(item.rated[place]),
+            )
             for item in experiences([tree], codec, TREERL, 1.0)
             for place in np.flatnonzero(item.rated)
         ]
         # Engine: the path up to its ended thought, then the start of the rating.
         read = [
-            ([*tree.path_ids(node, codec)[:-3], codec.rating_start], node.target)
+            ([*tree.path_ids(node, codec)[:-3], codec.rating_start], node.target, node.leaves)
             for node in tree.nodes
         ]
         assert len(trained) == len(read)
