@@ -155,7 +155,10 @@ def _trainer(
         tracker = _prepare_folder(folder, config, overwrite=overwrite) if main else None
         parts.accelerator.wait_for_everyone()
         trainer = RLSPTrainer(parts, folder, texts, tracker, display, interrupts)
-        trainer.resume(point) if point else trainer.start()
+        if point:
+            trainer.resume(point)
+        elif tracker:
+            tracker.cut(0)
         with parts.grader:
             yield trainer, display
         if tracker:

@@ -57,11 +57,6 @@ class RLSPTrainer:
         self._seconds: dict[str, float] = {}
         self._start_stage()
 
-    def start(self) -> None:
-        """Start at the beginning."""
-        if self._tracker:
-            self._tracker.cut(0)
-
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint whose weights the model already has."""
         state = checkpoint.load_state(path)
@@ -81,13 +76,12 @@ class RLSPTrainer:
         `files` are stored trees to learn from, a file an iteration, instead of playing.
         Raises InterruptedRunError, after a checkpoint, when a signal asks to stop.
         """
-        last = (
-            min(self._config.run.iterations, len(files)) if files else self._config.run.iterations
-        )
+        last = self._config.run.iterations
+        last = min(last, len(files)) if files else last
         with self._saving_when_interrupted():
             self._warm_up()
             if self._iteration == 0:
-                self._evaluate(everything=False)
+                self._evaluate(everything=last == 0)
             while self._iteration < last:
                 number = self._iteration + 1
                 start = time.perf_counter()
