@@ -1,6 +1,7 @@
 """What the commands do once their options are read: one function each."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tracking import Tracker, make_sinks
 from llamao1_cli.trainer import RLSPTrainer
 
+# Notices of one library to another; nobody who runs a command can act on them.
+warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
