@@ -111,7 +111,6 @@ def solve(config: Config, weights: Path | None, text: str, json_file: Path | Non
     search = config.search.model_copy(
         update={
             "algorithm": "mcts",
-            "simulations": max(config.search.simulations, 1),
             "temperature": config.eval.temperature,
             "hints": "none",
             "patience": 0,
