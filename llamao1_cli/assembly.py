@@ -10,8 +10,9 @@ from accelerate import Accelerator
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import Config
-from llamao1_cli.engine.stream import StreamEngine
-from llamao1_cli.evaluate import Evaluator, OnRound
+from llamao1_cli.engine.protocol import Engine
+from llamao1_cli.engine.tree import TreeEngine
+from llamao1_cli.evaluate import Evaluator, OnTurn
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.tasks.grading import Grader
@@ -28,11 +29,11 @@ class Parts:
     task: Task
     language_model: LanguageModel
     codec: Codec
-    engine: StreamEngine
+    engine: Engine
     selfplay: SelfPlay
     grader: Grader
 
-    def evaluate(self, strategies: Sequence[str], on_round: OnRound) -> dict[str, Any]:
+    def evaluate(self, strategies: Sequence[str], on_turn: OnTurn) -> dict[str, Any]:
         """Accuracy of strategies on the held-out problems, in the format of evaluation files."""
         config = self.config
         problems = self.task.test_problems(config.eval.problems)
@@ -45,7 +46,7 @@ class Parts:
             "n": len(problems),
             "model": self.language_model.name,
             "seed": config.run.seed,
-            **evaluator.run(strategies, on_round),
+            **evaluator.run(strategies, on_turn),
         }
 
 
@@ -61,10 +62,12 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
     language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     language_model.model.to(accelerator.device)
     codec = language_model.codec(config.search.allowed_metas)
-    engine = StreamEngine(
+    engine = TreeEngine(
         language_model.model,
         codec,
+        dtype=getattr(torch, config.engine.dtype or config.model.dtype),
         rows=config.engine.rows,
+        memory=int(config.engine.memory_gib * 2**30),
         max_length=config.model.max_length,
         show_ratings=config.search.show_ratings,
     )

@@ -38,7 +38,14 @@ class Place(IntEnum):
 
     INSIDE = 0  # words, or the end of the thought
     FIRST = 1  # words or a meta-action
-    AFTER_META = 2  # words: the meta-action was written for the model
+    WORDS = 2  # words: a meta-action was written for the model, or it is too early to end
+
+
+def place_of(index: int, forced_meta: bool, min_tokens: int) -> Place:
+    """The place of sampled token `index` of a thought that ends after `min_tokens` at the least."""
+    if index == 0:
+        return Place.WORDS if forced_meta else Place.FIRST
+    return Place.INSIDE if index >= min_tokens else Place.WORDS
 
 
 @dataclass(frozen=True)

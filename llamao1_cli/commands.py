@@ -40,6 +40,7 @@ FREE_KEYS = {
     "run.threads",
     "run.trackers",
     "engine.rows",
+    "engine.memory_gib",
     "grading.workers",
 }
 
@@ -76,9 +77,9 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
             if path.exists():
                 continue
             problems = parts.task.train_problems(config.run.seed, number, config.learn.problems)
-            with display.rounds(f"file {number}/{config.run.iterations}") as on_round:
+            with display.rounds(f"file {number}/{config.run.iterations}") as on_turn:
                 trees = parts.selfplay.play(
-                    problems, config.search, number, grade=parts.grader.grade, on_round=on_round
+                    problems, config.search, number, grade=parts.grader.grade, on_turn=on_turn
                 )
             parts.accelerator.wait_for_everyone()
             if parts.accelerator.is_main_process:
@@ -92,8 +93,8 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
     _check_json(json_file)
     parts = assemble(config, weights)
     display = Display(quiet=not parts.accelerator.is_main_process)
-    with parts.grader, display.rounds("evaluation") as on_round:
-        result = parts.evaluate(config.eval.strategies, lambda name, trees: on_round(trees))
+    with parts.grader, display.rounds("evaluation") as on_turn:
+        result = parts.evaluate(config.eval.strategies, lambda name, trees: on_turn(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
     display.table(result, f"{result['model']}: {result['n']} held-out problems")
@@ -108,17 +109,10 @@ def solve(config: Config, weights: Path | None, text: str, json_file: Path | Non
     _check_json(json_file)
     parts = assemble(config, weights)
     display = Display()
-    search = config.search.model_copy(
-        update={
-            "algorithm": "mcts",
-            "temperature": config.eval.temperature,
-            "hints": "none",
-            "patience": 0,
-        }
-    )
-    with parts.grader, display.growing() as on_round:
+    search = config.search.unaided(algorithm="mcts", temperature=config.eval.temperature)
+    with parts.grader, display.growing() as on_turn:
         (tree,) = parts.selfplay.play(
-            [Problem("asked", text, "")], search, "solve", grade=None, on_round=on_round
+            [Problem("asked", text, "")], search, "solve", grade=None, on_turn=on_turn
         )
     if json_file is not None:
         write_whole(json_file, json.dumps(tree.to_json()) + "\n")

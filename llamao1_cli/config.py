@@ -1,9 +1,10 @@
 """The typed configuration of one run: one section a class, one sentence under every field."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.language import METAS, Meta
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -166,9 +167,15 @@ class WarmupConfig(Section):
 
 
 class EngineConfig(Section):
-    """The built-in rollout engine."""
+    """The rollout engine; it runs on a copy of the weights with adapters merged."""
 
-    rows: Count = Field(256, description="Most sequences in one batch.")
+    rows: Count = Field(256, description="Most continuations in flight at once.")
+    memory_gib: Positive = Field(
+        4.0, description="Most memory for keys and values; what was not used for longest goes."
+    )
+    dtype: Literal["float32", "bfloat16"] | None = Field(
+        None, description="Type of the rollout weights; null takes model.dtype."
+    )
 
 
 class SearchConfig(Section):
@@ -215,8 +222,13 @@ class SearchConfig(Section):
     max_thought_tokens: Count = Field(
         32, description="Most tokens of a thought; a longer one is cut and closed."
     )
+    min_thought_tokens: Count = Field(1, description="Fewest tokens of a thought before its end.")
     temperature: Weight = Field(
         1.0, description="Sampling temperature; 0 takes the likeliest token."
+    )
+    top_k: Natural = Field(0, description="Sample among the k likeliest tokens; 0 takes all.")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Sample among the fewest likeliest tokens that have this probability."
     )
     meta_actions: Literal["model", "matrix"] = Field(
         "model",
@@ -241,7 +253,25 @@ class SearchConfig(Section):
     def _consistent(self) -> "SearchConfig":
         if self.hints != "none" and self.meta_actions != "matrix":
             raise ValueError("hints need `meta_actions: matrix`, where the meta-action is known")
+        if self.min_thought_tokens >= self.max_thought_tokens:
+            raise ValueError("min_thought_tokens must be below max_thought_tokens")
         return self
+
+    @property
+    def sampling(self) -> Sampling:
+        """How a thought's tokens are drawn."""
+        return Sampling(
+            max_tokens=self.max_thought_tokens,
+            min_tokens=self.min_thought_tokens,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+        )
+
+    def unaided(self, **changes: Any) -> "SearchConfig":
+        """The search with `changes` for a problem whose answer nobody knows: no hints, no early
+        stop at a right answer."""
+        return self.model_copy(update={"hints": "none", "patience": 0, **changes})
 
 
 class LearnConfig(Section):
@@ -253,6 +283,9 @@ class LearnConfig(Section):
     )
     gae_lambda: Fraction = Field(0.95, description="Lambda of credit `gae`.")
     clip: Positive = Field(0.2, description="PPO clip range of the probability ratio.")
+    ratio_cap: Positive = Field(
+        3.0, description="Cap of the probability ratio where a bad thought has become likelier."
+    )
     value_weight: Weight = Field(
         0.25, description="Weight of the value loss; 1 and more hurts the shared trunk."
     )
@@ -267,6 +300,12 @@ class LearnConfig(Section):
     betas: tuple[Fraction, Fraction] = Field((0.9, 0.98), description="AdamW's decay rates.")
     weight_decay: Weight = Field(0.0, description="AdamW's weight decay.")
     max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
+
+    @model_validator(mode="after")
+    def _cap_above_clip(self) -> "LearnConfig":
+        if self.ratio_cap <= 1 + self.clip:
+            raise ValueError(f"ratio_cap must be above 1 + clip ({1 + self.clip:g})")
+        return self
 
 
 class ReplayConfig(Section):

@@ -1,5 +1,6 @@
 """What a run shows on the terminal: progress bars, a line an iteration, tables, trees."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ from rich.text import Text
 from rich.tree import Tree as Branch
 
 from llamao1_cli.search.tree import Node, Tree
+
+REFRESH_S = 0.25  # between two lines about searches under way
 
 
 class _Rate(ProgressColumn):
@@ -62,13 +65,18 @@ class Display:
     def rounds(self, label: str) -> Iterator[Callable[[list[Tree]], None]]:
         """A spinner that tells how far a batch of searches is."""
         with self._console.status(label) as status:
+            shown = 0.0
 
-            def on_round(trees: list[Tree]) -> None:
+            def on_turn(trees: list[Tree]) -> None:
+                nonlocal shown
+                if time.monotonic() < shown + REFRESH_S:
+                    return
+                shown = time.monotonic()
                 tokens = sum(len(n.thought.ids) for tree in trees for n in tree.nodes)
                 nodes = sum(len(tree.nodes) - 1 for tree in trees)
                 status.update(f"{label}: {len(trees)} trees, {nodes} thoughts, {tokens} tokens")
 
-            yield on_round
+            yield on_turn
 
     def iteration(
         self, number: int, total: int, metrics: Mapping[str, Any], seconds: Mapping[str, float]

@@ -20,7 +20,7 @@ from llamao1_cli.tasks.problem import Problem
 
 Result = dict[str, Any]
 Forest = tuple[list[Tree], int, float]  # trees, generated tokens, seconds
-OnRound = Callable[[str, list[Tree]], None]
+OnTurn = Callable[[str, list[Tree]], None]
 
 
 class Evaluator:
@@ -36,32 +36,31 @@ class Evaluator:
     ) -> None:
         self._problems, self._selfplay, self._grade = problems, selfplay, grade
         self._config = config
-        quiet = search.model_copy(update={"hints": "none", "patience": 0})
         flat = {"algorithm": "forks", "forks": 0.0}
-        self._greedy = quiet.model_copy(update={**flat, "chains": 1, "temperature": 0.0})
         sampled = {"temperature": config.temperature}
-        self._samples = quiet.model_copy(update={**flat, **sampled, "chains": config.samples})
         tree = {"algorithm": "mcts", "simulations": config.simulations}
-        self._mcts = quiet.model_copy(update={**tree, **sampled})
+        self._greedy = search.unaided(**flat, chains=1, temperature=0.0)
+        self._samples = search.unaided(**flat, **sampled, chains=config.samples)
+        self._mcts = search.unaided(**tree, **sampled)
 
     def run(
         self,
         strategies: Sequence[str],
-        on_round: OnRound = lambda name, trees: None,
+        on_turn: OnTurn = lambda name, trees: None,
     ) -> Result:
         """`{"strategies": {name: figures}, "value": figures or None}`."""
         results: Result = {}
         value = None
         if "greedy" in strategies:
-            forest = self._grow(self._greedy, "greedy", on_round)
+            forest = self._grow(self._greedy, "greedy", on_turn)
             results["greedy"] = self._accuracy(forest, first_answer)
         if {"pass", "majority", "best_of", "weighted_vote"} & set(strategies):
-            forest = self._grow(self._samples, "samples", on_round)
+            forest = self._grow(self._samples, "samples", on_turn)
             outcomes = self._outcomes(forest[0])
             value = value_quality(forest[0], outcomes)
             results |= self._sampled(forest, outcomes, strategies)
         if "mcts" in strategies:
-            forest = self._grow(self._mcts, "mcts", on_round)
+            forest = self._grow(self._mcts, "mcts", on_turn)
             results["mcts"] = self._accuracy(forest, search_vote)
         return {"strategies": results, "value": value}
 
@@ -83,14 +82,14 @@ class Evaluator:
             results[f"weighted_vote@{k}"] = self._accuracy(forest, weighted_vote)
         return results
 
-    def _grow(self, search: SearchConfig, name: str, on_round: OnRound) -> Forest:
+    def _grow(self, search: SearchConfig, name: str, on_turn: OnTurn) -> Forest:
         start = time.perf_counter()
         trees = self._selfplay.play(
             self._problems,
             search,
             f"eval-{name}",
             grade=None,
-            on_round=lambda trees: on_round(name, trees),
+            on_turn=lambda trees: on_turn(name, trees),
         )
         tokens = sum(len(node.thought.ids) for tree in trees for node in tree.nodes)
         return trees, tokens, time.perf_counter() - start

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llamao1_cli.codec import Codec, Place
+from llamao1_cli.codec import Codec, Place, place_of
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.search.tree import Node, Tree, node_ids
 
@@ -79,23 +79,28 @@ def quality_gain(tree: Tree, *, treerl: bool) -> np.ndarray:
 
 
 def experiences(
-    trees: Sequence[Tree], codec: Codec, config: LearnConfig, discount: float
+    trees: Sequence[Tree],
+    codec: Codec,
+    config: LearnConfig,
+    discount: float,
+    *,
+    min_tokens: int = 1,
 ) -> list[Experience]:
     """The experiences of an iteration's trees, advantages scaled by their standard deviation.
 
     The scale is that of the whole batch of thoughts, never of a tree: in a tree of equals it would
-    blow noise up.
+    blow noise up. `min_tokens` is the sampling's, which says where a thought could end.
     """
     credit = [advantages(tree, config, discount) for tree in trees]
     signal = [a[1:] for tree, a in zip(trees, credit, strict=True) if has_signal(tree)]
     scale = float(np.std(np.concatenate(signal))) if signal else 1.0
     made = []
     for tree, values in zip(trees, credit, strict=True):
-        made += _paths(tree, values / (scale or 1.0), codec)
+        made += _paths(tree, values / (scale or 1.0), codec, min_tokens)
     return made
 
 
-def _paths(tree: Tree, credit: np.ndarray, codec: Codec) -> list[Experience]:
+def _paths(tree: Tree, credit: np.ndarray, codec: Codec, min_tokens: int) -> list[Experience]:
     """One experience a leaf that still has something to teach; one at all if there is no signal."""
     leaves = list(tree.leaf_nodes())
     signal = has_signal(tree)
@@ -104,7 +109,7 @@ def _paths(tree: Tree, credit: np.ndarray, codec: Codec) -> list[Experience]:
     for leaf in leaves if signal else leaves[:1]:
         path = tree.path(leaf)[1:]
         if path:
-            made.append(_path(tree, path, credit, codec, seen, signal))
+            made.append(_path(tree, path, credit, codec, seen, signal, min_tokens))
             seen.update(node.id for node in path)
     return made
 
@@ -116,6 +121,7 @@ def _path(
     codec: Codec,
     seen: set[int],
     signal: bool,
+    min_tokens: int,
 ) -> Experience:
     root = codec.root(tree.problem.text)
     ids = list(root)
@@ -135,7 +141,9 @@ def _path(
     for node, tokens, offset in parts:
         start, end = end + offset, end + len(tokens)
         stop = start + len(node.thought.ids)
-        place[start] = Place.AFTER_META if node.thought.forced_meta else Place.FIRST
+        place[start:stop] = [
+            place_of(index, node.thought.forced_meta, min_tokens) for index in range(stop - start)
+        ]
         logprob[start:stop] = node.thought.logprobs
         advantage[start:stop] = credit[node.id]
         action[start:stop] = signal and node.id not in seen

@@ -20,17 +20,22 @@ def policy_loss(
     behaviour: torch.Tensor,
     advantages: torch.Tensor,
     mask: torch.Tensor,
+    *,
     clip: float,
+    cap: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """PPO's clipped surrogate (Schulman et al. 2017) summed over `mask`; count of clipped tokens.
 
-    -min(r A, clip(r, 1 - clip, 1 + clip) A), r = pi / mu. All tensors have one shape.
+    -min(r A, clip(r, 1 - clip, 1 + clip) A), r = pi / mu. Clipping leaves r unbounded where A < 0,
+    and there a small mu, or one that engine and trainer disagree on, would swamp the batch; r is
+    capped first (dual clip, Ye et al. 2020). All tensors have one shape.
     """
     ratio = log_ratio(logprobs, behaviour).exp()
-    plain = ratio * advantages
+    plain = ratio.clamp(max=cap) * advantages
     clipped = ratio.clamp(1 - clip, 1 + clip) * advantages
-    loss = torch.where(mask, -torch.minimum(plain, clipped), 0.0).sum()
-    return loss, (mask & (clipped < plain)).sum()
+    surrogate = torch.minimum(plain, clipped)
+    loss = torch.where(mask, -surrogate, 0.0).sum()
+    return loss, (mask & ((clipped < plain) | ((ratio > cap) & (advantages < 0)))).sum()
 
 
 def value_loss(

@@ -32,7 +32,7 @@ class SelfPlay:
         name: str | int,
         *,
         grade: Grade | None,
-        on_round: Callable[[list[Tree]], None] = lambda trees: None,
+        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
     ) -> list[Tree]:
         """A tree for each problem, in their order; `name` and the run's seed decide the samples."""
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
@@ -44,7 +44,7 @@ class SelfPlay:
             self._codec,
             search,
             grade=grade,
-            on_round=on_round,
+            on_turn=on_turn,
         )
         return trees if world == 1 else self._gather(trees)
 

@@ -118,6 +118,7 @@ class RLSPTrainer:
                 advance(f"loss {metrics['loss']:.3f}")
         with self._interrupts.deferred():
             self._stage = "self-play"
+            self._parts.engine.refresh()
             self._start_stage()
             self._save()
 
@@ -127,13 +128,13 @@ class RLSPTrainer:
         problems = self._parts.task.train_problems(
             self._config.run.seed, number, self._config.learn.problems
         )
-        with self._display.rounds(f"iteration {number}") as on_round, self._timed("rollout"):
+        with self._display.rounds(f"iteration {number}") as on_turn, self._timed("rollout"):
             trees = self._parts.selfplay.play(
                 problems,
                 self._config.search,
                 number,
                 grade=self._timed_grade(),
-                on_round=on_round,
+                on_turn=on_turn,
             )
         self._seconds["rollout"] -= self._seconds.get("grading", 0.0)
         for tree in trees:
@@ -155,12 +156,18 @@ class RLSPTrainer:
         """Everything that changes the run's state, so that a signal finds it before or after."""
         with self._timed("experience"):
             fresh = experiences(
-                trees, self._parts.codec, self._config.learn, self._config.search.discount
+                trees,
+                self._parts.codec,
+                self._config.learn,
+                self._config.search.discount,
+                min_tokens=self._config.search.min_thought_tokens,
             )
             self._replay.drop_older(number - self._config.replay.max_age)
             self._replay.add(fresh, number)
         with self._timed("update"):
             learned = self._update(len(fresh), number)
+        with self._timed("weights"):
+            self._parts.engine.refresh()
         self._iteration = number
         metrics = forest_metrics(trees) | learned
         metrics |= {"experiences": float(len(fresh)), "replay": float(len(self._replay))}
@@ -212,8 +219,8 @@ class RLSPTrainer:
             result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return result
         strategies = self._config.eval.strategies if everything else ["greedy"]
-        with self._display.rounds("evaluation") as on_round:
-            result = self._parts.evaluate(strategies, lambda name, trees: on_round(trees))
+        with self._display.rounds("evaluation") as on_turn:
+            result = self._parts.evaluate(strategies, lambda name, trees: on_turn(trees))
         if self._accelerator.is_main_process:
             write_whole(path, json.dumps(result, indent=1) + "\n")
             self._display.evaluation(self._iteration, result)
@@ -231,7 +238,7 @@ class RLSPTrainer:
         self._updater = Updater(
             self._config.learn,
             self._parts.codec,
-            self._config.search.temperature,
+            self._config.search.sampling,
             self._accelerator,
             self._model,
             self._optimizer,

@@ -11,10 +11,11 @@ from accelerate import Accelerator
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig
+from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.experience import Experience
 from llamao1_cli.losses import kl_estimate, log_ratio, policy_loss, value_loss
 from llamao1_cli.optimization import optimizer_step
-from llamao1_cli.sampling import action_logprobs
+from llamao1_cli.sampling import action_scores
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -52,13 +53,13 @@ class Updater:
         self,
         config: LearnConfig,
         codec: Codec,
-        temperature: float,
+        sampling: Sampling,
         accelerator: Accelerator,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> None:
         self._config, self._codec = config, codec
-        self._temperature = temperature or 1.0  # greedy choices are scored under temperature 1
+        self._sampling = sampling
         self._accelerator, self._model, self._optimizer = accelerator, model, optimizer
         self._grammar: torch.Tensor | None = None
         self.reference: Weights | None = None  # trainable weights of the reference policy
@@ -124,7 +125,12 @@ class Updater:
         importance = torch.tensor(weights, dtype=torch.float32, device=device).unsqueeze(-1)
         logprobs, differences = self._forward(self._model, batch)
         policy, clipped = policy_loss(
-            logprobs, batch.logprob, batch.advantage * importance, batch.action, config.clip
+            logprobs,
+            batch.logprob,
+            batch.advantage * importance,
+            batch.action,
+            clip=config.clip,
+            cap=config.ratio_cap,
         )
         value = value_loss(differences, batch.target, batch.rated * importance)
         loss = policy / totals["tokens"] + config.value_weight * value / totals["values"]
@@ -149,12 +155,16 @@ class Updater:
         valued = batch.rated > 0
         read = (before | valued).any(0).nonzero().squeeze(-1)
         logits = model(input_ids=batch.ids, attention_mask=batch.mask, logits_to_keep=read).logits
-        chosen = action_logprobs(
+        tokens, sampling = batch.ids[batch.action], self._sampling
+        scores = action_scores(
             logits[before[:, read]],
             self._allowed(logits)[batch.place[batch.action]],
-            self._temperature,
+            sampling.temperature or 1.0,  # greedy choices are scored under temperature 1
+            sampling.top_k,
+            sampling.top_p,
+            keep=tokens,
         )
-        picked = chosen.gather(-1, batch.ids[batch.action].unsqueeze(-1)).squeeze(-1)
+        picked = scores.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         rating = logits[valued[:, read]].float()
         difference = rating[:, self._codec.positive] - rating[:, self._codec.negative]
         zeros = torch.zeros_like(batch.logprob)

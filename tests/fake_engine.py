@@ -36,16 +36,29 @@ class FakeEngine:
         *,
         full: Callable[[Request], bool] = lambda request: False,
         root_value: float = 0.5,
+        batch: int = 10_000,
     ) -> None:
         self._codec, self._script, self._full, self._root_value = codec, script, full, root_value
-        self.generated_tokens = 0
+        self._batch, self._queue = batch, list[int]()
         self.requests: list[Request] = []
         self.rated: list[list[int]] = []
 
-    def expand(self, requests: Sequence[Request]) -> list[list[Thought]]:
-        """Chains of thoughts; none for a request that `full` holds to have no room."""
+    def submit(self, requests: Sequence[Request]) -> list[int]:
+        """Tickets in the order of asking."""
+        first = len(self.requests)
         self.requests += requests
-        return [[] if self._full(request) else self._chain(request) for request in requests]
+        self._queue += range(first, first + len(requests))
+        return self._queue[-len(requests) :] if requests else []
+
+    def poll(self) -> list[tuple[int, list[Thought]]]:
+        """Chains of thoughts, `batch` requests at a time, the last ones first; none for a request
+        that `full` holds to have no room."""
+        taken, self._queue = self._queue[-self._batch :], self._queue[: -self._batch]
+        asked = [(ticket, self.requests[ticket]) for ticket in reversed(taken)]
+        return [(t, [] if self._full(request) else self._chain(request)) for t, request in asked]
+
+    def refresh(self) -> None:
+        """It has no weights."""
 
     def rate(self, paths: Sequence[list[int]]) -> list[float]:
         """The same value for every root."""
@@ -58,7 +71,6 @@ class FakeEngine:
         for depth, meta in enumerate(request.metas, start=request.depth):
             text, value = self._script(request, depth, meta, rng)
             chain.append(thought(self._codec, rng, text, value, meta))
-            self.generated_tokens += len(chain[-1].ids)
             if "boxed" in text:
                 break
         return chain

@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig, SearchConfig
-from llamao1_cli.engine.stream import StreamEngine
+from llamao1_cli.engine.protocol import Sampling
+from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.search.grow import grow, rectify
 from llamao1_cli.tasks.problem import Problem
@@ -23,7 +24,7 @@ def play(model: PreTrainedModel, codec: Codec, **changes: object) -> list[Experi
     """Eight or more experiences of trees that the model grew; every other leaf counts as right."""
     search = SearchConfig(**{"simulations": 3, "max_depth": 3, "max_thought_tokens": 6, **changes})
     problems = [Problem(str(i), f"How many are {i} and {3 * i}?", "7") for i in range(3)]
-    engine = StreamEngine(model, codec, rows=16, max_length=256)
+    engine = TreeEngine(model, codec, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
     trees = grow(problems, [1, 2, 3], engine, codec, search, grade=by_equality)
     for tree in trees:
         for place, leaf in enumerate(tree.leaf_nodes()):
@@ -45,7 +46,7 @@ def updater(
     config = LearnConfig(**{"max_grad_norm": 1e9, **changes})
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.0)
-    return Updater(config, codec, temperature, accelerator, model, optimizer)
+    return Updater(config, codec, Sampling(temperature=temperature), accelerator, model, optimizer)
 
 
 def gradient(model: torch.nn.Module, step: Callable[[], object]) -> Gradients:
@@ -74,7 +75,8 @@ def naive_loss(
             now = logprob(logits, item, t, codec, temperature)
             ratio = (now - float(item.logprob[t])).exp()
             gain = torch.minimum(
-                ratio * item.advantage[t],
+                (ratio if ratio < config.ratio_cap else config.ratio_cap)
+                * torch.tensor(item.advantage[t]),
                 ratio.clamp(1 - config.clip, 1 + config.clip) * item.advantage[t],
             )
             total = total - weight * gain / tokens

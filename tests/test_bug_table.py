@@ -57,6 +57,7 @@ from transformers import PreTrainedTokenizerFast
 import llamao1_cli
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig
+from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.language import METAS, Rating
 from llamao1_cli.models import LanguageModel
@@ -117,7 +118,7 @@ def test_every_rank_takes_part_with_its_own_share(codec: Codec) -> None:
                 process_index=rank, num_processes=world, device=torch.device("cpu")
             )
             config = LearnConfig(micro_batch_size=2)
-            updater = Updater(config, codec, 1.0, accelerator, model, None)
+            updater = Updater(config, codec, Sampling(), accelerator, model, None)
             parts = updater._parts(some(codec, size))
             assert parts  # a rank without a share still runs forward and backward
             seen += [int(i) for part in parts for i in part]
@@ -126,7 +127,7 @@ def test_every_rank_takes_part_with_its_own_share(codec: Codec) -> None:
 
 def test_a_rank_without_a_share_still_reaches_every_weight(codec: Codec) -> None:
     model = toy_model(codec)
-    updater = Updater(LearnConfig(), codec, 1.0, Accelerator(cpu=True), model, None)
+    updater = Updater(LearnConfig(), codec, Sampling(), Accelerator(cpu=True), model, None)
     loss = updater._loss([], np.zeros(0), np.zeros(0, int), {"tokens": 1, "values": 1}, None)
     loss.backward()
     assert loss.item() == 0.0

@@ -138,7 +138,7 @@ def test_the_grammar_allows_exactly_the_words_and_what_the_place_takes(
     expected = {
         Place.INSIDE: words | {codec.thought_end},
         Place.FIRST: words | {codec.meta(meta) for meta in METAS},
-        Place.AFTER_META: words,
+        Place.WORDS: words,
     }
     for place, allowed in expected.items():
         assert set(mask[place].nonzero().flatten().tolist()) == allowed

@@ -1,5 +1,7 @@
 """The stream engine against plain forward passes: one sequence, no cache, no padding."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,8 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.answers import stated_answer
 from llamao1_cli.codec import Codec
-from llamao1_cli.engine.cache import Stream
-from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.engine.stream import StreamEngine
+from llamao1_cli.engine.protocol import Request, Sampling, Thought, complete
+from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.language import Meta, Rating, parse_tree, render_tree
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
@@ -20,6 +21,7 @@ TEXTS = [
     "Mia has 3 coins. How many coins does Mia have?",
     "Ivy doubles the 5 pens." * 2,
 ]
+SAMPLING = {field.name for field in fields(Sampling)}
 CLOSE = {"rel": 1e-4, "abs": 1e-4}
 
 
@@ -33,44 +35,41 @@ def requests(codec: Codec, count: int, **changes: object) -> list[Request]:
     made = []
     for index in range(count):
         size = 1 + index % 5
-        fields = {"metas": (None,) * size, "hints": (None,) * size, "max_tokens": 7}
-        fields |= {"temperature": 1.0, "seed": 100 + index} | changes
-        made.append(Request(path=codec.root(TEXTS[index % 3]), depth=1, **fields))
+        drawn = {name: changes[name] for name in SAMPLING & changes.keys()}
+        fields = {"metas": (None,) * size, "hints": (None,) * size, "seed": 100 + index}
+        fields |= {name: value for name, value in changes.items() if name not in SAMPLING}
+        sampling = Sampling(**{"max_tokens": 7, **drawn})
+        made.append(Request(codec.root(TEXTS[index % 3]), 1, sampling=sampling, **fields))
     return made
 
 
-def engine(model: PreTrainedModel, codec: Codec, rows: int = 32, **changes: object) -> StreamEngine:
-    return StreamEngine(model, codec, rows=rows, **{"max_length": 256, **changes})
+def engine(model: PreTrainedModel, codec: Codec, rows: int = 32, **changes: object) -> TreeEngine:
+    settings = {"max_length": 256, "memory": 2**30, "dtype": torch.float32, **changes}
+    return TreeEngine(model, codec, rows=rows, **settings)
 
 
 def check(model: PreTrainedModel, codec: Codec, request: Request, thoughts: list[Thought]) -> None:
     """Every figure of every thought is that of a plain forward pass."""
     for before, thought in walk(codec, request, thoughts):
-        expected = plain_figures(model, codec, before, thought, request.temperature or 1.0)
+        expected = plain_figures(model, codec, before, thought, request.sampling.temperature or 1.0)
         assert thought.logprobs == pytest.approx(expected.logprobs, **CLOSE)
         assert thought.entropy == pytest.approx(expected.entropy, **CLOSE)
         assert thought.varentropy == pytest.approx(expected.varentropy, **CLOSE)
         assert thought.value == pytest.approx(expected.value, **CLOSE)
-        if not request.temperature:
+        if not request.sampling.temperature:
             assert thought.ids == expected.best
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_figures_equal_a_plain_forward(
-    codec: Codec, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept: list[int] = []
-    keep = Stream.keep
-    monkeypatch.setattr(Stream, "keep", lambda s, rows: (kept.append(len(rows)), keep(s, rows))[1])
+def test_figures_equal_a_plain_forward(codec: Codec, kind: str) -> None:
     model = toy_model(codec, kind)
     asked = requests(codec, 20)
-    chains = engine(model, codec, rows=12).expand(asked)
+    chains = complete(engine(model, codec, rows=12), asked)
     for request, thoughts in zip(asked, chains, strict=True):
         check(model, codec, request, thoughts)
     thoughts = [thought for chain in chains for thought in chain]
     assert {thought.complete for thought in thoughts} == {True, False}
     assert max(len(chain) for chain in chains) == 5
-    assert len(set(kept)) > 1  # rows were dropped on the way
 
 
 def test_figures_under_eager_attention(codec: Codec) -> None:
@@ -98,16 +97,16 @@ def test_greedy_takes_the_likeliest_allowed_token(codec: Codec, llama: PreTraine
 
 def test_a_request_does_not_depend_on_its_company(codec: Codec, llama: PreTrainedModel) -> None:
     asked = requests(codec, 14)
-    together = engine(llama, codec).expand(asked)
-    in_threes = engine(llama, codec, rows=3).expand(asked[::-1])[::-1]
+    together = complete(engine(llama, codec), asked)
+    in_threes = complete(engine(llama, codec, rows=3), asked[::-1])[::-1]
     for request, *chains in zip(asked, together, in_threes, strict=True):
-        (alone,) = engine(llama, codec).expand([request])
+        (alone,) = complete(engine(llama, codec), [request])
         for chain in chains:
             assert [t.ids for t in chain] == [t.ids for t in alone]
             for one, other in zip(chain, alone, strict=True):
                 assert one.logprobs == pytest.approx(other.logprobs, **CLOSE)
                 assert one.value == pytest.approx(other.value, **CLOSE)
-    assert together[0] != engine(llama, codec).expand(requests(codec, 1, seed=9))[0]
+    assert together[0] != complete(engine(llama, codec), requests(codec, 1, seed=9))[0]
 
 
 def test_a_continuation_does_not_depend_on_who_asks_for_it(
@@ -115,13 +114,13 @@ def test_a_continuation_does_not_depend_on_who_asks_for_it(
 ) -> None:
     """The figures of a thought are the same in a roll-out and as its own request's."""
     asked = requests(codec, 5)[4]
-    (chain,) = engine(llama, codec).expand([asked])
+    (chain,) = complete(engine(llama, codec), [asked])
     assert len(chain) > 1
     tree = Tree.plant(Problem("p", TEXTS[4 % 3], "7"), 0, 0.5)
     node = tree.attach(tree.root, chain[:1])[0]
     one = (None,)
-    request = Request(tree.path_ids(node, codec), 2, one, one, 7, 0.0, 0)
-    ((greedy,),) = engine(llama, codec).expand([request])
+    request = Request(tree.path_ids(node, codec), 2, one, one, Sampling(7, temperature=0.0), 0)
+    ((greedy,),) = complete(engine(llama, codec), [request])
     (before, _), *_ = walk(codec, request, [greedy])
     assert before == walk(codec, asked, chain)[1][0]
     assert greedy.ids == plain_figures(llama, codec, before, greedy, 1.0).best
@@ -206,16 +205,16 @@ def test_a_path_that_would_outgrow_the_context_is_closed_and_never_cut(
     codec: Codec, llama: PreTrainedModel
 ) -> None:
     (request,) = requests(codec, 1, metas=(None,) * 5, hints=(None,) * 5, seed=104)
-    (free,) = engine(llama, codec).expand([request])
+    (free,) = complete(engine(llama, codec), [request])
     assert len(free) > 2
-    least = len(request.path) + len(codec.header(1)) + request.max_tokens + 4
+    least = len(request.path) + len(codec.header(1)) + request.sampling.max_tokens + 4
     lengths = []
     for limit in [least - 1, *range(least, 256, 7)]:
-        (chain,) = engine(llama, codec, max_length=limit).expand([request])
+        (chain,) = complete(engine(llama, codec, max_length=limit), [request])
         assert [t.ids for t in chain] == [t.ids for t in free[: len(chain)]]
         if chain:
             before, _ = walk(codec, request, chain)[-1]
-            assert len(before) + request.max_tokens + 4 <= limit
+            assert len(before) + request.sampling.max_tokens + 4 <= limit
             assert before[: len(request.path)] == request.path
         lengths.append(len(chain))
     assert lengths[:2] == [0, 1]
@@ -228,7 +227,7 @@ def test_sampling_has_the_distribution_of_the_plain_forward(
 ) -> None:
     count, fields = 1500, {"metas": (None,), "hints": (None,), "max_tokens": 1, "temperature": 0.8}
     asked = [requests(codec, 1, seed=seed, **fields)[0] for seed in range(count)]
-    tokens = [chain[0].ids[0] for chain in engine(llama, codec, rows=500).expand(asked)]
+    tokens = [chain[0].ids[0] for chain in complete(engine(llama, codec, rows=500), asked)]
     ids = torch.tensor([asked[0].path + codec.header(1)])
     with torch.no_grad():
         logits = llama(ids).logits[0, -1] / 0.8
@@ -257,22 +256,25 @@ def test_rate_equals_a_plain_forward(codec: Codec, llama: PreTrainedModel) -> No
     assert engine(llama, codec).rate([]) == []
 
 
-def test_tokens_are_counted_and_the_training_mode_comes_back(
-    codec: Codec, llama: PreTrainedModel
-) -> None:
-    counting = engine(llama, codec)
+def test_the_model_itself_is_left_alone(codec: Codec, llama: PreTrainedModel) -> None:
+    before = {name: weight.clone() for name, weight in llama.named_parameters()}
+    attention = llama.config._attn_implementation
     llama.train()
-    chains = counting.expand(requests(codec, 6))
+    idle = engine(llama, codec)
+    assert complete(idle, requests(codec, 6))
     assert llama.training
     llama.eval()
-    assert counting.generated_tokens == sum(len(t.ids) for chain in chains for t in chain)
-    assert counting.expand([]) == []
+    assert llama.config._attn_implementation == attention
+    for name, weight in llama.named_parameters():
+        assert torch.equal(weight, before[name])
+        assert weight.requires_grad
+    assert complete(idle, []) == []
 
 
 def _played(
     codec: Codec, model: PreTrainedModel, asked: list[Request], **changes: object
 ) -> list[tuple[Request, list[Thought]]]:
-    return list(zip(asked, engine(model, codec, **changes).expand(asked), strict=True))
+    return list(zip(asked, complete(engine(model, codec, **changes), asked), strict=True))
 
 
 def _markers(codec: Codec) -> set[int]:

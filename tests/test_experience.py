@@ -183,7 +183,7 @@ def test_arrays_line_up_with_the_tokens(codec: Codec) -> None:
                 assert item.advantage[start:stop].tolist() == pytest.approx(
                     [credit[node.id]] * (stop - start), rel=1e-5
                 )
-                first = Place.AFTER_META if thought.forced_meta else Place.FIRST
+                first = Place.WORDS if thought.forced_meta else Place.FIRST
                 places = [first] + [Place.INSIDE] * (stop - start - 1)
                 assert item.place[start:stop].tolist() == places
                 assert len(set(item.action[start:stop].tolist())) == 1

@@ -234,6 +234,6 @@ def test_rounds_can_be_watched(codec: Codec) -> None:
         codec,
         SearchConfig(simulations=3, rollout=False),
         grade=None,
-        on_round=lambda trees: sizes.append(len(trees[0].nodes)),
+        on_turn=lambda trees: sizes.append(len(trees[0].nodes)),
     )
     assert sizes == [3, 5, 6]

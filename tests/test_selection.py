@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.search.mcts import Mcts, back_up
+from llamao1_cli.search.mcts import Mcts, back_up, root_noise
 from llamao1_cli.search.selection import alphazero_scores, reference_scores, shares
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
@@ -147,7 +147,15 @@ def test_root_noise_mixes_into_the_prior_of_the_root_alone(codec: Codec) -> None
     inner = next(node for node in tree.nodes[1:] if len(node.children) > 1)
     rng = np.random.default_rng(0)
     assert noisy._scores(tree, inner, rng).tolist() == pytest.approx(alphazero_by_hand(tree, inner))
-    draws = np.array([noisy._scores(tree, tree.root, rng) for _ in range(2000)])
+    draws = []
+    for seed in range(2000):
+        tree.seed = seed
+        draws.append(noisy._scores(tree, tree.root, rng))
+        # One search keeps its noise, and a child that comes later leaves the others' shares alone.
+        assert np.array_equal(draws[-1], noisy._scores(tree, tree.root, rng))
+    fewer, more = root_noise(7, 9, 3), root_noise(7, 9, 8)
+    assert (more[:3] / more[:3].sum()).tolist() == pytest.approx(fewer.tolist())
+    draws = np.array(draws)
     assert draws.std(axis=0).min() > 0
     children = tree.children(tree.root)
     visits = np.array([child.visits for child in children])

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig, SearchConfig
-from llamao1_cli.engine.stream import StreamEngine
+from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.search.grow import grow, rectify
@@ -138,7 +138,7 @@ def test_the_trained_value_is_the_one_the_engine_read(
     codec: Codec, accelerator: Accelerator, toy: PreTrainedModel
 ) -> None:
     problems = [Problem("p", "How many?", "7")]
-    engine = StreamEngine(toy, codec, rows=16, max_length=256)
+    engine = TreeEngine(toy, codec, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
     search = SearchConfig(simulations=1, candidates=1, max_depth=4, max_thought_tokens=6)
     (tree,) = grow(problems, [5], engine, codec, search, grade=None)
     rectify(tree, 1.0, "rating")

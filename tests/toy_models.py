@@ -117,7 +117,8 @@ def plain_figures(
 def walk(
     codec: Codec, request: Request, thoughts: list[Thought], *, hints: bool = False
 ) -> list[tuple[list[int], Thought]]:
-    """Each thought of a chain with all tokens before its first sampled one."""
+    """Each thought of a chain with all tokens before its first sampled one, its own hint among
+    them if asked for."""
     path, steps = list(request.path), []
     for index, thought in enumerate(thoughts):
         forced = thought.meta if thought.forced_meta else None
@@ -129,7 +130,7 @@ def walk(
             rating=Rating(thought.shown),
         )
         sentence = request.hints[index] if hints else None
-        path += codec.encode(sentence) if sentence else []
-        steps.append((path + tokens[:offset], thought))
+        told = codec.encode(sentence) if sentence else []
+        steps.append((path + told + tokens[:offset], thought))
         path = path + tokens
     return steps

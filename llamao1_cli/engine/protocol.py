@@ -8,6 +8,18 @@ from llamao1_cli.language import Meta
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """The distribution that a thought's tokens are drawn from, and where a thought ends."""
+
+    max_tokens: int = 32  # a longer thought is cut and closed
+    min_tokens: int = 1  # before its end
+    temperature: float = 1.0  # 0: the likeliest token
+    top_k: int = 0  # draw among the k likeliest tokens only; 0: all
+    top_p: float = 1.0  # draw among the fewest likeliest tokens that have this probability
+    stop_ids: tuple[int, ...] = ()  # tokens that cut a thought, beside its proper end
+
+
+@dataclass(frozen=True)
 class Request:
     """Continue a path by up to `len(metas)` thoughts.
 
@@ -18,10 +30,9 @@ class Request:
     path: list[int]  # tokens root to node, closed by its rating
     depth: int  # depth of the first new thought; the root has depth 0
     metas: tuple[Meta | None, ...]  # meta-action of each thought; None: the model writes its own
-    hints: tuple[str | None, ...]  # sentence before each thought
-    max_tokens: int  # of one thought
-    temperature: float  # 0: the likeliest token
-    seed: int  # of the samples; the result does not depend on the batch it ran in
+    hints: tuple[str | None, ...]  # sentence before each thought, seen by that thought alone
+    sampling: Sampling
+    seed: int  # of the samples; the result does not depend on what else is in flight
 
 
 @dataclass
@@ -43,12 +54,30 @@ class Thought:
 class Engine(Protocol):
     """Continues paths and rates them; it knows nothing of visits, rewards or trees."""
 
-    generated_tokens: int  # sampled tokens so far
-
-    def expand(self, requests: Sequence[Request]) -> list[list[Thought]]:
-        """The new thoughts of each request, in the order of the path."""
-        ...
-
     def rate(self, paths: Sequence[list[int]]) -> list[float]:
         """Probability of success of each path, which ends with an ended, unrated thought."""
         ...
+
+    def submit(self, requests: Sequence[Request]) -> list[int]:
+        """Queue requests; gives a ticket for each. Neighbours of one path share its reading."""
+        ...
+
+    def poll(self) -> list[tuple[int, list[Thought]]]:
+        """Work until something is finished: tickets and their thoughts in path order; [] if idle.
+
+        A request whose path leaves no room for a thought comes back with none.
+        """
+        ...
+
+    def refresh(self) -> None:
+        """Take over the trained model's weights of now. Nothing may be in flight."""
+        ...
+
+
+def complete(engine: Engine, requests: Sequence[Request]) -> list[list[Thought]]:
+    """The new thoughts of each request, once all of them are finished."""
+    tickets = engine.submit(requests)
+    results: dict[int, list[Thought]] = {}
+    while finished := engine.poll():
+        results |= dict(finished)
+    return [results[ticket] for ticket in tickets]

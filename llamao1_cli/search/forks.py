@@ -13,14 +13,20 @@ class Forks:
 
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
-        self._round = 0
+        self._trees: list[Tree] = []
+        self._out = 0  # trees whose chains are not back yet
+        self._forked = False
 
     def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
-        """The expansions of the next round, as (tree, node, candidates); [] when both are done."""
-        self._round += 1
-        if self._round == 1:
+        """Chains for all trees first; forks once the chains of all are back, and then nothing."""
+        if not self._trees:
+            self._trees, self._out = trees, len(trees)
             return [(tree, tree.root, self._config.chains) for tree in trees]
-        return self._fork_points(trees) if self._round == 2 else []
+        self._out -= len(trees)
+        if self._out or self._forked:
+            return []
+        self._forked = True
+        return self._fork_points(self._trees)
 
     def absorb(self, tree: Tree, node: Node) -> None:
         """Nothing: this search reads no statistics while it runs."""

@@ -1,13 +1,14 @@
-"""Grow many trees at once: pick, expand, grade, absorb, until the rule is done."""
+"""Grow many trees at once: pick, ask, attach, grade, absorb, until the rule is done."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.engine.protocol import Engine, Request
+from llamao1_cli.engine.protocol import Engine, Request, Thought
 from llamao1_cli.language import Meta, hint
 from llamao1_cli.search.forks import Forks
 from llamao1_cli.search.mcts import Mcts
@@ -23,12 +24,27 @@ class SearchRule(Protocol):
     """Decides where trees grow, and takes in what grew."""
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
-        """The next expansions, as (tree, node, candidates); [] when the search is over."""
+        """The next expansions, as (tree, node, candidates), given the trees that wait for none: all
+        of them at first, later those whose expansions have come back."""
         ...
 
     def absorb(self, tree: Tree, node: Node) -> None:
         """Take in the last node of a new chain, graded if grades are known."""
         ...
+
+
+@dataclass(eq=False)
+class Turn:
+    """The expansions that a tree waits for, taken in together and in the order of asking."""
+
+    tree: Tree
+    places: list[Node] = field(default_factory=list)
+    chains: list[list[Thought] | None] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expansion has come back."""
+        return None not in self.chains
 
 
 def grow(
@@ -39,23 +55,30 @@ def grow(
     config: SearchConfig,
     *,
     grade: Grade | None,
-    on_round: Callable[[list[Tree]], None] = lambda trees: None,
+    on_turn: Callable[[list[Tree]], None] = lambda trees: None,
 ) -> list[Tree]:
     """A searched tree for each problem, reproducible from its seed.
 
-    `grade` judges (answer, true answer) pairs while the trees grow; None, as in evaluation, leaves
-    every outcome unknown, and ratings take its place. `on_round` sees the trees after each round.
+    A tree goes on as soon as its own expansions are back, whatever the others do. `grade` judges
+    (answer, true answer) pairs while the trees grow; None, as in evaluation, leaves every outcome
+    unknown, and ratings take its place. `on_turn` sees the trees whenever some have grown.
     """
     rule: SearchRule = Mcts(config) if config.algorithm == "mcts" else Forks(config)
     trees = _plant(problems, seeds, engine, codec)
-    while picks := rule.pick(trees):
-        chains = _expand(picks, engine, codec, config, answers_known=grade is not None)
+    waiting: dict[int, tuple[Turn, int]] = {}  # by ticket: the turn and its place there
+    picks = rule.pick(trees)
+    while picks or waiting:
+        waiting |= _ask(picks, engine, codec, config, answers_known=grade is not None)
+        turns = _answered(waiting, engine)
+        grown = [(turn.tree, chain) for turn in turns for chain in _attach(turn)]
         if grade is not None:
-            _grade([(tree, node) for tree, nodes in chains for node in nodes], grade)
-        for tree, nodes in chains:
+            _grade([(tree, node) for tree, nodes in grown for node in nodes], grade)
+        for tree, nodes in grown:
             if nodes:
                 rule.absorb(tree, nodes[-1])
-        on_round(trees)
+        if turns:
+            on_turn(trees)
+        picks = rule.pick([turn.tree for turn in turns])
     for tree in trees:
         rectify(tree, config.discount, config.unfinished)
     return trees
@@ -96,23 +119,43 @@ def _plant(
     ]
 
 
-def _expand(
+def _ask(
     picks: list[Pick], engine: Engine, codec: Codec, config: SearchConfig, *, answers_known: bool
-) -> list[tuple[Tree, list[Node]]]:
-    """Run all picks as one batch and attach what comes back."""
-    places: list[tuple[Tree, Node]] = []
+) -> dict[int, tuple[Turn, int]]:
+    """Submit all picks; gives each ticket's turn and place in it."""
+    turns: dict[int, Turn] = {}
+    owners: list[tuple[Turn, int]] = []
     requests: list[Request] = []
     for tree, node, count in picks:
+        turn = turns.setdefault(id(tree), Turn(tree))
         path = tree.path_ids(node, codec)
         for _ in range(count):
-            places.append((tree, node))
+            owners.append((turn, len(turn.places)))
+            turn.places.append(node)
+            turn.chains.append(None)
             requests.append(_request(tree, node, path, config, answers_known=answers_known))
-    chains = engine.expand(requests)
-    grown = []
-    for (tree, node), thoughts in zip(places, chains, strict=True):
+    return dict(zip(engine.submit(requests), owners, strict=True))
+
+
+def _answered(waiting: dict[int, tuple[Turn, int]], engine: Engine) -> list[Turn]:
+    """The turns that the engine's next results complete."""
+    done = []
+    for ticket, thoughts in engine.poll():
+        turn, place = waiting.pop(ticket)
+        turn.chains[place] = thoughts
+        if turn.complete:
+            done.append(turn)
+    return done
+
+
+def _attach(turn: Turn) -> list[list[Node]]:
+    """The new nodes of each expansion; a node with no room for a thought is closed."""
+    chains = []
+    for node, thoughts in zip(turn.places, turn.chains, strict=True):
+        assert thoughts is not None
         node.closed = node.closed or not thoughts
-        grown.append((tree, tree.attach(node, thoughts)))
-    return grown
+        chains.append(turn.tree.attach(node, thoughts))
+    return chains
 
 
 def _request(
@@ -137,8 +180,7 @@ def _request(
         depth=node.depth + 1,
         metas=metas,
         hints=hints,
-        max_tokens=config.max_thought_tokens,
-        temperature=config.temperature,
+        sampling=config.sampling,
         seed=int(rng.integers(2**62)),
     )
 

@@ -10,13 +10,13 @@ DIRICHLET = 0.3  # concentration of the root noise
 
 
 class Mcts:
-    """One selection a tree and round; all trees go in lock-step, so none needs a virtual loss."""
+    """One expansion a tree in flight, so that none needs a virtual loss."""
 
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
 
     def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
-        """The next expansion of each tree, as (tree, node, candidates); [] when all are done."""
+        """The next expansion of each tree, as (tree, node, candidates); none where it is done."""
         picks: list[tuple[Tree, Node, int]] = []
         for tree in trees:
             picks += self._advance(tree)
@@ -65,7 +65,7 @@ class Mcts:
         priors = shares(np.array([child.likelihood for child in children]))
         if config.selection == "alphazero":
             if node is tree.root and config.root_noise:
-                noise = rng.dirichlet([DIRICHLET] * len(children))
+                noise = root_noise(tree.seed, config.max_children, len(children))
                 priors = (1 - config.root_noise) * priors + config.root_noise * noise
             return alphazero_scores(values, visits, priors, node.thought.value)
         scores = reference_scores(
@@ -78,6 +78,13 @@ class Mcts:
         )
         spread = config.selection_noise
         return scores * rng.uniform(1 - spread, 1 + spread, len(children)) if spread else scores
+
+
+def root_noise(seed: int, most: int, count: int) -> np.ndarray:
+    """Dirichlet noise `[count]` on the root's children, drawn once a search: a child keeps its
+    share among those it competes with. Normalised gamma variates are Dirichlet."""
+    gammas = np.random.default_rng([seed, 3]).gamma(DIRICHLET, size=max(most, count))[:count]
+    return shares(gammas)
 
 
 def leaf_value(node: Node) -> float:

@@ -1,6 +1,5 @@
 """Arithmetic word problems made on the spot, and sloppy demonstrations of how to solve them."""
 
-import calendar
 import hashlib
 from dataclasses import dataclass
 
@@ -12,7 +11,20 @@ from llamao1_cli.tasks.problem import Problem
 
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")
 THINGS = ("apples", "coins", "books", "shells", "stamps", "cards", "beads", "pens")
-MONTHS = tuple(calendar.month_name)[1:]  # when the events happen, which tells them apart
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)  # when the events happen, which tells them apart
 LARGEST = 60  # every value on the way lies in 0..LARGEST
 
 # How often each operation is drawn; those that the author below misreads are the less common.

@@ -1,0 +1,174 @@
+"""A continuation on its way: what it must feed next, and what the logits behind it are for."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from llamao1_cli.answers import stated_answer
+from llamao1_cli.codec import Codec, Place, place_of
+from llamao1_cli.engine.protocol import Request, Thought
+from llamao1_cli.language import Rating
+
+
+class Wants(Enum):
+    """What a row does with the logits behind its last pending token."""
+
+    TOKEN = "sample a token"
+    VALUE = "read a rating"
+    SCORES = "read every figure of a thought, then its rating"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of one sampled token."""
+
+    token: int
+    logprob: float
+    entropy: float
+    varentropy: float
+
+
+@dataclass
+class Rules:
+    """What all rows of an engine have in common."""
+
+    codec: Codec
+    max_length: int
+    show_ratings: bool
+
+
+@dataclass
+class Row:
+    """One request in flight. Its suffix holds what was fed behind the tokens its group shares."""
+
+    request: Request
+    ticket: int
+    rules: Rules
+    shared: int  # tokens of the group's prefix
+    pending: list[int] = field(default_factory=list)
+    fed: list[int] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)  # lengths of `fed` at which others may branch off
+    thoughts: list[Thought] = field(default_factory=list)
+    wants: Wants = Wants.TOKEN
+    done: bool = False
+    scored: int = 0  # SCORES: place in `pending` of the thought's first sampled token
+
+    def __post_init__(self) -> None:
+        self.uniforms = np.random.default_rng(self.request.seed)
+
+    @property
+    def thought(self) -> Thought:
+        """The thought in the making."""
+        return self.thoughts[-1]
+
+    def place(self, index: int) -> Place:
+        """Where sampled token `index` of the thought stands; it decides which are allowed."""
+        return place_of(index, self.thought.forced_meta, self.request.sampling.min_tokens)
+
+    @property
+    def reach(self) -> int:
+        """Most tokens its suffix can come to."""
+        hints = (len(self.rules.codec.encode(hint)) for hint in self.request.hints if hint)
+        header = len(self.rules.codec.header(self.request.depth + len(self.request.metas)))
+        thought = header + 1 + self.request.sampling.max_tokens + 4
+        longest = len(self.request.metas) * thought + max(hints, default=0)
+        return min(longest, self.rules.max_length - self.shared)
+
+    def opening(self) -> list[int] | None:
+        """Tokens before the next thought's first sample; None where the path has no room left.
+
+        A hint stands before the header, and is taken back once the thought is there.
+        """
+        codec, index = self.rules.codec, len(self.thoughts)
+        meta, sentence = self.request.metas[index], self.request.hints[index]
+        tokens = codec.encode(sentence) if sentence else []
+        tokens += codec.header(self.request.depth + index)
+        tokens += [codec.meta(meta)] if meta else []
+        length = self.shared + len(self.fed) + len(self.pending) + len(tokens)
+        # The thought, its forced end and its rating field must fit behind the opening.
+        room = length + self.request.sampling.max_tokens + 4 <= self.rules.max_length
+        return tokens if room else None
+
+    def begin(self, tokens: list[int], known: int = 0) -> None:
+        """Begin the next thought with its opening, of which the group shares the first `known`."""
+        index = len(self.thoughts)
+        meta, sentence = self.request.metas[index], self.request.hints[index]
+        behind = len(self.fed) + len(self.pending)
+        # Children of the same parent share what comes before the hint, or else the header too.
+        forced = meta is not None
+        self.cuts.append(behind if sentence else behind + len(tokens) - forced - known)
+        self.pending += tokens[known:]
+        self.thoughts.append(Thought(meta=meta, text="", forced_meta=forced))
+        self.wants = Wants.TOKEN
+
+    def take(self) -> list[int]:
+        """What is fed now: everything pending."""
+        tokens, self.pending = self.pending, []
+        self.fed += tokens
+        return tokens
+
+    def sampled(self, figures: Figures) -> None:
+        """Take in a sampled token, and what must follow it."""
+        thought, sampling, codec = self.thought, self.request.sampling, self.rules.codec
+        _add(thought, figures)
+        self.pending = [figures.token]
+        ended = figures.token == codec.thought_end
+        stopped = figures.token in sampling.stop_ids or len(thought.ids) == sampling.max_tokens
+        if not (ended or stopped):
+            return
+        thought.complete = ended
+        self.pending += [*([] if ended else [codec.thought_end]), codec.rating_start]
+        self.wants = Wants.VALUE
+        if self.request.hints[len(self.thoughts) - 1]:
+            self._unhint()
+
+    def rescored(self, figures: list[Figures]) -> None:
+        """Replace a hinted thought's figures by those it has without the hint."""
+        for name in ("ids", "logprobs", "entropy", "varentropy"):
+            getattr(self.thought, name).clear()
+        for each in figures:
+            _add(self.thought, each)
+
+    def rated(self, value: float) -> None:
+        """Close the thought with its value, and roll on unless the path has reached its end."""
+        thought, codec = self.thought, self.rules.codec
+        meta, thought.text = codec.decode(thought.ids)
+        thought.meta = thought.meta or meta
+        thought.value = value
+        thought.shown = self._shown(value)
+        if stated_answer(thought.text) is not None or len(self.thoughts) == len(self.request.metas):
+            self.done = True
+            return
+        self.pending = codec.closing(Rating(thought.shown))[1:]
+        opening = self.opening()
+        if opening is None:
+            self.done = True
+        else:
+            self.begin(opening)
+
+    def _unhint(self) -> None:
+        """Go back to before the hint and read the thought again as the path will show it."""
+        thought, codec = self.thought, self.rules.codec
+        tokens, self.scored = codec.node(
+            self.request.depth + len(self.thoughts) - 1,
+            thought.ids,
+            forced_meta=thought.meta if thought.forced_meta else None,
+            complete=thought.complete,
+            rating=Rating.UNKNOWN,
+        )
+        self.fed = self.fed[: self.cuts[-1]]
+        self.pending = tokens[:-2]  # up to the start of the rating
+        self.wants = Wants.SCORES
+
+    def _shown(self, value: float) -> Rating:
+        if not self.rules.show_ratings:
+            return Rating.UNKNOWN
+        return Rating.POSITIVE if value >= 0.5 else Rating.NEGATIVE
+
+
+def _add(thought: Thought, figures: Figures) -> None:
+    thought.ids.append(figures.token)
+    thought.logprobs.append(figures.logprob)
+    thought.entropy.append(figures.entropy)
+    thought.varentropy.append(figures.varentropy)

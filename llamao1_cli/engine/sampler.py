@@ -1,0 +1,63 @@
+"""Draw tokens from rows of logits, with the figures of the distribution drawn from."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from llamao1_cli.sampling import FLOOR, invert, moments, truncate
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How each of B rows is drawn; all tensors `[B]`."""
+
+    places: Tensor  # rows of the grammar
+    uniforms: Tensor  # in [0, 1)
+    temperatures: Tensor  # 0 takes the likeliest token, scored under temperature 1
+    top_k: Tensor  # 0 keeps all
+    top_p: Tensor
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What came of it; all tensors `[B]`."""
+
+    tokens: Tensor
+    logprobs: Tensor  # under the distribution drawn from
+    entropy: Tensor  # of it, in nats
+    varentropy: Tensor  # variance of -log p under it
+
+
+class Sampler:
+    """Samples under a grammar `[places, V]` that says which tokens are allowed where."""
+
+    def __init__(self, grammar: Tensor) -> None:
+        always, sometimes = grammar.all(0), grammar.any(0)
+        self._never_sure = (~always).nonzero().squeeze(-1)
+        self._varying = (sometimes & ~always).nonzero().squeeze(-1)
+        self._varies = grammar[:, self._varying]
+
+    def draw(self, logits: Tensor, choice: Choice, tokens: Tensor | None = None) -> Drawn:
+        """One token a row from logits `[B, V]`, or the figures of `tokens` `[B]` given."""
+        scores = self._scores(logits, choice, tokens)
+        weights = scores.exp()
+        if tokens is None:
+            tokens = invert(weights, choice.uniforms)
+            greedy = choice.temperatures == 0
+            if bool(greedy.any()):
+                tokens = torch.where(greedy, scores.argmax(-1), tokens)
+        log_total, entropy, varentropy = moments(weights, scores)
+        chosen = scores.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        return Drawn(tokens, chosen - log_total, entropy, varentropy)
+
+    def _scores(self, logits: Tensor, choice: Choice, keep: Tensor | None) -> Tensor:
+        """`sampling.action_scores` for many rows: only the few columns that the grammar ever
+        forbids are masked, in place."""
+        scores = logits.to(torch.float32, copy=True)
+        varying = scores[:, self._varying]
+        scores[:, self._never_sure] = FLOOR
+        scores[:, self._varying] = varying.masked_fill(~self._varies[choice.places], FLOOR)
+        scale = torch.where(choice.temperatures > 0, choice.temperatures, 1.0).unsqueeze(-1)
+        scores.sub_(scores.amax(-1, keepdim=True)).div_(scale)
+        return truncate(scores, choice.top_k.unsqueeze(-1), choice.top_p.unsqueeze(-1), keep)

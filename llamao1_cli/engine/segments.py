@@ -1,0 +1,105 @@
+"""Keys and values of token runs that were read before, in a tree of prefixes."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+Part = tuple[Tensor, Tensor]  # keys [L, K, D, n] and values [L, K, n, D]
+
+
+@dataclass(eq=False)
+class Segment:
+    """A run of tokens behind its parent's; `pins` counts those who still build on it."""
+
+    tokens: list[int]
+    parent: "Segment | None"
+    part: Part | None = None  # of the root none
+    children: dict[int, list["Segment"]] = field(default_factory=dict)  # by their first token
+    pins: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Size of its keys and values."""
+        return sum(tensor.nbytes for tensor in self.part or ())
+
+
+class Segments:
+    """All segments by prefix, within a budget of bytes; the least recently used go first."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything, as after an update of the weights."""
+        self.root = Segment([], None)
+        self.bytes = 0
+        self._by_use: OrderedDict[Segment, None] = OrderedDict()  # least recent first
+
+    def __len__(self) -> int:
+        return len(self._by_use)
+
+    def match(self, tokens: Sequence[int]) -> list[Segment]:
+        """The longest chain of whole segments that `tokens` begin with."""
+        chain: list[Segment] = []
+        segment, start = self.root, 0
+        while start < len(tokens):
+            found = _child(segment, tokens, start)
+            if found is None:
+                break
+            chain.append(found)
+            segment, start = found, start + len(found.tokens)
+        self._touch(segment)
+        return chain
+
+    def insert(self, parent: Segment, tokens: list[int], part: Part) -> Segment:
+        """A segment behind `parent`; the one that is there already, if there is."""
+        for sibling in parent.children.get(tokens[0], []):
+            if sibling.tokens == tokens:
+                self._touch(sibling)
+                return sibling
+        segment = Segment(tokens, parent, part)
+        parent.children.setdefault(tokens[0], []).append(segment)
+        self._touch(segment)
+        self.bytes += segment.bytes
+        return segment
+
+    def shrink(self, budget: int) -> None:
+        """Drop segments nobody builds on until at most `budget` bytes are left, if that can be."""
+        if self.bytes <= budget:
+            return
+        # A segment is never used without its ancestors, so every leaf stands before its ancestors.
+        for segment in list(self._by_use):
+            if self.bytes <= budget:
+                return
+            if not segment.children and not segment.pins:
+                self._drop(segment)
+
+    def _drop(self, segment: Segment) -> None:
+        parent = segment.parent
+        assert parent is not None
+        siblings = parent.children[segment.tokens[0]]
+        siblings.remove(segment)
+        if not siblings:
+            del parent.children[segment.tokens[0]]
+        del self._by_use[segment]
+        self.bytes -= segment.bytes
+
+    def _touch(self, segment: Segment) -> None:
+        """Make the segment and its ancestors the most recently used, ancestors last."""
+        step: Segment | None = segment
+        while step is not None and step.parent is not None:
+            self._by_use[step] = None
+            self._by_use.move_to_end(step)
+            step = step.parent
+
+
+def _child(segment: Segment, tokens: Sequence[int], start: int) -> Segment | None:
+    """The longest child whose tokens follow at `start`."""
+    found = [
+        child
+        for child in segment.children.get(tokens[start], [])
+        if child.tokens == list(tokens[start : start + len(child.tokens)])
+    ]
+    return max(found, key=lambda child: len(child.tokens), default=None)
