@@ -202,12 +202,6 @@ def _check_context(model: PreTrainedModel, max_length: int) -> None:
         raise UserError(
             f"model.max_length is {max_length}, but the model reads {limit} tokens at most"
         )
-    window = getattr(config, "sliding_window", None)
-    if window and max_length > window and getattr(config, "use_sliding_window", True):
-        raise UserError(
-            f"model.max_length is {max_length}, but the model's attention slides over {window} "
-            f"tokens; set model.max_length to {window} or less"
-        )
 
 
 def _adapt(

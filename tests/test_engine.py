@@ -1,19 +1,30 @@
-"""The stream engine against plain forward passes: one sequence, no cache, no padding."""
+"""The built-in engine against plain forward passes: one sequence, no cache, no padding."""
 
 from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
-from toy_models import KINDS, plain_figures, toy_model, walk
-from transformers import PreTrainedModel
+from peft import LoraConfig, get_peft_model
+from toy_models import KINDS, allowed_tokens, plain_figures, toy_model, walk
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 from llamao1_cli.answers import stated_answer
 from llamao1_cli.codec import Codec
+from llamao1_cli.config import SearchConfig
+from llamao1_cli.engine.copy import shape_of
 from llamao1_cli.engine.protocol import Request, Sampling, Thought, complete
 from llamao1_cli.engine.tree import TreeEngine
+from llamao1_cli.errors import UserError
 from llamao1_cli.language import Meta, Rating, parse_tree, render_tree
-from llamao1_cli.search.tree import Tree
+from llamao1_cli.search.grow import grow
+from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 
 TEXTS = [
@@ -70,6 +81,34 @@ def test_figures_equal_a_plain_forward(codec: Codec, kind: str) -> None:
     thoughts = [thought for chain in chains for thought in chain]
     assert {thought.complete for thought in thoughts} == {True, False}
     assert max(len(chain) for chain in chains) == 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_on_paths_that_are_continued(codec: Codec, kind: str) -> None:
+    """Prefixes come from what was kept, more is queued than fits, and memory is short."""
+    model = toy_model(codec, kind)
+    deep, shallow = 2, 9
+    for memory in (2**30, _room(model, codec, groups=3)):
+        busy = engine(model, codec, rows=5, memory=memory)
+        trees = [Tree.plant(Problem("p", text, "7"), 0, 0.5) for text in [*TEXTS, "Why?"]]
+        for round_ in range(deep):
+            asked = [
+                _continuation(tree, node, codec, seed=shallow * round_ + seed)
+                for tree in trees
+                for node in tree.nodes[-2:]
+                if not node.terminal
+                for seed in range(3)
+            ]
+            for request, thoughts in zip(asked, complete(busy, asked), strict=True):
+                check(model, codec, request, thoughts)
+                tree = next(
+                    t
+                    for t in trees
+                    if t.path_ids(t.root, codec) == request.path[: len(t.path_ids(t.root, codec))]
+                )
+                node = next(n for n in tree.nodes if tree.path_ids(n, codec) == request.path)
+                tree.attach(node, thoughts)
+            assert busy.bytes <= memory
 
 
 def test_figures_under_eager_attention(codec: Codec) -> None:
@@ -269,6 +308,187 @@ def test_the_model_itself_is_left_alone(codec: Codec, llama: PreTrainedModel) ->
         assert torch.equal(weight, before[name])
         assert weight.requires_grad
     assert complete(idle, []) == []
+
+
+def test_nothing_is_read_twice(codec: Codec, llama: PreTrainedModel) -> None:
+    """A tree grown level by level reads each of its tokens once, and one more an expansion that
+    begins where everything is known."""
+    busy = engine(llama, codec, max_length=512)
+    tree = Tree.plant(Problem("p", TEXTS[1], "7"), 0, 0.5)
+    busy.rate([codec.root(TEXTS[1])[:-3]])
+    expansions = 0
+    for level in range(4):
+        for node in [n for n in tree.nodes if n.depth == level and not n.terminal]:
+            for _ in range(2):
+                asked = [_continuation(tree, node, codec, seed=len(tree.nodes) + i) for i in (0, 1)]
+                expansions += 1
+                for thoughts in complete(busy, asked):
+                    tree.attach(node, thoughts)
+    read = set()
+    for node in tree.nodes:
+        path = tree.path_ids(node, codec)
+        open_node = node.depth < 4 and not node.terminal
+        path = path + codec.header(node.depth + 1) if open_node else path[:-2]
+        read |= {tuple(path[:end]) for end in range(1, len(path) + 1)}
+    assert len(tree.nodes) > 60
+    # Siblings that begin alike are sampled side by side: what they share is read by each.
+    thoughts = sum(len(n.thought.ids) + (not n.thought.complete) + 1 for n in tree.nodes[1:])
+    distinct = {tuple(tree.path_ids(n, codec)) for n in tree.nodes}
+    assert len(distinct) > 0.9 * len(tree.nodes)
+    alike = thoughts - len(
+        {
+            (tuple(tree.path_ids(tree.nodes[n.parent], codec)), tuple(ids[: end + 1]))
+            for n in tree.nodes[1:]
+            for ids in [
+                tree.path_ids(n, codec)[
+                    len(tree.path_ids(tree.nodes[n.parent], codec)) + len(codec.header(1)) : -2
+                ]
+            ]
+            for end in range(len(ids))
+        }
+    )
+    assert busy.forwarded <= len(read) + expansions + alike
+
+
+def test_memory_stays_within_its_budget_and_nothing_leaks(
+    codec: Codec, llama: PreTrainedModel
+) -> None:
+    budget = _room(llama, codec, groups=12)
+    busy = engine(llama, codec, rows=24, memory=budget)
+    config = SearchConfig(simulations=12, max_thought_tokens=6, rollout=False)
+    problems = [Problem(f"p{i}", f"How many are {i} and {i * 7}?", "7") for i in range(16)]
+    held = set()
+    for _ in range(12):
+        trees = grow(
+            problems,
+            range(16),
+            busy,
+            codec,
+            config,
+            grade=None,
+            on_turn=lambda trees: held.add(busy.bytes),
+        )
+        assert not busy._live
+        assert not busy._queue
+        assert not any(segment.pins for segment in busy._segments)
+    assert sum(len(tree.nodes) for tree in trees) > 16 * 12
+    assert max(held) <= budget
+    assert max(held) > 0.8 * budget  # it was short of memory, so that something had to go
+
+
+def test_a_budget_below_one_group_is_refused(codec: Codec, llama: PreTrainedModel) -> None:
+    tight = engine(llama, codec, memory=10_000)
+    with pytest.raises(UserError, match=r"engine\.memory_gib"):
+        complete(tight, requests(codec, 2))
+
+
+def test_a_thought_is_as_long_as_it_must_be(codec: Codec, llama: PreTrainedModel) -> None:
+    asked = requests(codec, 20, min_tokens=4, max_tokens=9)
+    for _, thoughts in _played(codec, llama, asked):
+        for thought in thoughts:
+            assert codec.thought_end not in thought.ids[:4]
+            assert len(thought.ids) >= 5
+
+
+def test_a_stop_token_cuts_the_thought(codec: Codec, llama: PreTrainedModel) -> None:
+    stop = codec.encode("\\boxed{7}.")[0]
+    cut = [
+        thought
+        for request, thoughts in _played(codec, llama, requests(codec, 40, stop_ids=(stop,)))
+        for thought in thoughts
+        if stop in thought.ids
+    ]
+    assert cut
+    for thought in cut:
+        assert thought.ids.index(stop) == len(thought.ids) - 1
+        assert not thought.complete
+
+
+@pytest.mark.parametrize(("top_k", "top_p"), [(3, 1.0), (0, 0.6), (5, 0.8)])
+def test_cut_distributions_have_their_own_figures(
+    codec: Codec, llama: PreTrainedModel, top_k: int, top_p: float
+) -> None:
+    asked = requests(codec, 6, top_k=top_k, top_p=top_p, temperature=0.9)
+    for request, thoughts in _played(codec, llama, asked):
+        for before, thought in walk(codec, request, thoughts):
+            with torch.no_grad():
+                logits = llama(torch.tensor([[*before, *thought.ids]])).logits[0, len(before) - 1 :]
+            for place, token in enumerate(thought.ids):
+                allowed = allowed_tokens(codec, place, forced=False)
+                chances = (logits[place, allowed] / 0.9).softmax(-1).tolist()
+                order = sorted(range(len(chances)), key=lambda i: -chances[i])[: top_k or None]
+                total, kept, reached = sum(chances[i] for i in order), [], 0.0
+                for i in order:
+                    if reached < top_p:
+                        kept.append(i)
+                    reached += chances[i] / total
+                left = {allowed[i]: chances[i] / sum(chances[j] for j in kept) for i in kept}
+                assert thought.logprobs[place] == pytest.approx(np.log(left[token]), **CLOSE)
+                entropy = -sum(p * np.log(p) for p in left.values())
+                assert thought.entropy[place] == pytest.approx(entropy, **CLOSE)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_copy_follows_the_model_and_its_adapters(codec: Codec, tied: bool) -> None:
+    """Merged LoRA and trained marker rows, and what an update makes of them."""
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=len(codec.tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.3,
+        tie_word_embeddings=tied,
+    )
+    rows = [codec.thought_end, codec.rating_start, codec.positive]
+    names = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+    model = get_peft_model(
+        LlamaForCausalLM(config),
+        LoraConfig(
+            r=3, target_modules="all-linear", trainable_token_indices=dict.fromkeys(names, rows)
+        ),
+    )
+    asked, kept = requests(codec, 6), engine(model, codec)
+    for _ in range(2):
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.requires_grad:
+                    weight.add_(torch.randn_like(weight) * 0.2)
+        kept.refresh()
+        for request, thoughts in zip(asked, complete(kept, asked), strict=True):
+            check(model.eval(), codec, request, thoughts)
+
+
+def test_bfloat16_rollouts_stay_near_the_model(codec: Codec, llama: PreTrainedModel) -> None:
+    asked = requests(codec, 12)
+    played = _played(codec, llama, asked, dtype=torch.bfloat16)
+    gaps = []
+    for request, thoughts in played:
+        for before, thought in walk(codec, request, thoughts):
+            expected = plain_figures(llama, codec, before, thought, 1.0)
+            gaps += np.abs(np.subtract(thought.logprobs, expected.logprobs)).tolist()
+    assert 1e-5 < np.mean(gaps) < 0.1  # another type indeed, and close
+
+
+def test_an_architecture_of_its_own_attention_is_refused(codec: Codec) -> None:
+    torch.manual_seed(0)
+    odd = BloomForCausalLM(
+        BloomConfig(vocab_size=len(codec.tokenizer), hidden_size=32, n_layer=2, n_head=4)
+    )
+    with pytest.raises(UserError, match="BloomForCausalLM"):
+        engine(odd, codec)
+
+
+def _continuation(tree: Tree, node: Node, codec: Codec, seed: int) -> Request:
+    return Request(tree.path_ids(node, codec), node.depth + 1, (None,), (None,), Sampling(5), seed)
+
+
+def _room(model: PreTrainedModel, codec: Codec, groups: int) -> int:
+    """Bytes for so many groups of two rows at paths of a hundred tokens."""
+    shape = shape_of(model)
+    return groups * shape.token_bytes * (192 + 2 * 64)
 
 
 def _played(

@@ -6,6 +6,10 @@ from functools import cache
 
 import torch
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -24,12 +28,32 @@ from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.language import MARKERS, Meta, Rating
 
 GROUPED = {"intermediate_size": 48, "num_key_value_heads": 2, "head_dim": 8}
+SLIDING = {"use_sliding_window": True, "sliding_window": 21, "max_window_layers": 1}
 KINDS = {
     "llama": (LlamaConfig, LlamaForCausalLM, GROUPED),
-    "mistral": (MistralConfig, MistralForCausalLM, {**GROUPED, "sliding_window": None}),
+    "mistral": (MistralConfig, MistralForCausalLM, {**GROUPED, "sliding_window": 19}),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, GROUPED),
+    # One layer reads everything, the other slides.
+    "qwen2-sliding": (Qwen2Config, Qwen2ForCausalLM, {**GROUPED, **SLIDING}),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM, GROUPED),
-    # Its positions are absolute: a shift by the padding would show.
+    # Soft caps on attention and on logits, queries scaled by their own number.
+    "gemma2": (
+        Gemma2Config,
+        Gemma2ForCausalLM,
+        {
+            **GROUPED,
+            "sliding_window": 23,
+            "query_pre_attn_scalar": 5,
+            "attn_logit_softcapping": 3.0,
+            "final_logit_softcapping": 6.0,
+        },
+    ),
+    "gemma3": (
+        Gemma3TextConfig,
+        Gemma3ForCausalLM,
+        {**GROUPED, "sliding_window": 17, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
+    # Its positions are absolute: a shift would show.
     "gpt2": (GPT2Config, GPT2LMHeadModel, {}),
 }
 FAVOURED = "\\boxed{7}. \\boxed{12}. + = step"

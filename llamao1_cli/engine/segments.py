@@ -1,7 +1,7 @@
 """Keys and values of token runs that were read before, in a tree of prefixes."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -37,8 +37,9 @@ class Segments:
         self.bytes = 0
         self._by_use: OrderedDict[Segment, None] = OrderedDict()  # least recent first
 
-    def __len__(self) -> int:
-        return len(self._by_use)
+    def __iter__(self) -> Iterator[Segment]:
+        """The segments, least recently used first."""
+        return iter(self._by_use)
 
     def match(self, tokens: Sequence[int]) -> list[Segment]:
         """The longest chain of whole segments that `tokens` begin with."""

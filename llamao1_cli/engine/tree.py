@@ -169,7 +169,7 @@ class TreeEngine:
         feeds = self._feeds()
         longest = max((len(row.fed) for group in self._live for row in group.rows), default=0)
         self._buffers.ensure(0, 0, longest)
-        self._segments.shrink(self._memory - self._buffers.bytes)
+        self._shrink()
         logits = run_step(self._model, self._buffers, feeds)
         self.forwarded += sum(len(feed.tokens) for feed in feeds)
         self._read(feeds, logits)
@@ -298,6 +298,11 @@ class TreeEngine:
                     parent = self._segments.insert(parent, row.fed[start:stop], part)
         group.base.pins -= 1
         self._live.remove(group)
+        self._shrink()
+
+    def _shrink(self) -> None:
+        """Leave to the segments what the buffers do not take."""
+        self._segments.shrink(self._memory - self._buffers.bytes)
 
     def _compact(self) -> None:
         """Move the last group into a gap while most slots are gaps: attention reads them all."""
