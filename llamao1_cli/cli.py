@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from llamao1_cli import __version__
+from llamao1_cli.cli_bench import bench
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 
 app = typer.Typer(
@@ -22,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(bench, name="bench")
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="YAML file of the run.", show_default=False)

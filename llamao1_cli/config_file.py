@@ -19,14 +19,16 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
 
     Raises UserError naming the file, the key, the value and the remedy.
     """
-    settings = _read_yaml(path)
+    return build_config(_read_yaml(path), str(path), overrides)
+
+
+def build_config(
+    settings: dict[str, Any], source: str, overrides: list[str] | None = None
+) -> Config:
+    """A validated configuration from plain settings with overrides laid over them; `source` names
+    the settings in errors (UserError)."""
     for override in overrides or []:
         _apply_override(settings, override)
-    return build_config(settings, str(path))
-
-
-def build_config(settings: dict[str, Any], source: str) -> Config:
-    """A validated configuration from plain settings; `source` names them in errors (UserError)."""
     try:
         return Config.model_validate(settings)
     except ValidationError as error:

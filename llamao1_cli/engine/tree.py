@@ -48,11 +48,11 @@ class TreeEngine:
         show_ratings: bool = False,
     ) -> None:
         self._source, self._codec = model, codec
-        self._model = rollout_copy(model, dtype)
-        self._shape = shape_of(self._model)
+        self.model = rollout_copy(model, dtype)
+        self._shape = shape_of(self.model)
         self._max_rows, self._memory = rows, memory
         self._rules = Rules(codec, max_length, show_ratings)
-        vocabulary = self._model.get_output_embeddings().weight.shape[0]
+        vocabulary = self.model.get_output_embeddings().weight.shape[0]
         self._sampler = Sampler(codec.grammar(vocabulary).to(self._shape.device))
         self._queue: deque[Group] = deque()
         self._live: list[Group] = []
@@ -65,7 +65,7 @@ class TreeEngine:
 
     def refresh(self) -> None:
         """Take over the model's weights of now; see `Engine.refresh`."""
-        refresh(self._model, self._source)
+        refresh(self.model, self._source)
         self._segments = Segments()
         self._buffers = Buffers(self._shape, 1)
 
@@ -170,7 +170,7 @@ class TreeEngine:
         longest = max((len(row.fed) for group in self._live for row in group.rows), default=0)
         self._buffers.ensure(0, 0, longest)
         self._shrink()
-        logits = run_step(self._model, self._buffers, feeds)
+        logits = run_step(self.model, self._buffers, feeds)
         self.forwarded += sum(len(feed.tokens) for feed in feeds)
         self._read(feeds, logits)
         for group in [group for group in self._live if group.done]:

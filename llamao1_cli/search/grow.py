@@ -56,14 +56,16 @@ def grow(
     *,
     grade: Grade | None,
     on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+    rule: SearchRule | None = None,
 ) -> list[Tree]:
     """A searched tree for each problem, reproducible from its seed.
 
     A tree goes on as soon as its own expansions are back, whatever the others do. `grade` judges
     (answer, true answer) pairs while the trees grow; None, as in evaluation, leaves every outcome
     unknown, and ratings take its place. `on_turn` sees the trees whenever some have grown.
+    `rule` takes the place of the configured algorithm.
     """
-    rule: SearchRule = Mcts(config) if config.algorithm == "mcts" else Forks(config)
+    rule = rule or (Mcts(config) if config.algorithm == "mcts" else Forks(config))
     trees = _plant(problems, seeds, engine, codec)
     waiting: dict[int, tuple[Turn, int]] = {}  # by ticket: the turn and its place there
     picks = rule.pick(trees)

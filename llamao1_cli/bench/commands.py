@@ -1,0 +1,93 @@
+"""What the bench commands do once their options are read."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from llamao1_cli.bench.rollout import VARIANTS, bench_rollout
+from llamao1_cli.bench.workload import Workload
+from llamao1_cli.config import Config
+from llamao1_cli.display import Display
+from llamao1_cli.errors import UserError
+from llamao1_cli.language import METAS
+from llamao1_cli.models import load_model
+from llamao1_cli.run_folder import write_whole
+from llamao1_cli.tasks.load import load_task
+
+
+def run_rollout(
+    config: Config,
+    shape: dict[str, Any],
+    *,
+    variants: Sequence[str],
+    baseline_trees: int,
+    repeats: int,
+    json_file: Path | None,
+) -> None:
+    """Measure rollouts, print the table, and write the figures as JSON if asked to."""
+    unknown = sorted(set(variants) - set(VARIANTS))
+    if unknown:
+        raise UserError(f"--variant {unknown[0]}: choose from {', '.join(VARIANTS)}")
+    if json_file is not None and not json_file.parent.is_dir():
+        raise UserError(f"--json {json_file}: its folder does not exist; make it first")
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    workload = Workload(**shape, max_depth=config.search.max_depth, seed=config.run.seed)
+    if workload.simulations > workload.room:
+        raise UserError(
+            f"--simulations {workload.simulations}: trees of {workload.max_children} children a "
+            f"node and depth {workload.max_depth} have room for {workload.room} expansions"
+        )
+    needed = config.model.model_copy(update={"max_length": workload.max_length})
+    loaded = load_model(needed, load_task(config.task).corpus(), config.run.seed)
+    display, chosen = Display(), list(variants) or list(VARIANTS)
+    with display.progress("bench", repeats * len(chosen), 0) as advance:
+        result = bench_rollout(
+            loaded.model,
+            loaded.codec(METAS),
+            workload,
+            variants=chosen,
+            baseline_trees=baseline_trees,
+            repeats=repeats,
+            rows=config.engine.rows,
+            memory=int(config.engine.memory_gib * 2**30),
+            on_measured=lambda name, seconds: advance(f"{name} {seconds:.1f} s"),
+        )
+    Console().print(rollout_table(result))
+    if json_file is not None:
+        write_whole(json_file, json.dumps(result, indent=1) + "\n")
+
+
+def rollout_table(result: dict[str, Any]) -> Table:
+    """One line a variant."""
+    model = result["model"]
+    title = f"{model['name']}, {model['parameters'] / 1e6:.1f} million parameters"
+    table = Table(title=title, title_justify="left")
+    for column in (
+        "variant",
+        "thoughts/s",
+        "range",
+        "ratio",
+        "read/unique",
+        "roofline",
+        "peak MiB",
+    ):
+        table.add_column(column, justify="left" if column == "variant" else "right")
+    for name, row in result["variants"].items():
+        speed = row["thoughts_per_second"]
+        ratio, share = row["ratio_to_reference"], row["roofline_share"]
+        table.add_row(
+            name,
+            f"{speed['median']:.2f}",
+            f"{speed['min']:.2f} to {speed['max']:.2f}",
+            f"{ratio:.1f}x" if ratio else "",
+            f"{row['forwarded_over_unique']:.2f}",
+            f"{share:.0%}" if share else "",
+            f"{row['peak_bytes'] / 2**20:.0f}",
+        )
+    return table

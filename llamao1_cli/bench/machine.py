@@ -1,0 +1,82 @@
+"""What the machine itself can do, and what a measurement took of it."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+HIGH_WATER = "VmHWM:"
+
+
+def describe() -> dict[str, str | int]:
+    """The machine and the versions that a figure depends on."""
+    described: dict[str, str | int] = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count() or 0,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    if torch.cuda.is_available():
+        described["gpu"] = torch.cuda.get_device_name()
+    return described
+
+
+@contextmanager
+def peak_memory() -> Iterator[Callable[[], int]]:
+    """Afterwards the yielded function gives the most bytes the process held inside (on CUDA: that
+    tensors held there); 0 where the system does not tell."""
+    cuda = torch.cuda.is_available()
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    elif reset.exists():
+        reset.write_text("5")  # forgets the high-water mark
+
+    def read() -> int:
+        if cuda:
+            return int(torch.cuda.max_memory_allocated())
+        if not status.exists():
+            return 0
+        lines = [line.split() for line in status.read_text().splitlines()]
+        return next(
+            (int(words[1]) * 1024 for words in lines if words and words[0] == HIGH_WATER), 0
+        )
+
+    yield read
+
+
+def weights_roofline(model: PreTrainedModel, tokens: int, repeats: int = 5) -> float:
+    """Tokens a second if a step of `tokens` rows cost nothing but its matrix products.
+
+    Runs every linear layer of the model, the output head among them, on random rows; the fastest of
+    the repetitions counts.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    rows = {
+        layer.in_features: torch.randn(
+            tokens, layer.in_features, dtype=model.dtype, device=model.device
+        )
+        for layer in layers
+    }
+    fastest = float("inf")
+    with torch.inference_mode():
+        for _ in range(repeats + 1):  # the first one warms up
+            _synchronise(model)
+            start = time.perf_counter()
+            for layer in layers:
+                layer(rows[layer.in_features])
+            _synchronise(model)
+            fastest = min(fastest, time.perf_counter() - start)
+    return tokens / fastest
+
+
+def _synchronise(model: PreTrainedModel) -> None:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()

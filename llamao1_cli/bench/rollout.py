@@ -1,0 +1,146 @@
+"""`llamao1 bench rollout`: thoughts a second of every engine on one forced workload."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from llamao1_cli.bench.baselines import GenerateEngine
+from llamao1_cli.bench.machine import describe, peak_memory, weights_roofline
+from llamao1_cli.bench.workload import Workload, thoughts, unique_tokens
+from llamao1_cli.codec import Codec
+from llamao1_cli.engine.tree import TreeEngine
+
+ROOFLINE_ROWS = (1, 16, 64)
+VARIANTS = ("reference", "generate", "tree-float32", "tree-bfloat16")
+Countable = GenerateEngine | TreeEngine
+
+
+@dataclass
+class Measured:
+    """The repetitions of one variant."""
+
+    trees: int
+    seconds: list[float] = field(default_factory=list)
+    nodes: int = 0
+    tokens: int = 0
+    forwarded: int = 0
+    unique: int = 0
+    peak_bytes: int = 0
+
+
+def bench_rollout(
+    model: PreTrainedModel,
+    codec: Codec,
+    workload: Workload,
+    *,
+    variants: Sequence[str],
+    baseline_trees: int,
+    repeats: int,
+    rows: int,
+    memory: int,
+    on_measured: Callable[[str, float], None] = lambda name, seconds: None,
+) -> dict[str, Any]:
+    """Figures of each variant, JSON-ready; repetitions interleave, so that a busy minute hits all.
+
+    The baselines read every path again and again, and grow `baseline_trees` of the trees only:
+    rates are thoughts a second.
+    """
+    engines = {name: _engine(name, model, codec, workload, rows, memory) for name in variants}
+    results = {
+        name: Measured(workload.trees if name.startswith("tree") else baseline_trees)
+        for name in variants
+    }
+    for repeat in range(repeats + 1):  # the first round warms up
+        for name, engine in engines.items():
+            if repeat == 0 and not isinstance(engine, TreeEngine):
+                continue
+            seconds = _measure(engine, codec, workload, results[name], keep=repeat > 0)
+            if repeat:
+                on_measured(name, seconds)
+    roofline = _roofline(model, engines)
+    return {
+        "machine": describe(),
+        "model": {"name": type(model).__name__, "parameters": model.num_parameters()},
+        "workload": asdict(workload),
+        "roofline_tokens_per_second": roofline,
+        "variants": _figures(results, roofline),
+    }
+
+
+def _engine(
+    name: str, model: PreTrainedModel, codec: Codec, workload: Workload, rows: int, memory: int
+) -> Countable:
+    if name in ("reference", "generate"):
+        return GenerateEngine(model, codec, batched=name == "generate")
+    return TreeEngine(
+        model,
+        codec,
+        dtype=getattr(torch, name.removeprefix("tree-")),
+        rows=rows,
+        memory=memory,
+        max_length=workload.max_length,
+    )
+
+
+def _measure(
+    engine: Countable, codec: Codec, workload: Workload, result: Measured, *, keep: bool
+) -> float:
+    """One repetition, from fresh caches."""
+    engine.refresh()
+    before = engine.forwarded
+    with peak_memory() as peak:
+        start = time.perf_counter()
+        trees = workload.grow(engine, codec, result.trees)
+        seconds = time.perf_counter() - start
+    if keep:
+        result.seconds.append(seconds)
+        result.nodes = len(thoughts(trees))
+        result.tokens = sum(len(thought.ids) for thought in thoughts(trees))
+        result.forwarded = engine.forwarded - before
+        result.unique = unique_tokens(trees, codec)
+        result.peak_bytes = max(result.peak_bytes, peak())
+    return seconds
+
+
+def _roofline(model: PreTrainedModel, engines: dict[str, Countable]) -> dict[str, dict[str, float]]:
+    """Tokens a second of the matrix products alone, by type of the weights and rows a step."""
+    copies = {str(model.dtype).removeprefix("torch."): model}
+    for engine in engines.values():
+        if isinstance(engine, TreeEngine):
+            copies[str(engine.model.dtype).removeprefix("torch.")] = engine.model
+    return {
+        dtype: {str(rows): weights_roofline(copy, rows) for rows in ROOFLINE_ROWS}
+        for dtype, copy in copies.items()
+    }
+
+
+def _figures(
+    results: dict[str, Measured], roofline: dict[str, dict[str, float]]
+) -> dict[str, dict[str, Any]]:
+    base = results.get("reference")
+    slowest = median(base.seconds) / base.nodes if base else None
+    figures = {}
+    for name, result in results.items():
+        each = median(result.seconds) / result.nodes
+        dtype = name.removeprefix("tree-") if name.startswith("tree-") else "float32"
+        limit = max(roofline.get(dtype, {}).values(), default=0.0)
+        rates = sorted(result.nodes / seconds for seconds in result.seconds)
+        read = result.forwarded / median(result.seconds)
+        figures[name] = {
+            "trees": result.trees,
+            "thoughts": result.nodes,
+            "seconds": result.seconds,
+            "thoughts_per_second": {"median": 1 / each, "min": rates[0], "max": rates[-1]},
+            "generated_tokens_per_second": result.tokens / median(result.seconds),
+            "forwarded_tokens_per_second": read,
+            "ratio_to_reference": slowest / each if slowest else None,
+            "forwarded_over_unique": result.forwarded / result.unique,
+            "peak_bytes": result.peak_bytes,
+            "roofline_share": read / limit if limit else None,
+        }
+    return figures
