@@ -206,6 +206,8 @@ class RLSPTrainer:
             number - item.iteration for item in (self._replay.items[s] for s in serials.tolist())
         ]
         return _mean_metrics(steps) | {
+            # Before the first step only rollout and trainer differ: their types, their kernels.
+            "rollout_mismatch": steps[0]["logprob_gap"],
             "replay_age": float(np.mean(ages)),
             "steps": float(len(steps)),
         }
@@ -301,5 +303,6 @@ class RLSPTrainer:
 
 
 def _mean_metrics(steps: list[dict[str, float]]) -> dict[str, float]:
-    means = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+    names = steps[0].keys() - {"logprob_gap"}
+    means = {name: float(np.mean([step[name] for step in steps])) for name in sorted(names)}
     return means | {"log_ratio_max": max(step["log_ratio_max"] for step in steps)}

@@ -44,6 +44,7 @@ class Batch:
     advantage: torch.Tensor
     rated: torch.Tensor
     target: torch.Tensor
+    newest: torch.Tensor  # [B] bool: sampled by the weights that the iteration began with
 
 
 class Updater:
@@ -77,6 +78,7 @@ class Updater:
         totals = {
             "tokens": max(sum(int(e.action.sum()) for e in experiences), 1),
             "values": max(sum(float(e.rated.sum()) for e in experiences), 1.0),
+            "newest": max(e.iteration for e in experiences),
         }
         sums = Sums()
         losses = [
@@ -121,7 +123,7 @@ class Updater:
                 input_ids=torch.zeros(1, 1, dtype=torch.long, device=device)
             ).logits
             return logits.float().sum() * 0.0
-        batch = collate(experiences, device)
+        batch = collate(experiences, device, int(totals["newest"]))
         importance = torch.tensor(weights, dtype=torch.float32, device=device).unsqueeze(-1)
         logprobs, differences = self._forward(self._model, batch)
         policy, clipped = policy_loss(
@@ -193,7 +195,10 @@ class Updater:
         differences: torch.Tensor,
     ) -> None:
         """Figures that show trouble first, and the TD errors."""
-        ratios = log_ratio(logprobs, batch.logprob)[batch.action]
+        apart = log_ratio(logprobs, batch.logprob)
+        ratios, fresh = apart[batch.action], apart[batch.action & batch.newest.unsqueeze(-1)]
+        sums.add("fresh_gap", fresh.abs().sum())
+        sums.add("fresh_tokens", len(fresh))
         sums.add("kl_behaviour", (ratios.exp() - 1 - ratios).sum())
         largest = float(ratios.abs().max()) if len(ratios) else 0.0
         sums.amounts["log_ratio_max"] = max(sums.amounts.get("log_ratio_max", 0.0), largest)
@@ -207,6 +212,7 @@ class Updater:
         device = self._accelerator.device
         names = sorted(
             {"policy_loss", "value_loss", "clip_fraction", "kl_behaviour", "td_error"}
+            | {"fresh_gap", "fresh_tokens"}
             | ({"kl_reference"} if self._config.kl_weight else set())
         )
         amounts = torch.tensor([sums.amounts.get(n, 0.0) for n in names], device=device)
@@ -222,16 +228,21 @@ class Updater:
 
     def _means(self, metrics: dict[str, float], totals: dict[str, float]) -> dict[str, float]:
         by_value = {"value_loss", "td_error"}
-        return {
-            name: amount
-            if name == "log_ratio_max"
-            else amount / totals["values" if name in by_value else "tokens"]
-            for name, amount in metrics.items()
-        } | {"tokens": float(totals["tokens"])}
+        gap = metrics.pop("fresh_gap") / max(metrics.pop("fresh_tokens"), 1.0)
+        return (
+            {"logprob_gap": gap}
+            | {
+                name: amount
+                if name == "log_ratio_max"
+                else amount / totals["values" if name in by_value else "tokens"]
+                for name, amount in metrics.items()
+            }
+            | {"tokens": float(totals["tokens"])}
+        )
 
 
-def collate(experiences: Sequence[Experience], device: torch.device) -> Batch:
-    """Experiences as one right-padded batch."""
+def collate(experiences: Sequence[Experience], device: torch.device, newest: int) -> Batch:
+    """Experiences as one right-padded batch; `newest` is the iteration of the latest of them."""
     longest = max(len(experience.ids) for experience in experiences)
 
     def stack(name: str, dtype: torch.dtype) -> torch.Tensor:
@@ -251,6 +262,7 @@ def collate(experiences: Sequence[Experience], device: torch.device) -> Batch:
         advantage=stack("advantage", torch.float32),
         rated=stack("rated", torch.float32),
         target=stack("target", torch.float32),
+        newest=torch.tensor([e.iteration == newest for e in experiences]).to(device),
     )
 
 

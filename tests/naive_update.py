@@ -30,7 +30,7 @@ def play(model: PreTrainedModel, codec: Codec, **changes: object) -> list[Experi
         for place, leaf in enumerate(tree.leaf_nodes()):
             leaf.outcome = place % 2 == 0
         rectify(tree, 0.9, "failure")
-    made = experiences(trees, codec, LearnConfig(), 0.9)
+    made = experiences(trees, codec, LearnConfig(), 0.9, min_tokens=search.min_thought_tokens)
     assert len(made) >= 8
     return made
 
@@ -39,14 +39,14 @@ def updater(
     model: torch.nn.Module,
     codec: Codec,
     accelerator: Accelerator,
-    temperature: float = 1.0,
+    sampling: Sampling | None = None,
     **changes: object,
 ) -> Updater:
     """With plain gradient descent: at rate 1 a step is the negative gradient."""
     config = LearnConfig(**{"max_grad_norm": 1e9, **changes})
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.0)
-    return Updater(config, codec, Sampling(temperature=temperature), accelerator, model, optimizer)
+    return Updater(config, codec, sampling or Sampling(), accelerator, model, optimizer)
 
 
 def gradient(model: torch.nn.Module, step: Callable[[], object]) -> Gradients:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig, SearchConfig
+from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.experience import Experience, experiences
@@ -65,7 +66,7 @@ def test_the_gradient_is_that_of_naive_losses_without_padding(
     config = LearnConfig(**changes)
     loss, errors = naive_loss(naive, codec, batch, WEIGHTS, temperature, config, reference)
     loss.backward()
-    update = updater(model, codec, accelerator, temperature, **changes)
+    update = updater(model, codec, accelerator, Sampling(temperature=temperature), **changes)
     update.reference = trainable_weights(reference) if reference else None
     result = []
     taken = gradient(model, lambda: result.extend(update.step(batch, WEIGHTS, 1.0, "a batch")))
@@ -107,6 +108,9 @@ SEARCHES = [
     {"meta_actions": "matrix", "hints": "answer"},
     {"algorithm": "forks"},
     {"rollout": False},
+    {"min_thought_tokens": 3},
+    {"top_k": 4},
+    {"top_p": 0.6, "temperature": 1.3},
 ]
 
 
@@ -116,9 +120,10 @@ def test_before_any_step_the_ratio_is_one(
 ) -> None:
     model = copy.deepcopy(toy)
     batch = play(model, codec, **changes)
-    update = updater(model, codec, accelerator, changes.get("temperature", 1.0))
+    update = updater(model, codec, accelerator, SearchConfig(**changes).sampling)
     metrics, errors = update.step(batch, np.ones(len(batch)), 0.0, "a batch")
     assert metrics["log_ratio_max"] < 1e-4
+    assert metrics["logprob_gap"] < 1e-4
     assert abs(metrics["kl_behaviour"]) < 1e-6
     assert metrics["clip_fraction"] == 0.0
     assert metrics["tokens"] == sum(item.action.sum() for item in batch)

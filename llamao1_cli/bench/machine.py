@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from llamao1_cli.engine.packed import PackedLinear
+
 HIGH_WATER = "VmHWM:"
 
 
@@ -58,7 +60,7 @@ def weights_roofline(model: PreTrainedModel, tokens: int, repeats: int = 5) -> f
     Runs every linear layer of the model, the output head among them, on random rows; the fastest of
     the repetitions counts.
     """
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | PackedLinear)]
     rows = {
         layer.in_features: torch.randn(
             tokens, layer.in_features, dtype=model.dtype, device=model.device

@@ -132,8 +132,8 @@ def _store(frame: Frame, layer: int, key: Tensor, value: Tensor) -> None:
     if len(writes.suffix_tokens):
         groups, columns = writes.suffix_groups, writes.suffix_columns
         slots = writes.suffix_slots
-        buffers.suffix_keys[layer][groups, :, columns, :, slots] = key[writes.suffix_tokens]
-        buffers.suffix_values[layer][groups, :, columns, slots] = value[writes.suffix_tokens]
+        buffers.suffix_keys[layer][groups, columns, :, :, slots] = key[writes.suffix_tokens]
+        buffers.suffix_values[layer][groups, columns, :, slots] = value[writes.suffix_tokens]
 
 
 def _attend_grid(
@@ -153,29 +153,29 @@ def _attend_grid(
     repeats = heads // shared
     spread = queries.new_zeros(groups, columns, heads, width)
     spread[grid.groups, grid.columns] = queries[grid.tokens]
-    spread = spread.view(groups, columns, shared, repeats, width).transpose(1, 2).contiguous()
+    split = (groups, columns, shared, repeats, -1)
+    # The rows of a group stand side by side for the product with their prefix.
+    joined = spread.view(split).transpose(1, 2).reshape(groups * shared, -1, width)
     keys = buffers.prefix_keys[layer, :groups].flatten(0, 1)[..., :prefix]
     own_keys = buffers.suffix_keys[layer, :groups].flatten(0, 2)[..., :suffix]
-    shape = (groups, shared, columns, repeats, -1)
     scores = torch.cat(
         [
-            torch.bmm(spread.view(groups * shared, -1, width), keys).view(shape),
-            torch.bmm(spread.view(-1, repeats, width), own_keys).view(shape),
+            torch.bmm(joined, keys).view(groups, shared, columns, repeats, -1).transpose(1, 2),
+            torch.bmm(spread.view(-1, repeats, width), own_keys).view(split),
         ],
         dim=-1,
     )
     if window not in grid.biases:
         bias = mask_bias(grid.positions, grid.prefix_lengths, prefix, suffix, window, scores.dtype)
-        grid.biases[window] = bias[:, None, :, None]
+        grid.biases[window] = bias[:, :, None, None]
     chances = _softmax(scores, grid.biases[window], softcap)
     values = buffers.prefix_values[layer, :groups].flatten(0, 1)[:, :prefix]
     own_values = buffers.suffix_values[layer, :groups].flatten(0, 2)[:, :suffix]
-    rows = chances.view(groups * shared, columns * repeats, -1)
-    read = torch.bmm(rows[..., :prefix], values).view(-1, repeats, width)
-    own = chances.view(groups * shared * columns, repeats, -1)[..., prefix:]
-    read = torch.baddbmm(read, own, own_values)
-    read = read.view(groups, shared, columns, repeats, width).transpose(1, 2).flatten(2, 3)
-    out[grid.tokens] = read[grid.groups, grid.columns]
+    joined = chances[..., :prefix].transpose(1, 2).reshape(groups * shared, -1, prefix)
+    read = torch.bmm(joined, values).view(groups, shared, columns, repeats, width).transpose(1, 2)
+    own = chances[..., prefix:].reshape(-1, repeats, suffix)
+    read = read + torch.bmm(own, own_values).view(split)
+    out[grid.tokens] = read.flatten(2, 3)[grid.groups, grid.columns]
 
 
 def _attend_block(
@@ -190,24 +190,25 @@ def _attend_block(
     """Several queries a row: the rows' keys and values are gathered first."""
     buffers, prefix = frame.buffers, frame.prefix
     suffix = 0 if block.columns is None else frame.suffix
-    keys = buffers.prefix_keys[layer, block.groups, :, :, :prefix]
-    values = buffers.prefix_values[layer, block.groups, :, :prefix]
+    keys = buffers.prefix_keys[layer].index_select(0, block.groups)[..., :prefix]
+    values = buffers.prefix_values[layer].index_select(0, block.groups)[..., :prefix, :]
     if block.columns is not None:
-        own_keys = buffers.suffix_keys[layer][block.groups, :, block.columns, :, :suffix]
-        own_values = buffers.suffix_values[layer][block.groups, :, block.columns, :suffix]
-        keys = torch.cat([keys, own_keys], dim=-1)
-        values = torch.cat([values, own_values], dim=-2)
+        rows = block.groups * buffers.columns + block.columns
+        own_keys = buffers.suffix_keys[layer].flatten(0, 1).index_select(0, rows)
+        own_values = buffers.suffix_values[layer].flatten(0, 1).index_select(0, rows)
+        keys = torch.cat([keys, own_keys[..., :suffix]], dim=-1)
+        values = torch.cat([values, own_values[..., :suffix, :]], dim=-2)
     heads, width = queries.shape[1:]
-    rows, length = block.tokens.shape
+    count, length = block.tokens.shape
     shared = keys.shape[1]
-    asked = queries[block.tokens].transpose(1, 2).reshape(rows, shared, -1, width)
-    scores = (asked @ keys).view(rows, shared, heads // shared, length, -1)
+    asked = queries[block.tokens].transpose(1, 2).reshape(count, shared, -1, width)
+    scores = (asked @ keys).view(count, shared, heads // shared, length, -1)
     if window not in block.biases:
         bias = mask_bias(block.positions, block.prefix_lengths, prefix, suffix, window, keys.dtype)
         block.biases[window] = bias[:, None, None]
     chances = _softmax(scores, block.biases[window], softcap)
-    read = chances.view(rows, shared, -1, prefix + suffix) @ values
-    read = read.view(rows, heads, length, width).transpose(1, 2)
+    read = chances.view(count, shared, -1, prefix + suffix) @ values
+    read = read.view(count, heads, length, width).transpose(1, 2)
     out[block.tokens[block.real]] = read[block.real]
 
 

@@ -27,7 +27,7 @@ class Shape:
 
 class Buffers:
     """Keys `[L, G, K, D, P]` and values `[L, G, K, P, D]` of group prefixes, and
-    `[L, G, K, C, D, S]` and `[L, G, K, C, S, D]` of rows' suffixes.
+    `[L, G, C, K, D, S]` and `[L, G, C, K, S, D]` of rows' suffixes.
 
     Keys lie transposed, so that scores are plain matrix products.
     """
@@ -73,8 +73,8 @@ class Buffers:
 
     def suffix_part(self, group: int, column: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """A copy of keys `[L, K, D, n]` and values `[L, K, n, D]` of a row's suffix."""
-        keys = self.suffix_keys[:, group, :, column, :, start:stop]
-        return keys.clone(), self.suffix_values[:, group, :, column, start:stop].clone()
+        keys = self.suffix_keys[:, group, column, :, :, start:stop]
+        return keys.clone(), self.suffix_values[:, group, column, :, start:stop].clone()
 
     def move(self, source: int, target: int) -> None:
         """Copy everything of one group into the place of another."""
@@ -91,8 +91,8 @@ class Buffers:
         s, g, p, n = self.shape, self.groups, self.prefix, self.suffix
         self.prefix_keys = self._zeros(s.layers, g, s.heads, s.width, p)
         self.prefix_values = self._zeros(s.layers, g, s.heads, p, s.width)
-        self.suffix_keys = self._zeros(s.layers, g, s.heads, self.columns, s.width, n)
-        self.suffix_values = self._zeros(s.layers, g, s.heads, self.columns, n, s.width)
+        self.suffix_keys = self._zeros(s.layers, g, self.columns, s.heads, s.width, n)
+        self.suffix_values = self._zeros(s.layers, g, self.columns, s.heads, n, s.width)
 
     def _zeros(self, *size: int) -> Tensor:
         return torch.zeros(size, dtype=self.shape.dtype, device=self.shape.device)

@@ -52,7 +52,7 @@ class TreeEngine:
         self._shape = shape_of(self.model)
         self._max_rows, self._memory = rows, memory
         self._rules = Rules(codec, max_length, show_ratings)
-        vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        vocabulary = self.model.get_output_embeddings().out_features
         self._sampler = Sampler(codec.grammar(vocabulary).to(self._shape.device))
         self._queue: deque[Group] = deque()
         self._live: list[Group] = []
