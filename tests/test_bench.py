@@ -1,0 +1,122 @@
+"""The bench: every variant does the same work and gives true figures; the table and JSON agree."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from toy_models import toy_model
+from typer.testing import CliRunner
+
+from llamao1_cli.bench.baselines import GenerateEngine
+from llamao1_cli.bench.rollout import VARIANTS, bench_rollout
+from llamao1_cli.bench.workload import Workload, thoughts, unique_tokens
+from llamao1_cli.cli import app
+from llamao1_cli.codec import Codec
+from llamao1_cli.engine.protocol import Request, Sampling, complete
+from llamao1_cli.errors import UserError
+
+WORK = Workload(
+    trees=3,
+    simulations=4,
+    candidates=2,
+    max_children=3,
+    prompt_tokens=(10, 14),
+    thought_tokens=(3, 6),
+    max_depth=4,
+    seed=1,
+)
+
+
+def test_all_variants_grow_trees_of_the_same_shape(codec: Codec) -> None:
+    model = toy_model(codec)
+    result = bench_rollout(
+        model,
+        codec,
+        WORK,
+        variants=VARIANTS,
+        baseline_trees=3,
+        repeats=2,
+        rows=4,
+        memory=2**28,
+    )
+    rows = result["variants"]
+    assert set(rows) == set(VARIANTS)
+    assert len({row["thoughts"] for row in rows.values()}) == 1
+    assert rows["tree-float32"]["forwarded_over_unique"] == pytest.approx(1.0, abs=0.12)
+    assert rows["reference"]["forwarded_over_unique"] > 2
+    for row in rows.values():
+        assert len(row["seconds"]) == 2
+        low, high = row["thoughts_per_second"]["min"], row["thoughts_per_second"]["max"]
+        assert 0 < low <= row["thoughts_per_second"]["median"] <= high
+    assert rows["reference"]["ratio_to_reference"] == 1.0
+    assert json.loads(json.dumps(result))["variants"] == rows
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_the_baselines_give_true_figures(codec: Codec, batched: bool) -> None:
+    """They are measured against, so they must do the whole work and do it right."""
+    model = toy_model(codec)
+    engine = GenerateEngine(model, codec, batched=batched)
+    asked = [
+        Request(codec.root(text), 1, (None,), (None,), Sampling(size, min_tokens=size), seed)
+        for seed, (text, size) in enumerate([("How many?", 4), ("How many are there?", 6)])
+    ]
+    for request, (thought,) in zip(asked, complete(engine, asked), strict=True):
+        assert len(thought.ids) == request.sampling.max_tokens
+        assert not thought.forced_meta
+        text = [token for token in thought.ids if token != codec.thought_end]
+        assert text == thought.ids
+        forward = torch.tensor(
+            [[*request.path, *codec.header(1), *thought.ids, codec.thought_end, codec.rating_start]]
+        )
+        with torch.no_grad():
+            logits = model(forward).logits[0, -1]
+        expected = torch.sigmoid(logits[codec.positive] - logits[codec.negative])
+        assert thought.value == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_a_workload_is_the_same_for_all_and_of_its_sizes(codec: Codec) -> None:
+    from llamao1_cli.engine.tree import TreeEngine
+
+    engine = TreeEngine(
+        toy_model(codec), codec, dtype=torch.float32, rows=8, memory=2**28, max_length=512
+    )
+    trees = WORK.grow(engine, codec)
+    for tree in trees:
+        assert tree.simulations == 4
+        assert 10 <= len(codec.encode(tree.problem.text)) <= 16
+        assert max(len(node.children) for node in tree.nodes) <= 3
+    assert all(3 <= len(thought.ids) <= 6 for thought in thoughts(trees))
+    assert engine.forwarded >= unique_tokens(trees, codec)
+    assert WORK.room == (1 + 3 + 9 + 27) * 2
+
+
+def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
+    out = tmp_path / "rollout.json"
+    options = ["--trees", "2", "--simulations", "2", "--repeats", "1", "--json", str(out)]
+    sizes = ["--prompt-tokens", "8-9", "--thought-tokens", "3-4", "--variant", "tree-float32"]
+    done = CliRunner().invoke(
+        app, ["bench", "rollout", "--config", "configs/tiny.yaml", *options, *sizes]
+    )
+    assert done.exit_code == 0, done.output
+    assert "tree-float32" in done.output
+    assert json.loads(out.read_text())["variants"]["tree-float32"]["thoughts"] == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--variant", "fast"], "choose from"),
+        (["--prompt-tokens", "9"], "fewest and the most"),
+        (["--thought-tokens", "9-3"], "not the larger"),
+        (["--simulations", "999", "--max-children", "1"], "room for 3 expansions"),
+        (["--json", "nowhere/x.json"], "make it first"),
+        (["--model", "x"], "either --config"),
+    ],
+)
+def test_bad_options_are_refused(options: list[str], message: str) -> None:
+    arguments = ["bench", "rollout", "--config", "configs/tiny.yaml", *options]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UserError)
+    assert message in str(done.exception)
