@@ -59,24 +59,55 @@ def rollout(
 ) -> None:
     """Thoughts a second of every way to grow the same trees, with memory and roofline share."""
     resolved = _resolve(config, model, set_)
-    lengths = {"prompt_tokens": prompt_tokens, "thought_tokens": thought_tokens}
-    ranges = {name: _range(name, text) for name, text in lengths.items()}
+    shape = _shape(trees, simulations, candidates, max_children, prompt_tokens, thought_tokens)
     from llamao1_cli.bench.commands import run_rollout
 
     run_rollout(
         resolved,
-        {
-            "trees": trees,
-            "simulations": simulations,
-            "candidates": candidates,
-            "max_children": max_children,
-            **ranges,
-        },
+        shape,
         variants=variant or [],
         baseline_trees=min(baseline_trees, trees),
         repeats=repeats,
         json_file=json,
     )
+
+
+@bench.command(
+    epilog="Example: llamao1 bench update --config configs/quickstart.yaml --json update.json"
+)
+def update(
+    config: Config = None,
+    model: Model = None,
+    set_: Set = None,
+    json: Json = None,
+    trees: Trees = 8,
+    simulations: Simulations = 4,
+    candidates: Candidates = 2,
+    max_children: MaxChildren = 2,
+    prompt_tokens: Prompt = "60-100",
+    thought_tokens: Thought = "16-32",
+    repeats: Repeats = 3,
+) -> None:
+    """Seconds and memory of an optimizer step, against a plain padded loop over the same paths."""
+    resolved = _resolve(config, model, set_)
+    shape = _shape(trees, simulations, candidates, max_children, prompt_tokens, thought_tokens)
+    from llamao1_cli.bench.commands import run_update
+
+    run_update(resolved, shape, repeats=repeats, json_file=json)
+
+
+def _shape(
+    trees: int, simulations: int, candidates: int, max_children: int, prompt: str, thought: str
+) -> dict[str, int | tuple[int, int]]:
+    """The workload that the options ask for."""
+    return {
+        "trees": trees,
+        "simulations": simulations,
+        "candidates": candidates,
+        "max_children": max_children,
+        "prompt_tokens": _range("prompt_tokens", prompt),
+        "thought_tokens": _range("thought_tokens", thought),
+    }
 
 
 def _resolve(config: Path | None, model: str | None, overrides: list[str] | None) -> "RunConfig":

@@ -3,19 +3,22 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 
 from llamao1_cli.bench.rollout import VARIANTS, bench_rollout
+from llamao1_cli.bench.update import bench_update
 from llamao1_cli.bench.workload import Workload
 from llamao1_cli.config import Config
 from llamao1_cli.display import Display
 from llamao1_cli.errors import UserError
 from llamao1_cli.language import METAS
-from llamao1_cli.models import load_model
+from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.run_folder import write_whole
 from llamao1_cli.tasks.load import load_task
 
@@ -33,6 +36,45 @@ def run_rollout(
     unknown = sorted(set(variants) - set(VARIANTS))
     if unknown:
         raise UserError(f"--variant {unknown[0]}: choose from {', '.join(VARIANTS)}")
+    workload, loaded = _prepare(config, shape, json_file)
+    chosen = list(variants) or list(VARIANTS)
+    with Display().progress("bench", repeats * len(chosen), 0) as advance:
+        result = bench_rollout(
+            loaded.model,
+            loaded.codec(METAS),
+            workload,
+            variants=chosen,
+            baseline_trees=baseline_trees,
+            repeats=repeats,
+            rows=config.engine.rows,
+            memory=int(config.engine.memory_gib * 2**30),
+            on_measured=lambda name, seconds: advance(f"{name} {seconds:.1f} s"),
+        )
+    _show(rollout_table(result), result, json_file)
+
+
+def run_update(
+    config: Config, shape: dict[str, Any], *, repeats: int, json_file: Path | None
+) -> None:
+    """Measure optimizer steps, print the table, and write the figures as JSON if asked to."""
+    workload, loaded = _prepare(config, shape, json_file)
+    with Display().progress("bench", repeats * 2, 0) as advance:
+        result = bench_update(
+            loaded.model,
+            loaded.codec(METAS),
+            workload,
+            config.learn,
+            repeats=repeats,
+            memory=int(config.engine.memory_gib * 2**30),
+            on_measured=lambda name, seconds: advance(f"{name} {seconds:.1f} s"),
+        )
+    _show(update_table(result), result, json_file)
+
+
+def _prepare(
+    config: Config, shape: dict[str, Any], json_file: Path | None
+) -> tuple[Workload, LanguageModel]:
+    """The workload, checked, and the model with a context that holds its longest path."""
     if json_file is not None and not json_file.parent.is_dir():
         raise UserError(f"--json {json_file}: its folder does not exist; make it first")
     if config.run.threads:
@@ -45,20 +87,12 @@ def run_rollout(
         )
     needed = config.model.model_copy(update={"max_length": workload.max_length})
     loaded = load_model(needed, load_task(config.task).corpus(), config.run.seed)
-    display, chosen = Display(), list(variants) or list(VARIANTS)
-    with display.progress("bench", repeats * len(chosen), 0) as advance:
-        result = bench_rollout(
-            loaded.model,
-            loaded.codec(METAS),
-            workload,
-            variants=chosen,
-            baseline_trees=baseline_trees,
-            repeats=repeats,
-            rows=config.engine.rows,
-            memory=int(config.engine.memory_gib * 2**30),
-            on_measured=lambda name, seconds: advance(f"{name} {seconds:.1f} s"),
-        )
-    Console().print(rollout_table(result))
+    loaded.model.to(Accelerator(cpu=config.model.device == "cpu").device)
+    return workload, loaded
+
+
+def _show(table: Table, result: dict[str, Any], json_file: Path | None) -> None:
+    Console().print(table)
     if json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
 
@@ -88,6 +122,23 @@ def rollout_table(result: dict[str, Any]) -> Table:
             f"{ratio:.1f}x" if ratio else "",
             f"{row['forwarded_over_unique']:.2f}",
             f"{share:.0%}" if share else "",
+            f"{row['peak_bytes'] / 2**20:.0f}",
+        )
+    return table
+
+
+def update_table(result: dict[str, Any]) -> Table:
+    """One line a variant."""
+    title = f"one step over {result['paths']} paths, {result['path_tokens']:,} tokens"
+    table = Table(title=title, title_justify="left")
+    for column in ("variant", "seconds", "thoughts/s", "ratio", "peak MiB"):
+        table.add_column(column, justify="left" if column == "variant" else "right")
+    for name, row in result["variants"].items():
+        table.add_row(
+            name,
+            f"{median(row['seconds']):.2f}",
+            f"{row['thoughts_per_second']:.1f}",
+            f"{row['ratio_to_padded']:.2f}x",
             f"{row['peak_bytes'] / 2**20:.0f}",
         )
     return table

@@ -26,10 +26,7 @@ def rollout_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 
     Raises UserError naming the architecture of a model that this attention does not fit.
     """
-    plain = copy.deepcopy(model)
-    if isinstance(plain, PeftModel):
-        plain = plain.merge_and_unload()
-    plain = plain.to(dtype).eval().requires_grad_(False)
+    plain = plain_copy(model, dtype)
     pack_linears(plain)
     refresh(plain, model)
     with torch.inference_mode():
@@ -40,6 +37,19 @@ def rollout_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
         expected = plain(input_ids=ids, use_cache=False).logits[0].float()
         plain.set_attn_implementation(IMPLEMENTATION)
         _check(plain, tokens, expected)
+    return plain
+
+
+@torch.no_grad()
+def plain_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """A copy of the model in `dtype` with adapters merged, for inference."""
+    plain = copy.deepcopy(model)
+    if isinstance(plain, PeftModel):
+        plain = plain.merge_and_unload()
+    plain = plain.to(dtype).eval().requires_grad_(False)
+    for name, weight in merged_weights(model):
+        owner, _, leaf = name.rpartition(".")
+        plain.get_submodule(owner).get_parameter(leaf).copy_(weight)
     return plain
 
 

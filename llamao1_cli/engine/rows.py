@@ -8,6 +8,7 @@ import numpy as np
 from llamao1_cli.answers import stated_answer
 from llamao1_cli.codec import Codec, Place, place_of
 from llamao1_cli.engine.protocol import Request, Thought
+from llamao1_cli.engine.sampler import Figures
 from llamao1_cli.language import Rating
 
 
@@ -17,16 +18,6 @@ class Wants(Enum):
     TOKEN = "sample a token"
     VALUE = "read a rating"
     SCORES = "read every figure of a thought, then its rating"
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What is known of one sampled token."""
-
-    token: int
-    logprob: float
-    entropy: float
-    varentropy: float
 
 
 @dataclass

@@ -1,10 +1,12 @@
 """Draw tokens from rows of logits, with the figures of the distribution drawn from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.sampling import FLOOR, invert, moments, truncate
 
 
@@ -27,6 +29,42 @@ class Drawn:
     logprobs: Tensor  # under the distribution drawn from
     entropy: Tensor  # of it, in nats
     varentropy: Tensor  # variance of -log p under it
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of one sampled token."""
+
+    token: int
+    logprob: float
+    entropy: float
+    varentropy: float
+
+
+def choice_of(
+    sampling: Sequence[Sampling],
+    places: Sequence[int],
+    uniforms: Sequence[float],
+    device: torch.device,
+) -> Choice:
+    """The choice of rows with these settings."""
+    table = torch.tensor(
+        [
+            list(places),
+            list(uniforms),
+            [each.temperature for each in sampling],
+            [each.top_k for each in sampling],
+            [each.top_p for each in sampling],
+        ],
+        dtype=torch.float64,
+    ).to(device)
+    return Choice(table[0].long(), table[1], table[2].float(), table[3].long(), table[4])
+
+
+def figures_of(drawn: Drawn) -> list[Figures]:
+    """What was drawn, row by row."""
+    columns = (drawn.tokens, drawn.logprobs, drawn.entropy, drawn.varentropy)
+    return [Figures(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 class Sampler:

@@ -18,8 +18,8 @@ from llamao1_cli.engine.buffers import Buffers
 from llamao1_cli.engine.copy import refresh, rollout_copy, shape_of
 from llamao1_cli.engine.groups import Group, make_groups
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.engine.rows import Figures, Row, Rules, Wants
-from llamao1_cli.engine.sampler import Choice, Drawn, Sampler
+from llamao1_cli.engine.rows import Row, Rules, Wants
+from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
 from llamao1_cli.engine.segments import Segments
 from llamao1_cli.engine.step import Feed, run_step
 from llamao1_cli.errors import UserError
@@ -245,32 +245,25 @@ class TreeEngine:
     def _sample(self, samples: list[tuple[Row, int]], logits: torch.Tensor) -> None:
         rows = [row for row, _ in samples]
         places = [row.place(len(row.thought.ids)) for row in rows]
-        choice = self._choice(rows, places, [row.uniforms.random() for row in rows])
+        choice = choice_of(
+            [row.request.sampling for row in rows],
+            places,
+            [row.uniforms.random() for row in rows],
+            logits.device,
+        )
         index = torch.tensor([place for _, place in samples], device=logits.device)
         drawn = self._sampler.draw(logits[index], choice)
-        for row, figures in zip(rows, _figures(drawn), strict=True):
+        for row, figures in zip(rows, figures_of(drawn), strict=True):
             row.sampled(figures)
 
     def _rescore(self, row: Row, logits: torch.Tensor) -> list[Figures]:
         ids = row.thought.ids
         places = [row.place(index) for index in range(len(ids))]
-        choice = self._choice([row] * len(ids), places, [0.0] * len(ids))
+        choice = choice_of(
+            [row.request.sampling] * len(ids), places, [0.0] * len(ids), logits.device
+        )
         tokens = torch.tensor(ids, device=logits.device)
-        return _figures(self._sampler.draw(logits, choice, tokens))
-
-    def _choice(self, rows: list[Row], places: Sequence[int], uniforms: list[float]) -> Choice:
-        sampling = [row.request.sampling for row in rows]
-        table = torch.tensor(
-            [
-                places,
-                uniforms,
-                [each.temperature for each in sampling],
-                [each.top_k for each in sampling],
-                [each.top_p for each in sampling],
-            ],
-            dtype=torch.float64,
-        ).to(self._shape.device)
-        return Choice(table[0].long(), table[1], table[2].float(), table[3].long(), table[4])
+        return figures_of(self._sampler.draw(logits, choice, tokens))
 
     def _rate(self, ratings: list[tuple[Row | Group, int]], logits: torch.Tensor) -> None:
         index = torch.tensor([place for _, place in ratings], device=logits.device)
@@ -326,8 +319,3 @@ def _row_feed(group: Group, column: int, row: Row) -> Feed:
         reads_places = [*range(first, first + len(row.thought.ids)), len(tokens) - 1]
         return Feed(tokens, start, group, column, row, reads_places)
     return Feed(tokens, start, group, column, row, reads)
-
-
-def _figures(drawn: Drawn) -> list[Figures]:
-    columns = (drawn.tokens, drawn.logprobs, drawn.entropy, drawn.varentropy)
-    return [Figures(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
