@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import Config
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.engine.tree import TreeEngine
+from llamao1_cli.engine.vllm import VllmEngine
 from llamao1_cli.evaluate import Evaluator, OnTurn
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.selfplay import SelfPlay
@@ -62,15 +64,7 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
     language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     language_model.model.to(accelerator.device)
     codec = language_model.codec(config.search.allowed_metas)
-    engine = TreeEngine(
-        language_model.model,
-        codec,
-        dtype=getattr(torch, config.engine.dtype or config.model.dtype),
-        rows=config.engine.rows,
-        memory=int(config.engine.memory_gib * 2**30),
-        max_length=config.model.max_length,
-        show_ratings=config.search.show_ratings,
-    )
+    engine = make_engine(config, language_model.model, codec)
     return Parts(
         config=config,
         accelerator=accelerator,
@@ -80,4 +74,21 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
         engine=engine,
         selfplay=SelfPlay(engine, codec, accelerator, config.run.seed),
         grader=Grader(config.grading.workers, config.grading.timeout_s),
+    )
+
+
+def make_engine(config: Config, model: PreTrainedModel, codec: Codec) -> Engine:
+    """The configured engine on a copy of the model's weights.
+
+    Raises UserError for an architecture it does not run, or a back end that is not installed.
+    """
+    backend = VllmEngine if config.engine.backend == "vllm" else TreeEngine
+    return backend(
+        model,
+        codec,
+        dtype=getattr(torch, config.engine.dtype or config.model.dtype),
+        rows=config.engine.rows,
+        memory=int(config.engine.memory_gib * 2**30),
+        max_length=config.model.max_length,
+        show_ratings=config.search.show_ratings,
     )

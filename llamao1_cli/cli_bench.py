@@ -50,7 +50,8 @@ def rollout(
     variant: Annotated[
         list[str] | None,
         typer.Option(
-            help="reference, generate, tree-float32 or tree-bfloat16; may be repeated. All if none."
+            help="reference, generate, or tree or vllm with -float32 or -bfloat16; may be "
+            "repeated. Without it all that are installed."
         ),
     ] = None,
     baseline_trees: Annotated[

@@ -169,6 +169,9 @@ class WarmupConfig(Section):
 class EngineConfig(Section):
     """The rollout engine; it runs on a copy of the weights with adapters merged."""
 
+    backend: Literal["builtin", "vllm"] = Field(
+        "builtin", description="What runs the model: this program, or vLLM (extra `vllm`)."
+    )
     rows: Count = Field(256, description="Most continuations in flight at once.")
     memory_gib: Positive = Field(
         4.0, description="Most memory for keys and values; what was not used for longest goes."
@@ -294,6 +297,10 @@ class LearnConfig(Section):
     )
     batch_size: Count = Field(32, description="Paths an optimizer step, over all ranks.")
     micro_batch_size: Count = Field(32, description="Paths a forward pass.")
+    checkpoint_activations: bool = Field(
+        False,
+        description="Compute activations again in the backward pass: less memory, more time.",
+    )
     learning_rate: Positive = Field(3e-4, description="Peak learning rate.")
     final_rate: Fraction = Field(0.2, description="Share of the peak left at the last iteration.")
     ramp_iterations: Natural = Field(4, description="Iterations that ramp the rate up.")

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from accelerate import Accelerator
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig
@@ -64,6 +65,8 @@ class Updater:
         self._accelerator, self._model, self._optimizer = accelerator, model, optimizer
         self._grammar: torch.Tensor | None = None
         self.reference: Weights | None = None  # trainable weights of the reference policy
+        if config.checkpoint_activations:
+            accelerator.unwrap_model(model).gradient_checkpointing_enable({"use_reentrant": False})
 
     def step(
         self, experiences: Sequence[Experience], weights: np.ndarray, rate: float, name: str
@@ -75,6 +78,8 @@ class Updater:
         """
         # Dropout would make the update's policy another one than the rollout's.
         self._model.eval()
+        if self._config.checkpoint_activations:
+            _let_layers_checkpoint(self._model)
         totals = {
             "tokens": max(sum(int(e.action.sum()) for e in experiences), 1),
             "values": max(sum(float(e.rated.sum()) for e in experiences), 1.0),
@@ -269,6 +274,14 @@ def collate(experiences: Sequence[Experience], device: torch.device, newest: int
 def trainable_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """A copy of the weights that train."""
     return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def _let_layers_checkpoint(model: torch.nn.Module) -> None:
+    """Transformers checkpoints a layer while the layer's own flag says that it trains; the flags of
+    the modules inside, dropout's among them, stay as they are."""
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = True
 
 
 @contextmanager

@@ -1,20 +1,29 @@
 """The bench: every variant does the same work and gives true figures; the table and JSON agree."""
 
+import copy
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from toy_models import toy_model
 from typer.testing import CliRunner
 
 from llamao1_cli.bench.baselines import GenerateEngine
-from llamao1_cli.bench.rollout import VARIANTS, bench_rollout
+from llamao1_cli.bench.rollout import BUILTIN, bench_rollout
+from llamao1_cli.bench.update import bench_update, padded_step
 from llamao1_cli.bench.workload import Workload, thoughts, unique_tokens
 from llamao1_cli.cli import app
 from llamao1_cli.codec import Codec
+from llamao1_cli.config import LearnConfig
 from llamao1_cli.engine.protocol import Request, Sampling, complete
+from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.errors import UserError
+from llamao1_cli.experience import experiences
+from llamao1_cli.search.grow import rectify
+from llamao1_cli.update import Updater
 
 WORK = Workload(
     trees=3,
@@ -34,14 +43,14 @@ def test_all_variants_grow_trees_of_the_same_shape(codec: Codec) -> None:
         model,
         codec,
         WORK,
-        variants=VARIANTS,
+        variants=BUILTIN,
         baseline_trees=3,
         repeats=2,
         rows=4,
         memory=2**28,
     )
     rows = result["variants"]
-    assert set(rows) == set(VARIANTS)
+    assert set(rows) == set(BUILTIN)
     assert len({row["thoughts"] for row in rows.values()}) == 1
     assert rows["tree-float32"]["forwarded_over_unique"] == pytest.approx(1.0, abs=0.12)
     assert rows["reference"]["forwarded_over_unique"] > 2
@@ -77,8 +86,6 @@ def test_the_baselines_give_true_figures(codec: Codec, batched: bool) -> None:
 
 
 def test_a_workload_is_the_same_for_all_and_of_its_sizes(codec: Codec) -> None:
-    from llamao1_cli.engine.tree import TreeEngine
-
     engine = TreeEngine(
         toy_model(codec), codec, dtype=torch.float32, rows=8, memory=2**28, max_length=512
     )
@@ -90,6 +97,34 @@ def test_a_workload_is_the_same_for_all_and_of_its_sizes(codec: Codec) -> None:
     assert all(3 <= len(thought.ids) <= 6 for thought in thoughts(trees))
     assert engine.forwarded >= unique_tokens(trees, codec)
     assert WORK.room == (1 + 3 + 9 + 27) * 2
+
+
+def test_an_update_is_measured_against_the_same_loss(codec: Codec) -> None:
+    """Both variants of the bench move the weights alike, so they did the same work."""
+    start, config = toy_model(codec), LearnConfig(value_weight=0.5)
+    result = bench_update(copy.deepcopy(start), codec, WORK, config, repeats=1, memory=2**28)
+    assert set(result["variants"]) == {"padded", "updater"}
+    assert result["variants"]["padded"]["ratio_to_padded"] == 1.0
+    engine = TreeEngine(start, codec, dtype=torch.float32, rows=8, memory=2**28, max_length=512)
+    trees = WORK.grow(engine, codec)
+    for tree in trees:
+        for place, leaf in enumerate(tree.leaf_nodes()):
+            leaf.outcome = place % 2 == 0
+        rectify(tree, 1.0, "failure")
+    batch = experiences(trees, codec, config, 1.0)
+    moved = []
+    for plain in (True, False):
+        model = copy.deepcopy(start)
+        sgd = torch.optim.SGD(model.parameters(), lr=0.0)
+        update = Updater(config, codec, Sampling(), Accelerator(cpu=True), model, sgd)
+        if plain:
+            padded_step(model, codec, batch, config, sgd, rate=1.0)
+        else:
+            update.step(batch, np.ones(len(batch), np.float32), 1.0, "a batch")
+        pairs = zip(model.parameters(), start.parameters(), strict=True)
+        moved.append(torch.cat([(a - b).flatten() for a, b in pairs]).detach())
+    assert torch.allclose(moved[0], moved[1], atol=1e-6)
+    assert float(moved[0].norm()) > 0.1
 
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:

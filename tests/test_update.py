@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -112,6 +113,30 @@ SEARCHES = [
     {"top_k": 4},
     {"top_p": 0.6, "temperature": 1.3},
 ]
+
+
+def test_checkpointed_activations_change_no_gradient(
+    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel
+) -> None:
+    batch = play(toy, codec)
+    taken, kept = [], []
+    for checkpointed in (False, True):
+        model = copy.deepcopy(toy)
+        update = updater(model, codec, accelerator, checkpoint_activations=checkpointed)
+        saved = [0]
+
+        def count(tensor: torch.Tensor, saved: list[int] = saved) -> torch.Tensor:
+            saved[0] += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            step = partial(update.step, batch, np.ones(len(batch)), 1.0, "a batch")
+            taken.append(gradient(model, step))
+        kept.append(saved[0])
+        assert not any(m.training for m in model.modules() if isinstance(m, torch.nn.Dropout))
+    for name, expected in taken[0].items():
+        assert torch.allclose(taken[1][name], expected, atol=1e-6), name
+    assert kept[1] < 0.7 * kept[0]
 
 
 @pytest.mark.parametrize("changes", SEARCHES, ids=str)

@@ -1,5 +1,6 @@
 """What the bench commands do once their options are read."""
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 
-from llamao1_cli.bench.rollout import VARIANTS, bench_rollout
+from llamao1_cli.bench.rollout import BUILTIN, VLLM, bench_rollout
 from llamao1_cli.bench.update import bench_update
 from llamao1_cli.bench.workload import Workload
 from llamao1_cli.config import Config
@@ -33,11 +34,12 @@ def run_rollout(
     json_file: Path | None,
 ) -> None:
     """Measure rollouts, print the table, and write the figures as JSON if asked to."""
-    unknown = sorted(set(variants) - set(VARIANTS))
+    unknown = sorted(set(variants) - {*BUILTIN, *VLLM})
     if unknown:
-        raise UserError(f"--variant {unknown[0]}: choose from {', '.join(VARIANTS)}")
+        raise UserError(f"--variant {unknown[0]}: choose from {', '.join([*BUILTIN, *VLLM])}")
     workload, loaded = _prepare(config, shape, json_file)
-    chosen = list(variants) or list(VARIANTS)
+    installed = importlib.util.find_spec("vllm") is not None
+    chosen = list(variants) or [*BUILTIN, *(VLLM if installed else ())]
     with Display().progress("bench", repeats * len(chosen), 0) as advance:
         result = bench_rollout(
             loaded.model,

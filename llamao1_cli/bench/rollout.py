@@ -14,10 +14,12 @@ from llamao1_cli.bench.machine import describe, peak_memory, weights_roofline
 from llamao1_cli.bench.workload import Workload, thoughts, unique_tokens
 from llamao1_cli.codec import Codec
 from llamao1_cli.engine.tree import TreeEngine
+from llamao1_cli.engine.vllm import VllmEngine
 
 ROOFLINE_ROWS = (1, 16, 64)
-VARIANTS = ("reference", "generate", "tree-float32", "tree-bfloat16")
-Countable = GenerateEngine | TreeEngine
+BUILTIN = ("reference", "generate", "tree-float32", "tree-bfloat16")
+VLLM = ("vllm-float32", "vllm-bfloat16")
+Countable = GenerateEngine | TreeEngine | VllmEngine
 
 
 @dataclass
@@ -52,12 +54,12 @@ def bench_rollout(
     """
     engines = {name: _engine(name, model, codec, workload, rows, memory) for name in variants}
     results = {
-        name: Measured(workload.trees if name.startswith("tree") else baseline_trees)
-        for name in variants
+        name: Measured(baseline_trees if isinstance(engine, GenerateEngine) else workload.trees)
+        for name, engine in engines.items()
     }
     for repeat in range(repeats + 1):  # the first round warms up
         for name, engine in engines.items():
-            if repeat == 0 and not isinstance(engine, TreeEngine):
+            if repeat == 0 and isinstance(engine, GenerateEngine):
                 continue
             seconds = _measure(engine, codec, workload, results[name], keep=repeat > 0)
             if repeat:
@@ -77,10 +79,11 @@ def _engine(
 ) -> Countable:
     if name in ("reference", "generate"):
         return GenerateEngine(model, codec, batched=name == "generate")
-    return TreeEngine(
+    backend, _, dtype = name.partition("-")
+    return (VllmEngine if backend == "vllm" else TreeEngine)(
         model,
         codec,
-        dtype=getattr(torch, name.removeprefix("tree-")),
+        dtype=getattr(torch, dtype),
         rows=rows,
         memory=memory,
         max_length=workload.max_length,
@@ -127,7 +130,7 @@ def _figures(
     figures = {}
     for name, result in results.items():
         each = median(result.seconds) / result.nodes
-        dtype = name.removeprefix("tree-") if name.startswith("tree-") else "float32"
+        dtype = name.partition("-")[2] or "float32"
         limit = max(roofline.get(dtype, {}).values(), default=0.0)
         rates = sorted(result.nodes / seconds for seconds in result.seconds)
         read = result.forwarded / median(result.seconds)

@@ -85,6 +85,7 @@ def padded_step(
     batch: list[Experience],
     config: LearnConfig,
     optimizer: torch.optim.Optimizer,
+    rate: float = RATE,
 ) -> None:
     """The plain loop: paths padded in the order they come, logits and log-probs everywhere.
 
@@ -123,7 +124,7 @@ def padded_step(
         (policy / tokens + config.value_weight * value / values).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     for group in optimizer.param_groups:
-        group["lr"] = RATE
+        group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad()
 

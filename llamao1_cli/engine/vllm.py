@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
-from llamao1_cli.engine.copy import merged_weights, plain_copy
+from llamao1_cli.engine.copy import merged_weights, plain_copy, shape_of
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.engine.rows import Row, Rules, Wants
 from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
@@ -190,8 +190,8 @@ class VllmEngine:
     def _start(self, dtype: torch.dtype, rows: int, memory: int, max_length: int) -> Any:
         # In this process, or the rows could not be reached from inside.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(max(memory // 2**30, 1)))
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(memory // 2**30, 1))  # whole GiB on CPU
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         try:
             from vllm import LLM
         except ImportError as error:
@@ -199,15 +199,25 @@ class VllmEngine:
                 "engine.backend is vllm, which is not installed: pip install 'llamao1-cli[vllm]' "
                 f"({error})"
             ) from None
+        plain = plain_copy(self._source, dtype)
+        # Room for every row's longest path: a request that vLLM puts off would be read in parts.
+        room = memory // (shape_of(plain).token_bytes * (max_length + 1))
+        if not room:
+            raise UserError(
+                "engine.memory_gib: not even one path of model.max_length fits; raise the one or "
+                "lower the other"
+            )
         with tempfile.TemporaryDirectory(prefix="llamao1-") as folder:
-            plain_copy(self._source, dtype).save_pretrained(folder)
+            plain.save_pretrained(folder)
             return LLM(
                 model=folder,
                 skip_tokenizer_init=True,
                 dtype=str(dtype).removeprefix("torch."),
                 max_model_len=max_length + 1,  # it wants room for one token more
-                max_num_seqs=rows,
+                max_num_seqs=min(rows, room),
+                kv_cache_memory_bytes=memory,
                 enable_prefix_caching=True,
+                block_size=32,  # prefixes are found again by whole blocks; CPU takes no smaller
                 async_scheduling=False,
                 logits_processors=[processor_for(self)],
                 disable_log_stats=True,
