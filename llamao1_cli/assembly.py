@@ -14,6 +14,7 @@ from llamao1_cli.config import Config
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.engine.vllm import VllmEngine
+from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate import Evaluator, OnTurn
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.selfplay import SelfPlay
@@ -64,6 +65,8 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
     language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     language_model.model.to(accelerator.device)
     codec = language_model.codec(config.search.allowed_metas)
+    if config.engine.backend == "vllm" and accelerator.num_processes > 1:
+        raise UserError("engine.backend: vllm runs in one process; use builtin with several")
     engine = make_engine(config, language_model.model, codec)
     return Parts(
         config=config,

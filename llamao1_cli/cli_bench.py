@@ -54,9 +54,7 @@ def rollout(
             "repeated. Without it all that are installed."
         ),
     ] = None,
-    baseline_trees: Annotated[
-        int, typer.Option(min=1, help="Trees that `reference` and `generate` grow.")
-    ] = 1,
+    baseline_trees: Annotated[int, typer.Option(min=1, help="Trees that `reference` grows.")] = 1,
 ) -> None:
     """Thoughts a second of every way to grow the same trees, with memory and roofline share."""
     resolved = _resolve(config, model, set_)

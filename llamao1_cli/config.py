@@ -299,7 +299,8 @@ class LearnConfig(Section):
     micro_batch_size: Count = Field(32, description="Paths a forward pass.")
     checkpoint_activations: bool = Field(
         False,
-        description="Compute activations again in the backward pass: less memory, more time.",
+        description="Compute activations again in the backward pass, that of the warm-up too: less "
+        "memory, more time.",
     )
     learning_rate: Positive = Field(3e-4, description="Peak learning rate.")
     final_rate: Fraction = Field(0.2, description="Share of the peak left at the last iteration.")

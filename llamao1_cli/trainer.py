@@ -198,7 +198,7 @@ class RLSPTrainer:
             items = [self._replay.items[serial] for serial in batch]
             name = f"iteration {number}, experiences {batch}"
             metrics, errors = self._updater.step(
-                items, weights[begin : begin + len(batch)], rate, name
+                items, weights[begin : begin + len(batch)], rate, name, number
             )
             self._replay.update(batch, errors.tolist())
             steps.append(metrics)

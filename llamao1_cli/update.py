@@ -8,11 +8,13 @@ from functools import partial
 import numpy as np
 import torch
 from accelerate import Accelerator
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.engine.protocol import Sampling
+from llamao1_cli.errors import UserError
 from llamao1_cli.experience import Experience
 from llamao1_cli.losses import kl_estimate, log_ratio, policy_loss, value_loss
 from llamao1_cli.optimization import optimizer_step
@@ -45,7 +47,7 @@ class Batch:
     advantage: torch.Tensor
     rated: torch.Tensor
     target: torch.Tensor
-    newest: torch.Tensor  # [B] bool: sampled by the weights that the iteration began with
+    fresh: torch.Tensor  # [B] bool: sampled by the weights that the iteration began with
 
 
 class Updater:
@@ -66,13 +68,19 @@ class Updater:
         self._grammar: torch.Tensor | None = None
         self.reference: Weights | None = None  # trainable weights of the reference policy
         if config.checkpoint_activations:
-            accelerator.unwrap_model(model).gradient_checkpointing_enable({"use_reentrant": False})
+            _enable_checkpoints(accelerator.unwrap_model(model))
 
     def step(
-        self, experiences: Sequence[Experience], weights: np.ndarray, rate: float, name: str
+        self,
+        experiences: Sequence[Experience],
+        weights: np.ndarray,
+        rate: float,
+        name: str,
+        iteration: int = 0,
     ) -> tuple[dict[str, float], np.ndarray]:
         """One optimizer step on the whole batch, shared out over the ranks.
 
+        `logprob_gap` is that of the experiences sampled in `iteration`, 0 if there are none.
         Gives metrics and each experience's mean TD error |target - value| `[B]`, both those of the
         whole batch on every rank.
         """
@@ -83,7 +91,7 @@ class Updater:
         totals = {
             "tokens": max(sum(int(e.action.sum()) for e in experiences), 1),
             "values": max(sum(float(e.rated.sum()) for e in experiences), 1.0),
-            "newest": max(e.iteration for e in experiences),
+            "iteration": float(iteration),
         }
         sums = Sums()
         losses = [
@@ -128,7 +136,7 @@ class Updater:
                 input_ids=torch.zeros(1, 1, dtype=torch.long, device=device)
             ).logits
             return logits.float().sum() * 0.0
-        batch = collate(experiences, device, int(totals["newest"]))
+        batch = collate(experiences, device, int(totals["iteration"]))
         importance = torch.tensor(weights, dtype=torch.float32, device=device).unsqueeze(-1)
         logprobs, differences = self._forward(self._model, batch)
         policy, clipped = policy_loss(
@@ -201,7 +209,7 @@ class Updater:
     ) -> None:
         """Figures that show trouble first, and the TD errors."""
         apart = log_ratio(logprobs, batch.logprob)
-        ratios, fresh = apart[batch.action], apart[batch.action & batch.newest.unsqueeze(-1)]
+        ratios, fresh = apart[batch.action], apart[batch.action & batch.fresh.unsqueeze(-1)]
         sums.add("fresh_gap", fresh.abs().sum())
         sums.add("fresh_tokens", len(fresh))
         sums.add("kl_behaviour", (ratios.exp() - 1 - ratios).sum())
@@ -246,8 +254,8 @@ class Updater:
         )
 
 
-def collate(experiences: Sequence[Experience], device: torch.device, newest: int) -> Batch:
-    """Experiences as one right-padded batch; `newest` is the iteration of the latest of them."""
+def collate(experiences: Sequence[Experience], device: torch.device, iteration: int) -> Batch:
+    """Experiences as one right-padded batch; fresh are those that were sampled in `iteration`."""
     longest = max(len(experience.ids) for experience in experiences)
 
     def stack(name: str, dtype: torch.dtype) -> torch.Tensor:
@@ -267,13 +275,25 @@ def collate(experiences: Sequence[Experience], device: torch.device, newest: int
         advantage=stack("advantage", torch.float32),
         rated=stack("rated", torch.float32),
         target=stack("target", torch.float32),
-        newest=torch.tensor([e.iteration == newest for e in experiences]).to(device),
+        fresh=torch.tensor([e.iteration == iteration for e in experiences]).to(device),
     )
 
 
 def trainable_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """A copy of the weights that train."""
     return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def _enable_checkpoints(model: PreTrainedModel) -> None:
+    """Raises UserError for a model whose own dropout the layers' flags would switch on."""
+    settings = model.config.to_dict()
+    dropout = {k: v for k, v in settings.items() if "drop" in k and isinstance(v, float) and v}
+    if dropout:
+        raise UserError(
+            f"learn.checkpoint_activations: the model has dropout ({dropout}), which checkpointing "
+            "would switch on; set it to 0 in the model's config.json"
+        )
+    model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _let_layers_checkpoint(model: torch.nn.Module) -> None:

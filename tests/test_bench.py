@@ -102,7 +102,8 @@ def test_a_workload_is_the_same_for_all_and_of_its_sizes(codec: Codec) -> None:
 def test_an_update_is_measured_against_the_same_loss(codec: Codec) -> None:
     """Both variants of the bench move the weights alike, so they did the same work."""
     start, config = toy_model(codec), LearnConfig(value_weight=0.5)
-    result = bench_update(copy.deepcopy(start), codec, WORK, config, repeats=1, memory=2**28)
+    everything = LearnConfig(kl_weight=0.1, checkpoint_activations=True)
+    result = bench_update(copy.deepcopy(start), codec, WORK, everything, repeats=1, memory=2**28)
     assert set(result["variants"]) == {"padded", "updater"}
     assert result["variants"]["padded"]["ratio_to_padded"] == 1.0
     engine = TreeEngine(start, codec, dtype=torch.float32, rows=8, memory=2**28, max_length=512)

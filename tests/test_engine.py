@@ -376,6 +376,109 @@ def test_memory_stays_within_its_budget_and_nothing_leaks(
     assert max(held) > 0.8 * budget  # it was short of memory, so that something had to go
 
 
+def test_memory_holds_for_batches_of_every_shape(codec: Codec, llama: PreTrainedModel) -> None:
+    """Many short groups, then few long ones, long prefixes beside long roll-outs, and back."""
+    budget = 30 * _room(llama, codec, groups=1) // 4
+    busy, words = engine(llama, codec, rows=64, memory=budget, max_length=480), "so many "
+    held = []
+
+    def play(texts: list[str], thoughts: int) -> None:
+        asked = [
+            Request(codec.root(text), 1, (None,) * thoughts, (None,) * thoughts, Sampling(5), seed)
+            for seed, text in enumerate(texts)
+        ]
+        tickets, finished = busy.submit(asked), 0
+        while busy._queue or busy._live:
+            busy._step()
+            held.append(busy.bytes)
+        finished = len(busy.poll())
+        assert finished == len(tickets)
+
+    for _ in range(2):
+        play([f"How many are {i}?" for i in range(60)], 1)
+        play([words * 120 + str(i) for i in range(3)], 1)
+        play([words * 120, *(f"How many are {i}?" for i in range(9))], 9)
+    assert max(held) <= budget
+    assert max(held) > budget / 3
+
+
+def test_never_more_rows_than_configured_are_in_flight(
+    codec: Codec, llama: PreTrainedModel
+) -> None:
+    path = codec.root("How many?")
+    for rows in (1, 3, 8):
+        busy = engine(llama, codec, rows=rows)
+        asked = [Request(path, 1, (None,), (None,), Sampling(4), seed) for seed in range(12)]
+        busy.submit(asked)
+        most = 0
+        while busy._queue or busy._live:
+            busy._step()
+            most = max(most, sum(not row.done for group in busy._live for row in group.rows))
+        assert len(busy.poll()) == 12
+        assert 0 < most <= rows
+
+
+def test_groups_wider_than_those_in_flight_wait_their_turn(
+    codec: Codec, llama: PreTrainedModel
+) -> None:
+    busy = engine(llama, codec)
+    narrow = requests(codec, 3, metas=(None,) * 4, hints=(None,) * 4)
+    wide = [
+        Request(codec.root(f"Who has {i // 5}?"), 1, (None,), (None,), Sampling(6), i)
+        for i in range(15)
+    ]
+    tickets = busy.submit(narrow)
+    busy._step()
+    tickets += busy.submit(wide)
+    results: dict[int, list[Thought]] = {}
+    while finished := busy.poll():
+        results |= dict(finished)
+    for ticket, request in zip(tickets, [*narrow, *wide], strict=True):
+        check(llama, codec, request, results[ticket])
+
+
+def test_hinted_and_plain_requests_of_one_path_share_it(
+    codec: Codec, llama: PreTrainedModel
+) -> None:
+    """Each has true figures, and what continues either is found again."""
+    busy, path = engine(llama, codec), codec.root("How many are there of them?")
+    hints = [("Say 5.",), (None,), ("Hint: no.",), (None,)]
+    metas = (Meta.EXPANSION,)
+    asked = [Request(path, 1, metas, hint, Sampling(6), 40 + i) for i, hint in enumerate(hints)]
+    for request, (thought,) in zip(asked, complete(busy, asked), strict=True):
+        check(llama, codec, request, [thought])
+        tree = Tree.plant(Problem("p", "How many are there of them?", "7"), 0, 0.5)
+        node = tree.attach(tree.root, [thought])[0]
+        deeper = Request(tree.path_ids(node, codec), 2, (None,), (None,), Sampling(3), 7)
+        before = busy.forwarded
+        (chain,) = complete(busy, [deeper])
+        check(llama, codec, deeper, chain)
+        new = 2 + len(codec.header(2)) + len(chain[0].ids) + (not chain[0].complete) + 1
+        assert busy.forwarded - before <= new
+
+
+def test_a_long_prompt_is_read_in_parts(codec: Codec, llama: PreTrainedModel) -> None:
+    long = toy_model(codec)
+    long.config.max_position_embeddings = 4096
+    text = "There are 7 pens and 3 coins. " * 60
+    busy = engine(long, codec, max_length=4000)
+    request = Request(codec.root(text), 1, (None,) * 2, (None,) * 2, Sampling(5), 3)
+    assert len(request.path) > 700
+    (chain,) = complete(busy, [request])
+    check(long, codec, request, chain)
+    assert busy.rate([codec.root(text)[:-3]]) == pytest.approx(
+        [_plain_value(long, codec, codec.root(text)[:-3])], **CLOSE
+    )
+
+
+def test_a_problem_beyond_the_context_is_left_unread(codec: Codec, llama: PreTrainedModel) -> None:
+    busy = engine(llama, codec, max_length=40)
+    path = codec.root("There are 7 pens and 3 coins. " * 9)
+    assert busy.rate([path]) == [0.5]
+    assert complete(busy, [Request(path, 1, (None,), (None,), Sampling(4), 0)]) == [[]]
+    assert busy.forwarded == 0
+
+
 def test_a_budget_below_one_group_is_refused(codec: Codec, llama: PreTrainedModel) -> None:
     tight = engine(llama, codec, memory=10_000)
     with pytest.raises(UserError, match=r"engine\.memory_gib"):
@@ -479,6 +582,12 @@ def test_an_architecture_of_its_own_attention_is_refused(codec: Codec) -> None:
     )
     with pytest.raises(UserError, match="BloomForCausalLM"):
         engine(odd, codec)
+
+
+def _plain_value(model: PreTrainedModel, codec: Codec, path: list[int]) -> float:
+    with torch.no_grad():
+        logits = model(torch.tensor([[*path, codec.rating_start]])).logits[0, -1]
+    return float(torch.sigmoid(logits[codec.positive] - logits[codec.negative]))
 
 
 def _continuation(tree: Tree, node: Node, codec: Codec, seed: int) -> Request:

@@ -21,7 +21,8 @@ class GenerateEngine:
 
     def __init__(self, model: PreTrainedModel, codec: Codec, *, batched: bool) -> None:
         self._model, self._codec, self._batched = model, codec, batched
-        self._grammar = codec.grammar(model.get_output_embeddings().weight.shape[0])
+        vocabulary = model.get_output_embeddings().weight.shape[0]
+        self._grammar = codec.grammar(vocabulary).to(model.device)
         self._queue: list[tuple[int, Request]] = []
         self._tickets = 0
         self.forwarded = 0

@@ -13,8 +13,6 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.engine.packed import PackedLinear
 
-HIGH_WATER = "VmHWM:"
-
 
 def describe() -> dict[str, str | int]:
     """The machine and the versions that a figure depends on."""
@@ -31,27 +29,25 @@ def describe() -> dict[str, str | int]:
 
 
 @contextmanager
-def peak_memory() -> Iterator[Callable[[], int]]:
-    """Afterwards the yielded function gives the most bytes the process held inside (on CUDA: that
-    tensors held there); 0 where the system does not tell."""
-    cuda = torch.cuda.is_available()
+def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
+    """Afterwards the yielded function gives by how many bytes the process (on CUDA: its tensors)
+    grew inside at most; 0 where the system does not tell."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if cuda:
+    if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    elif reset.exists():
+        start = torch.cuda.memory_allocated()
+        yield lambda: torch.cuda.max_memory_allocated() - start
+    elif status.exists() and reset.exists():
         reset.write_text("5")  # forgets the high-water mark
+        start = _kilobytes(status, "VmRSS:") * 1024
+        yield lambda: max(_kilobytes(status, "VmHWM:") * 1024 - start, 0)
+    else:
+        yield lambda: 0
 
-    def read() -> int:
-        if cuda:
-            return int(torch.cuda.max_memory_allocated())
-        if not status.exists():
-            return 0
-        lines = [line.split() for line in status.read_text().splitlines()]
-        return next(
-            (int(words[1]) * 1024 for words in lines if words and words[0] == HIGH_WATER), 0
-        )
 
-    yield read
+def _kilobytes(status: Path, name: str) -> int:
+    lines = [line.split() for line in status.read_text().splitlines()]
+    return next((int(words[1]) for words in lines if words and words[0] == name), 0)
 
 
 def weights_roofline(model: PreTrainedModel, tokens: int, repeats: int = 5) -> float:
@@ -70,15 +66,16 @@ def weights_roofline(model: PreTrainedModel, tokens: int, repeats: int = 5) -> f
     fastest = float("inf")
     with torch.inference_mode():
         for _ in range(repeats + 1):  # the first one warms up
-            _synchronise(model)
+            synchronise(model)
             start = time.perf_counter()
             for layer in layers:
                 layer(rows[layer.in_features])
-            _synchronise(model)
+            synchronise(model)
             fastest = min(fastest, time.perf_counter() - start)
     return tokens / fastest
 
 
-def _synchronise(model: PreTrainedModel) -> None:
+def synchronise(model: PreTrainedModel) -> None:
+    """Wait until the GPU has done what it was asked to; nothing on CPU."""
     if model.device.type == "cuda":
         torch.cuda.synchronize()

@@ -49,19 +49,21 @@ def bench_rollout(
 ) -> dict[str, Any]:
     """Figures of each variant, JSON-ready; repetitions interleave, so that a busy minute hits all.
 
-    The baselines read every path again and again, and grow `baseline_trees` of the trees only:
-    rates are thoughts a second.
+    The reference works off one request after the other, whatever waits, and grows `baseline_trees`
+    of the trees only: rates are thoughts a second.
     """
     engines = {name: _engine(name, model, codec, workload, rows, memory) for name in variants}
     results = {
-        name: Measured(baseline_trees if isinstance(engine, GenerateEngine) else workload.trees)
-        for name, engine in engines.items()
+        name: Measured(baseline_trees if name == "reference" else workload.trees)
+        for name in variants
     }
     for repeat in range(repeats + 1):  # the first round warms up
         for name, engine in engines.items():
             if repeat == 0 and isinstance(engine, GenerateEngine):
                 continue
-            seconds = _measure(engine, codec, workload, results[name], keep=repeat > 0)
+            seconds = _measure(
+                engine, codec, workload, results[name], model.device, keep=repeat > 0
+            )
             if repeat:
                 on_measured(name, seconds)
     roofline = _roofline(model, engines)
@@ -70,7 +72,7 @@ def bench_rollout(
         "model": {"name": type(model).__name__, "parameters": model.num_parameters()},
         "workload": asdict(workload),
         "roofline_tokens_per_second": roofline,
-        "variants": _figures(results, roofline),
+        "variants": _figures(results, roofline, str(model.dtype).removeprefix("torch.")),
     }
 
 
@@ -91,12 +93,18 @@ def _engine(
 
 
 def _measure(
-    engine: Countable, codec: Codec, workload: Workload, result: Measured, *, keep: bool
+    engine: Countable,
+    codec: Codec,
+    workload: Workload,
+    result: Measured,
+    device: torch.device,
+    *,
+    keep: bool,
 ) -> float:
-    """One repetition, from fresh caches."""
+    """One repetition, from fresh caches to fresh caches."""
     engine.refresh()
     before = engine.forwarded
-    with peak_memory() as peak:
+    with peak_memory(device) as peak:
         start = time.perf_counter()
         trees = workload.grow(engine, codec, result.trees)
         seconds = time.perf_counter() - start
@@ -107,6 +115,7 @@ def _measure(
         result.forwarded = engine.forwarded - before
         result.unique = unique_tokens(trees, codec)
         result.peak_bytes = max(result.peak_bytes, peak())
+    engine.refresh()
     return seconds
 
 
@@ -123,14 +132,14 @@ def _roofline(model: PreTrainedModel, engines: dict[str, Countable]) -> dict[str
 
 
 def _figures(
-    results: dict[str, Measured], roofline: dict[str, dict[str, float]]
+    results: dict[str, Measured], roofline: dict[str, dict[str, float]], plain: str
 ) -> dict[str, dict[str, Any]]:
     base = results.get("reference")
     slowest = median(base.seconds) / base.nodes if base else None
     figures = {}
     for name, result in results.items():
         each = median(result.seconds) / result.nodes
-        dtype = name.partition("-")[2] or "float32"
+        dtype = name.partition("-")[2] or plain
         limit = max(roofline.get(dtype, {}).values(), default=0.0)
         rates = sorted(result.nodes / seconds for seconds in result.seconds)
         read = result.forwarded / median(result.seconds)

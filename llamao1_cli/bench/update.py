@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from llamao1_cli.bench.machine import describe, peak_memory
+from llamao1_cli.bench.machine import describe, peak_memory, synchronise
 from llamao1_cli.bench.workload import Workload, thoughts
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig
@@ -22,7 +22,7 @@ from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.optimization import make_optimizer
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.update import Updater
+from llamao1_cli.update import Updater, trainable_weights
 
 RATE = 1e-6  # small enough that repetitions train the same model
 
@@ -43,6 +43,8 @@ def bench_update(
     accelerator = Accelerator(cpu=model.device.type == "cpu")
     optimizer = make_optimizer(model, config.betas, config.weight_decay)
     updater = Updater(config, codec, Sampling(), accelerator, model, optimizer)
+    if config.kl_weight:
+        updater.reference = trainable_weights(model)
     ones = np.ones(len(batch), np.float32)
     steps: dict[str, Callable[[], object]] = {
         "padded": lambda: padded_step(model, codec, batch, config, optimizer),
@@ -52,9 +54,10 @@ def bench_update(
     peaks = dict.fromkeys(steps, 0)
     for repeat in range(repeats + 1):  # the first round warms up
         for name, step in steps.items():
-            with peak_memory() as peak:
+            with peak_memory(model.device) as peak:
                 start = time.perf_counter()
                 step()
+                synchronise(model)
                 took = time.perf_counter() - start
             if repeat:
                 seconds[name].append(took)
@@ -91,6 +94,7 @@ def padded_step(
 
     Computes the same losses as `Updater` with temperature 1, PPO's and the value's.
     """
+    model.eval()  # nothing is checkpointed here
     size, device = config.micro_batch_size, model.device
     grammar = codec.grammar(model.get_output_embeddings().weight.shape[0]).to(device)
     tokens = max(sum(int(item.action.sum()) for item in batch), 1)

@@ -35,7 +35,9 @@ class Buffers:
     def __init__(self, shape: Shape, columns: int) -> None:
         self.shape, self.columns = shape, columns
         self.groups = self.prefix = self.suffix = 0
-        self._allocate()
+        self.prefix_keys, self.prefix_values, self.suffix_keys, self.suffix_values = (
+            self._zeros(*size) for size in self._sizes().values()
+        )
 
     @property
     def bytes(self) -> int:
@@ -53,12 +55,11 @@ class Buffers:
         groups = max(groups, self.groups)
         if (groups, prefix, suffix) == (self.groups, self.prefix, self.suffix):
             return
-        old = (self.prefix_keys, self.prefix_values, self.suffix_keys, self.suffix_values)
         self.groups, self.prefix, self.suffix = groups, prefix, suffix
-        self._allocate()
-        new = (self.prefix_keys, self.prefix_values, self.suffix_keys, self.suffix_values)
-        for source, target in zip(old, new, strict=True):
-            target[tuple(slice(size) for size in source.shape)] = source
+        for name, size in self._sizes().items():  # one at a time: old and new are there together
+            old, new = getattr(self, name), self._zeros(*size)
+            new[tuple(slice(length) for length in old.shape)] = old
+            setattr(self, name, new)
 
     def load(self, group: int, start: int, keys: Tensor, values: Tensor) -> None:
         """Put keys `[L, K, D, n]` and values `[L, K, n, D]` into a group's prefix."""
@@ -86,15 +87,17 @@ class Buffers:
         ):
             buffer[:, target] = buffer[:, source]
 
-    def _allocate(self) -> None:
-        """Zeros, because masked attention still multiplies what lies there, and NaN x 0 is NaN."""
-        s, g, p, n = self.shape, self.groups, self.prefix, self.suffix
-        self.prefix_keys = self._zeros(s.layers, g, s.heads, s.width, p)
-        self.prefix_values = self._zeros(s.layers, g, s.heads, p, s.width)
-        self.suffix_keys = self._zeros(s.layers, g, self.columns, s.heads, s.width, n)
-        self.suffix_values = self._zeros(s.layers, g, self.columns, s.heads, n, s.width)
+    def _sizes(self) -> dict[str, tuple[int, ...]]:
+        s, g, c, p, n = self.shape, self.groups, self.columns, self.prefix, self.suffix
+        return {
+            "prefix_keys": (s.layers, g, s.heads, s.width, p),
+            "prefix_values": (s.layers, g, s.heads, p, s.width),
+            "suffix_keys": (s.layers, g, c, s.heads, s.width, n),
+            "suffix_values": (s.layers, g, c, s.heads, n, s.width),
+        }
 
     def _zeros(self, *size: int) -> Tensor:
+        """Zeros, because masked attention still multiplies what lies there, and NaN x 0 is NaN."""
         return torch.zeros(size, dtype=self.shape.dtype, device=self.shape.device)
 
 

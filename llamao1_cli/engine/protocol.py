@@ -6,6 +6,8 @@ from typing import Protocol
 
 from llamao1_cli.language import Meta
 
+UNREAD = 0.5  # the value of what nobody could read
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -47,7 +49,7 @@ class Thought:
     varentropy: list[float] = field(default_factory=list)  # variance of -log p under it
     forced_meta: bool = False  # the meta-action was written for the model, and is not in `ids`
     complete: bool = True  # the model ended it; else it was cut and closed
-    value: float = 0.5  # probability of success, read at its rating
+    value: float = UNREAD  # probability of success, read at its rating
     shown: str = ""  # the rating token that the path shows after it
 
 
@@ -55,7 +57,8 @@ class Engine(Protocol):
     """Continues paths and rates them; it knows nothing of visits, rewards or trees."""
 
     def rate(self, paths: Sequence[list[int]]) -> list[float]:
-        """Probability of success of each path, which ends with an ended, unrated thought."""
+        """Probability of success of each path, which ends with an ended, unrated thought; `UNREAD`
+        for one that the context does not hold."""
         ...
 
     def submit(self, requests: Sequence[Request]) -> list[int]:

@@ -8,7 +8,8 @@ stay for the paths that continue it.
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
+from dataclasses import dataclass
+from itertools import islice, pairwise
 
 import torch
 from transformers import PreTrainedModel
@@ -17,7 +18,7 @@ from llamao1_cli.codec import Codec
 from llamao1_cli.engine.buffers import Buffers
 from llamao1_cli.engine.copy import refresh, rollout_copy, shape_of
 from llamao1_cli.engine.groups import Group, make_groups
-from llamao1_cli.engine.protocol import Request, Thought
+from llamao1_cli.engine.protocol import UNREAD, Request, Thought
 from llamao1_cli.engine.rows import Row, Rules, Wants
 from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
 from llamao1_cli.engine.segments import Segments
@@ -26,7 +27,18 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.sampling import rating_probability
 
 MAX_COLUMNS = 8  # rows of a group; a larger one is split
-PREFILL_TOKENS = 4096  # of prefixes in one step
+PREFILL_TOKENS = 4096  # of prefixes whose reading begins in one step
+PREFIX_TOKENS = 512  # of one prefix in one step
+
+
+@dataclass(frozen=True)
+class Size:
+    """What groups in flight take: buffers of so many places, and prefixes stored beside them."""
+
+    groups: int
+    prefix: int
+    suffix: int
+    stored: int  # tokens
 
 
 class TreeEngine:
@@ -78,7 +90,10 @@ class TreeEngine:
         """Probability of success of each path; see `Engine.rate`."""
         tickets = [self._ticket() for _ in paths]
         for path, ticket in zip(paths, tickets, strict=True):
-            self._queue.append(Group([*path, self._codec.rating_start], rated=ticket))
+            if len(path) < self._rules.max_length:
+                self._queue.append(Group([*path, self._codec.rating_start], rated=ticket))
+            else:
+                self._values[ticket] = UNREAD
         while any(ticket not in self._values for ticket in tickets):
             self._step()
         return [self._values.pop(ticket) for ticket in tickets]
@@ -86,7 +101,8 @@ class TreeEngine:
     def submit(self, requests: Sequence[Request]) -> list[int]:
         """Queue requests; see `Engine.submit`."""
         tickets = [self._ticket() for _ in requests]
-        groups, full = make_groups(requests, tickets, self._rules, MAX_COLUMNS)
+        most = min(MAX_COLUMNS, self._max_rows)
+        groups, full = make_groups(requests, tickets, self._rules, most)
         self._finished += [(ticket, []) for ticket in full]
         self._queue.extend(groups)
         return tickets
@@ -106,44 +122,75 @@ class TreeEngine:
 
     def _admit(self) -> None:
         """Give queued groups a place in the buffers, as far as rows, memory and one step go."""
-        if not self._queue:
-            return
-        if not self._live:
+        if self._queue and not self._live:
             self._set_columns()
-        slots, prefill = self._slots(), 0
-        while self._queue and len(self._live) < slots and prefill < PREFILL_TOKENS:
-            if len(self._queue[0].rows) > self._buffers.columns:
-                return  # it waits until nothing is in flight and the columns can be chosen anew
-            group = self._queue.popleft()
-            self._buffers.ensure(slots, len(group.tokens), 0)
+        prefill = 0
+        for group in self._coming():
+            if prefill >= PREFILL_TOKENS:
+                return
+            self._queue.popleft()
             prefill += self._place(group)
 
     def _set_columns(self) -> None:
         """Choose the rows of a group for what is in the queue; only when nothing is in flight."""
-        columns = min(max(len(group.rows) for group in self._queue) or 1, MAX_COLUMNS)
+        columns = max(len(group.rows) for group in self._queue) or 1
         if columns != self._buffers.columns:
             self._buffers = Buffers(self._shape, columns)
 
-    def _slots(self) -> int:
-        """Groups that can be in flight: as many as there are, at most the configured rows, and
-        what fits into memory were each as long as it can become.
+    def _coming(self) -> list[Group]:
+        """The groups at the head of the queue that can be in flight beside those that are, were
+        each to become as long as it can; makes room for them.
 
-        Raises UserError if not even one group fits.
+        Raises UserError if nothing is in flight and not even the first fits into memory.
         """
-        most = -(-self._max_rows // self._buffers.columns)
-        coming = [*self._live, *islice(self._queue, max(most - len(self._live), 1))]
-        prefix = max(len(group.tokens) for group in coming)
-        reach = max(group.reach for group in coming)
-        slots = min(len(coming), most)
-        while self._buffers.bytes_for(slots, prefix, reach) > self._memory:
-            slots -= 1
-        if slots:
-            return slots
-        needed = self._buffers.bytes_for(1, prefix, reach) / 2**30
-        raise UserError(
-            f"engine.memory_gib: {self._buffers.columns} continuations of one path need up to "
-            f"{needed:.2f} GiB; raise it, or lower model.max_length"
+        most = max(self._max_rows // self._buffers.columns, 1)
+        head = list(islice(self._queue, max(most - len(self._live), 0)))
+        if not self._live and self._cost(self._size_with(head)) > self._memory:
+            self._buffers = Buffers(self._shape, self._buffers.columns)  # smaller ones hold more
+        chosen: list[Group] = []
+        size = self._size_with([])
+        for group in head:
+            wished = self._size_with([*chosen, group])
+            if len(group.rows) > self._buffers.columns or self._cost(wished) > self._memory:
+                break
+            chosen.append(group)
+            size = wished
+        if chosen:
+            self._grow(size.groups, size.prefix, 0)
+        elif self._queue and not self._live:
+            needed = self._cost(self._size_with([self._queue[0]])) / 2**30
+            raise UserError(
+                f"engine.memory_gib: {len(self._queue[0].rows) or 1} continuations of one path "
+                f"need up to {needed:.3f} GiB; raise it, or lower model.max_length"
+            )
+        return chosen
+
+    def _size_with(self, more: list[Group]) -> "Size":
+        """What the buffers must hold for the groups in flight and more; they never shrink."""
+        groups = [*self._live, *more]
+        slots = max((group.slot + 1 for group in self._live), default=0)
+        return Size(
+            max(len(groups), slots, self._buffers.groups),
+            max([self._buffers.prefix, *(len(group.tokens) for group in groups)]),
+            max([self._buffers.suffix, *(group.reach for group in groups)]),
+            sum(len(group.tokens) for group in groups),
         )
+
+    def _cost(self, size: "Size") -> int:
+        """Most bytes at any time with buffers of this size: half of them again while one of the
+        tensors grows, and the stored prefixes that the groups build on."""
+        buffers = self._buffers.bytes_for(size.groups, size.prefix, size.suffix)
+        return buffers * 3 // 2 + size.stored * self._shape.token_bytes
+
+    def _grow(self, groups: int, prefix: int, suffix: int) -> None:
+        """Make the buffers so large, after the segments have made room."""
+        buffers = self._buffers
+        new = buffers.bytes_for(
+            max(groups, buffers.groups), max(prefix, buffers.prefix), max(suffix, buffers.suffix)
+        )
+        if new > buffers.bytes:
+            self._segments.shrink(self._memory - new - buffers.bytes // 2)
+            buffers.ensure(groups, prefix, suffix)
 
     def _place(self, group: Group) -> int:
         """Put what is known of the group's prefix into a free slot; gives the tokens left."""
@@ -168,8 +215,7 @@ class TreeEngine:
         self._admit()
         feeds = self._feeds()
         longest = max((len(row.fed) for group in self._live for row in group.rows), default=0)
-        self._buffers.ensure(0, 0, longest)
-        self._shrink()
+        self._grow(0, 0, longest)
         logits = run_step(self.model, self._buffers, feeds)
         self.forwarded += sum(len(feed.tokens) for feed in feeds)
         self._read(feeds, logits)
@@ -182,8 +228,9 @@ class TreeEngine:
         feeds = []
         for group in self._live:
             if not group.ready:
-                tokens = group.tokens[group.fed :]
-                reads = range(len(tokens) - 1, len(tokens)) if group.reads_prefix else range(0)
+                tokens = group.tokens[group.fed : group.fed + PREFIX_TOKENS]
+                ends = group.fed + len(tokens) == len(group.tokens) and group.reads_prefix
+                reads = range(len(tokens) - 1, len(tokens)) if ends else range(0)
                 feeds.append(Feed(tokens, group.fed, group, None, None, reads))
             else:
                 feeds += [
@@ -203,6 +250,8 @@ class TreeEngine:
             last = place + len(feed.reads) - 1
             if feed.row is None:
                 self._prefix_read(feed)
+                if not feed.reads:
+                    continue
                 if feed.group.rated is not None:
                     ratings.append((feed.group, last))
                 samples += [(row, last) for row in feed.group.rows if not row.pending]
@@ -223,11 +272,14 @@ class TreeEngine:
     def _prefix_read(self, feed: Feed) -> None:
         """Store what a group's prefix added to what is known."""
         group = feed.group
-        group.fed = len(group.tokens)
+        group.fed = feed.start + len(feed.tokens)
         assert group.base is not None
+        if not group.ready:
+            return
         known = self._stored(group)
         if known < group.fed:
             tokens = group.tokens[known:]
+            self._shrink(len(tokens) * self._shape.token_bytes)
             part = self._buffers.prefix_part(group.slot, known, group.fed)
             segment = self._segments.insert(group.base, tokens, part)
             group.base.pins -= 1
@@ -283,19 +335,20 @@ class TreeEngine:
     def _retire(self, group: Group) -> None:
         """Keep what the rows have read for later paths, and free the slot."""
         assert group.base is not None
-        for column, row in enumerate(group.rows):
-            parent = group.base
-            for start, stop in zip(row.cuts, [*row.cuts[1:], len(row.fed)], strict=True):
-                if start < stop:
-                    part = self._buffers.suffix_part(group.slot, column, start, stop)
-                    parent = self._segments.insert(parent, row.fed[start:stop], part)
-        group.base.pins -= 1
         self._live.remove(group)
+        for column, row in enumerate(group.rows):
+            # What is not needed goes first: the budget holds at any time.
+            self._shrink(len(row.fed) * self._shape.token_bytes)
+            parent = group.base
+            for start, stop in pairwise(sorted({0, *row.cuts, len(row.fed)})):
+                part = self._buffers.suffix_part(group.slot, column, start, stop)
+                parent = self._segments.insert(parent, row.fed[start:stop], part)
+        group.base.pins -= 1
         self._shrink()
 
-    def _shrink(self) -> None:
-        """Leave to the segments what the buffers do not take."""
-        self._segments.shrink(self._memory - self._buffers.bytes)
+    def _shrink(self, coming: int = 0) -> None:
+        """Leave to the segments what the buffers and `coming` bytes do not take."""
+        self._segments.shrink(self._memory - self._buffers.bytes - coming)
 
     def _compact(self) -> None:
         """Move the last group into a gap while most slots are gaps: attention reads them all."""

@@ -16,11 +16,13 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.engine.copy import merged_weights, plain_copy, shape_of
-from llamao1_cli.engine.protocol import Request, Thought
+from llamao1_cli.engine.protocol import UNREAD, Request, Thought
 from llamao1_cli.engine.rows import Row, Rules, Wants
 from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
-from llamao1_cli.errors import UserError
+from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.sampling import rating_probability
+
+BLOCK = 32  # tokens; prefixes are found again by whole blocks, and CPU takes no smaller ones
 
 
 @dataclass
@@ -80,7 +82,10 @@ class VllmEngine:
         """Probability of success of each path; see `Engine.rate`."""
         tickets = [self._ticket() for _ in paths]
         for path, ticket in zip(paths, tickets, strict=True):
-            self._add(Drive(ticket, None, [*path, self._codec.rating_start]))
+            if len(path) < self._rules.max_length:
+                self._add(Drive(ticket, None, [*path, self._codec.rating_start]))
+            else:
+                self._values[ticket] = UNREAD
         while any(ticket not in self._values for ticket in tickets):
             self._step()
         return [self._values.pop(ticket) for ticket in tickets]
@@ -110,7 +115,8 @@ class VllmEngine:
         """Take over the model's weights of now, in place; see `Engine.refresh`."""
         weights = merged_weights(self._source)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-        self._llm.reset_prefix_cache()
+        if not self._llm.reset_prefix_cache():
+            raise RunFailedError("vLLM could not forget what it had read with the old weights")
 
     def decide(self, drives: Sequence[tuple[Drive, int]], logits: torch.Tensor) -> list[int]:
         """The next token of each drive, which has emitted so many, from its row of `[B, V]`.
@@ -190,7 +196,7 @@ class VllmEngine:
     def _start(self, dtype: torch.dtype, rows: int, memory: int, max_length: int) -> Any:
         # In this process, or the rows could not be reached from inside.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(memory // 2**30, 1))  # whole GiB on CPU
+        os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # it takes logits processors of another kind
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         try:
             from vllm import LLM
@@ -201,14 +207,16 @@ class VllmEngine:
             ) from None
         plain = plain_copy(self._source, dtype)
         # Room for every row's longest path: a request that vLLM puts off would be read in parts.
-        room = memory // (shape_of(plain).token_bytes * (max_length + 1))
-        if not room:
+        blocks = memory // (shape_of(plain).token_bytes * BLOCK) - 1  # vLLM keeps one for itself
+        room = blocks // -(-(max_length + 1) // BLOCK)
+        if room < 1:
             raise UserError(
                 "engine.memory_gib: not even one path of model.max_length fits; raise the one or "
                 "lower the other"
             )
         with tempfile.TemporaryDirectory(prefix="llamao1-") as folder:
             plain.save_pretrained(folder)
+            del plain
             return LLM(
                 model=folder,
                 skip_tokenizer_init=True,
@@ -217,7 +225,8 @@ class VllmEngine:
                 max_num_seqs=min(rows, room),
                 kv_cache_memory_bytes=memory,
                 enable_prefix_caching=True,
-                block_size=32,  # prefixes are found again by whole blocks; CPU takes no smaller
+                block_size=BLOCK,
+                gpu_memory_utilization=_free_share(),
                 async_scheduling=False,
                 logits_processors=[processor_for(self)],
                 disable_log_stats=True,
@@ -277,6 +286,14 @@ class VllmEngine:
         return self._tickets
 
 
+def _free_share() -> float:
+    """The share of the GPU that vLLM may count on beside the trainer; it must be free now."""
+    if not torch.cuda.is_available():
+        return 0.9
+    free, total = torch.cuda.mem_get_info()
+    return 0.95 * free / total
+
+
 def processor_for(engine: VllmEngine) -> type:
     """The class that vLLM makes its logits processor from; it asks `engine` for every token."""
     from vllm.v1.sample.logits_processor import LogitsProcessor
@@ -298,6 +315,7 @@ def processor_for(engine: VllmEngine) -> type:
                 self._at.pop(place, None)
             for place, params, _, output in batch_update.added:
                 name = (params.extra_args or {}).get("drive")
+                self._at.pop(place, None)
                 if name in engine.drives:
                     self._at[place] = (engine.drives[name], output)
             for source, target, direction in batch_update.moved:
