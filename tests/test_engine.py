@@ -368,9 +368,9 @@ def test_memory_stays_within_its_budget_and_nothing_leaks(
             grade=None,
             on_turn=lambda trees: held.add(busy.bytes),
         )
-        assert not busy._live
+        assert not busy._memory.live
         assert not busy._queue
-        assert not any(segment.pins for segment in busy._segments)
+        assert not any(segment.pins for segment in busy._memory.segments)
     assert sum(len(tree.nodes) for tree in trees) > 16 * 12
     assert max(held) <= budget
     assert max(held) > 0.8 * budget  # it was short of memory, so that something had to go
@@ -388,7 +388,7 @@ def test_memory_holds_for_batches_of_every_shape(codec: Codec, llama: PreTrained
             for seed, text in enumerate(texts)
         ]
         tickets, finished = busy.submit(asked), 0
-        while busy._queue or busy._live:
+        while busy._queue or busy._memory.live:
             busy._step()
             held.append(busy.bytes)
         finished = len(busy.poll())
@@ -411,9 +411,9 @@ def test_never_more_rows_than_configured_are_in_flight(
         asked = [Request(path, 1, (None,), (None,), Sampling(4), seed) for seed in range(12)]
         busy.submit(asked)
         most = 0
-        while busy._queue or busy._live:
+        while busy._queue or busy._memory.live:
             busy._step()
-            most = max(most, sum(not row.done for group in busy._live for row in group.rows))
+            most = max(most, sum(not row.done for group in busy._memory.live for row in group.rows))
         assert len(busy.poll()) == 12
         assert 0 < most <= rows
 

@@ -8,7 +8,6 @@ so that a whole roll-out is one request, and entropies and ratings cost nothing 
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,39 +15,14 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.engine.copy import merged_weights, plain_copy, shape_of
+from llamao1_cli.engine.drives import Drive, processor_for
 from llamao1_cli.engine.protocol import UNREAD, Request, Thought
 from llamao1_cli.engine.rows import Row, Rules, Wants
-from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
+from llamao1_cli.engine.sampler import Sampler, choice_of, figures_of
 from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.sampling import rating_probability
 
 BLOCK = 32  # tokens; prefixes are found again by whole blocks, and CPU takes no smaller ones
-
-
-@dataclass
-class Drive:
-    """A row, or a path to be rated, on its way through vLLM as one request."""
-
-    ticket: int
-    row: Row | None
-    path: list[int]  # tokens that are there when it begins
-    forced: list[int] = field(default_factory=list)  # tokens to emit before anything is decided
-    scored: list[int] = field(default_factory=list)  # of these the figures are wanted, then `tail`
-    tail: list[int] = field(default_factory=list)
-    figures: list[Figures] = field(default_factory=list)
-    emitted: list[int] = field(default_factory=list)
-    value: float | None = None
-    stale: bool = False  # its row has gone back to before a hint: it needs a new request
-
-    @property
-    def done(self) -> bool:
-        """Whether vLLM has nothing left to do for it."""
-        return self.stale or self.value is not None or (self.row is not None and self.row.done)
-
-    @property
-    def wants(self) -> Wants:
-        """What its next logits are for."""
-        return Wants.VALUE if self.row is None else self.row.wants
 
 
 class VllmEngine:
@@ -292,47 +266,3 @@ def _free_share() -> float:
         return 0.9
     free, total = torch.cuda.mem_get_info()
     return 0.95 * free / total
-
-
-def processor_for(engine: VllmEngine) -> type:
-    """The class that vLLM makes its logits processor from; it asks `engine` for every token."""
-    from vllm.v1.sample.logits_processor import LogitsProcessor
-    from vllm.v1.sample.logits_processor.interface import MoveDirectionality
-
-    class RowProcessor(LogitsProcessor):
-        """Leaves every request the one token that its drive decides on."""
-
-        def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
-            self._at: dict[int, tuple[Drive, list[int]]] = {}  # by place in the batch
-
-        def is_argmax_invariant(self) -> bool:
-            return False
-
-        def update_state(self, batch_update: Any) -> None:
-            if batch_update is None:
-                return
-            for place in batch_update.removed:
-                self._at.pop(place, None)
-            for place, params, _, output in batch_update.added:
-                name = (params.extra_args or {}).get("drive")
-                self._at.pop(place, None)
-                if name in engine.drives:
-                    self._at[place] = (engine.drives[name], output)
-            for source, target, direction in batch_update.moved:
-                moved, other = self._at.pop(source, None), self._at.pop(target, None)
-                if moved is not None:
-                    self._at[target] = moved
-                if other is not None and direction is MoveDirectionality.SWAP:
-                    self._at[source] = other
-
-        def apply(self, logits: torch.Tensor) -> torch.Tensor:
-            places = sorted(place for place in self._at if place < len(logits))
-            if not places:
-                return logits
-            drives = [(self._at[place][0], len(self._at[place][1])) for place in places]
-            tokens = engine.decide(drives, logits[places])
-            logits[places] = -torch.inf
-            logits[places, tokens] = 0.0
-            return logits
-
-    return RowProcessor
