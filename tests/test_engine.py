@@ -376,6 +376,33 @@ def test_memory_stays_within_its_budget_and_nothing_leaks(
     assert max(held) > 0.8 * budget  # it was short of memory, so that something had to go
 
 
+def test_memory_stays_within_its_budget_at_full_size(codec: Codec, llama: PreTrainedModel) -> None:
+    """64 trees of 64 simulations, then 50 small searches on the same engine."""
+    budget = _room(llama, codec, groups=80)
+    busy, held = engine(llama, codec, rows=128, memory=budget), [0]
+
+    def search(trees: int, simulations: int) -> None:
+        config = SearchConfig(simulations=simulations, max_thought_tokens=4, rollout=False)
+        problems = [Problem(f"p{i}", f"How many are {i} and {i * 7}?", "7") for i in range(trees)]
+        grow(
+            problems,
+            range(trees),
+            busy,
+            codec,
+            config,
+            grade=None,
+            on_turn=lambda grown: held.append(busy.bytes),
+        )
+
+    search(64, 64)
+    assert 0.8 * budget < max(held) <= budget
+    for _ in range(50):
+        search(2, 2)
+        assert busy.bytes <= budget
+    assert not busy._memory.live
+    assert not any(segment.pins for segment in busy._memory.segments)
+
+
 def test_memory_holds_for_batches_of_every_shape(codec: Codec, llama: PreTrainedModel) -> None:
     """Many short groups, then few long ones, long prefixes beside long roll-outs, and back."""
     budget = 30 * _room(llama, codec, groups=1) // 4

@@ -1,7 +1,10 @@
 """The vLLM back end against the built-in engine; run by `scripts/test_vllm.sh`, where vLLM is."""
 
 import importlib.util
+import sys
 from dataclasses import replace
+from enum import Enum
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +14,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
+from llamao1_cli.engine.drives import Drive, processor_for
 from llamao1_cli.engine.protocol import Engine, Request, Sampling, Thought, complete
+from llamao1_cli.engine.rows import Row, Rules
 from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.engine.vllm import VllmEngine
 from llamao1_cli.errors import UserError
@@ -170,6 +175,56 @@ def test_a_cached_prefix_is_not_read_again(
         complete(engines[0], [replace(requests(codec, 1)[0], path=path, seed=seed)])
         read.append(engines[0].forwarded - before)
     assert read[1] < read[0] - len(path) / 2
+
+
+def test_a_question_asked_again_gets_the_same_answer(codec: Codec) -> None:
+    """vLLM asks again when it has read a prompt in parts; the row must not go on twice."""
+    engine = VllmEngine.__new__(VllmEngine)
+    engine._codec, engine._sampler, engine.drives = codec, None, {}
+    (request,) = requests(codec, 1)
+    row = Row(request, 1, Rules(codec, 300, show_ratings=False), shared=len(request.path))
+    opening = row.opening()
+    assert opening
+    row.begin(opening)
+    drive = Drive(1, row, [*request.path, *row.take()], forced=[codec.thought_end])
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(4, 1, len(codec.tokenizer), generator=generator) * 5
+    assert engine.decide([(drive, 0)], logits[0]) == [codec.thought_end]  # it was forced
+    first = engine.decide([(drive, 1)], logits[1])
+    assert engine.decide([(drive, 1)], logits[2]) == first
+    assert row.thought.ids == first
+    second = engine.decide([(drive, 2)], logits[3])
+    assert row.thought.ids == [*first, *second]
+
+
+def test_rows_keep_their_drives_when_vllm_moves_them(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direction = Enum("MoveDirectionality", ["UNIDIRECTIONAL", "SWAP"])
+    package = SimpleNamespace(LogitsProcessor=object)
+    interface = SimpleNamespace(MoveDirectionality=direction)
+    for name in ("vllm", "vllm.v1", "vllm.v1.sample"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "vllm.v1.sample.logits_processor", package)
+    monkeypatch.setitem(sys.modules, "vllm.v1.sample.logits_processor.interface", interface)
+    drives = {name: Drive(ticket, None, []) for ticket, name in enumerate("abc")}
+    engine = SimpleNamespace(
+        drives=drives, decide=lambda asked, logits: [10 + drive.ticket for drive, _ in asked]
+    )
+    processor = processor_for(engine)(None, None, False)
+
+    def update(removed: list = (), added: list = (), moved: list = ()) -> list[int]:
+        """The token left to each row after a change of the batch; -1: vLLM's own choice."""
+        added = [(place, SimpleNamespace(extra_args={"drive": n}), [], []) for place, n in added]
+        processor.update_state(SimpleNamespace(removed=removed, added=added, moved=moved))
+        rows = processor.apply(torch.zeros(3, 16))
+        return [int(row.argmax()) if row.isinf().any() else -1 for row in rows]
+
+    assert update(added=[(0, "a"), (1, "b"), (2, "c")]) == [10, 11, 12]
+    assert update(moved=[(0, 2, direction.SWAP)]) == [12, 11, 10]
+    assert update(removed=[0], moved=[(2, 0, direction.UNIDIRECTIONAL)]) == [10, 11, -1]
+    assert update(removed=[1], added=[(0, "b")]) == [11, -1, -1]
+    assert update(added=[(0, "nobody")]) == [-1, -1, -1]
 
 
 @pytest.mark.skipif(INSTALLED, reason="vLLM is installed")
