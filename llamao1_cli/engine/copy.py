@@ -28,7 +28,6 @@ def rollout_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """
     plain = plain_copy(model, dtype)
     pack_linears(plain)
-    refresh(plain, model)
     with torch.inference_mode():
         # From the middle of the vocabulary: special tokens are often untrained, and wild in bf16.
         size = plain.get_input_embeddings().weight.shape[0]
@@ -40,16 +39,13 @@ def rollout_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     return plain
 
 
-@torch.no_grad()
 def plain_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """A copy of the model in `dtype` with adapters merged, for inference."""
     plain = copy.deepcopy(model)
     if isinstance(plain, PeftModel):
         plain = plain.merge_and_unload()
     plain = plain.to(dtype).eval().requires_grad_(False)
-    for name, weight in merged_weights(model):
-        owner, _, leaf = name.rpartition(".")
-        plain.get_submodule(owner).get_parameter(leaf).copy_(weight)
+    refresh(plain, model)
     return plain
 
 
