@@ -1,14 +1,16 @@
 """A continuation on its way: what it must feed next, and what the logits behind it are for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
+from torch import Tensor
 
 from llamao1_cli.answers import stated_answer
 from llamao1_cli.codec import Codec, Place, place_of
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.engine.sampler import Figures
+from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
 from llamao1_cli.language import Rating
 
 
@@ -156,6 +158,18 @@ class Row:
         if not self.rules.show_ratings:
             return Rating.UNKNOWN
         return Rating.POSITIVE if value >= 0.5 else Rating.NEGATIVE
+
+
+def sample_rows(rows: Sequence[Row], logits: Tensor, sampler: Sampler) -> None:
+    """Sample the next token of every row from its logits `[B, V]`, and let the rows take it in."""
+    choice = choice_of(
+        [row.request.sampling for row in rows],
+        [row.place(len(row.thought.ids)) for row in rows],
+        [row.uniforms.random() for row in rows],
+        logits.device,
+    )
+    for row, figures in zip(rows, figures_of(sampler.draw(logits, choice)), strict=True):
+        row.sampled(figures)
 
 
 def _add(thought: Thought, figures: Figures) -> None:

@@ -16,7 +16,7 @@ from llamao1_cli.engine.copy import refresh, rollout_copy, shape_of
 from llamao1_cli.engine.groups import Group, make_groups
 from llamao1_cli.engine.memory import Memory
 from llamao1_cli.engine.protocol import UNREAD, Request, Thought
-from llamao1_cli.engine.rows import Row, Rules, Wants
+from llamao1_cli.engine.rows import Row, Rules, Wants, sample_rows
 from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
 from llamao1_cli.engine.step import Feed, run_step
 from llamao1_cli.sampling import rating_probability
@@ -171,18 +171,8 @@ class TreeEngine:
             self._rate(ratings, logits)
 
     def _sample(self, samples: list[tuple[Row, int]], logits: torch.Tensor) -> None:
-        rows = [row for row, _ in samples]
-        places = [row.place(len(row.thought.ids)) for row in rows]
-        choice = choice_of(
-            [row.request.sampling for row in rows],
-            places,
-            [row.uniforms.random() for row in rows],
-            logits.device,
-        )
         index = torch.tensor([place for _, place in samples], device=logits.device)
-        drawn = self._sampler.draw(logits[index], choice)
-        for row, figures in zip(rows, figures_of(drawn), strict=True):
-            row.sampled(figures)
+        sample_rows([row for row, _ in samples], logits[index], self._sampler)
 
     def _rescore(self, row: Row, logits: torch.Tensor) -> list[Figures]:
         ids = row.thought.ids
@@ -208,12 +198,9 @@ class TreeEngine:
 
 
 def _row_feed(group: Group, column: int, row: Row) -> Feed:
-    start = len(row.fed)
-    wants = row.wants
-    tokens = row.take()
-    reads = range(len(tokens) - 1, len(tokens))
-    if wants is Wants.SCORES:
+    start, tokens = len(row.fed), row.take()
+    reads = [len(tokens) - 1]
+    if row.wants is Wants.SCORES:
         first = row.scored - 1
-        reads_places = [*range(first, first + len(row.thought.ids)), len(tokens) - 1]
-        return Feed(tokens, start, group, column, row, reads_places)
+        reads = [*range(first, first + len(row.thought.ids)), *reads]
     return Feed(tokens, start, group, column, row, reads)

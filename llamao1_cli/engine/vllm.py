@@ -17,7 +17,7 @@ from llamao1_cli.codec import Codec
 from llamao1_cli.engine.copy import merged_weights, plain_copy, shape_of
 from llamao1_cli.engine.drives import Drive, processor_for
 from llamao1_cli.engine.protocol import UNREAD, Request, Thought
-from llamao1_cli.engine.rows import Row, Rules, Wants
+from llamao1_cli.engine.rows import Row, Rules, Wants, sample_rows
 from llamao1_cli.engine.sampler import Sampler, choice_of, figures_of
 from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.sampling import rating_probability
@@ -123,15 +123,8 @@ class VllmEngine:
     def _draw(self, drives: list[Drive], logits: torch.Tensor) -> None:
         rows = [drive.row for drive in drives if drive.row is not None]
         assert self._sampler is not None
-        choice = choice_of(
-            [row.request.sampling for row in rows],
-            [row.place(len(row.thought.ids)) for row in rows],
-            [row.uniforms.random() for row in rows],
-            logits.device,
-        )
-        figures = figures_of(self._sampler.draw(logits, choice))
-        for drive, row, each in zip(drives, rows, figures, strict=True):
-            row.sampled(each)
+        sample_rows(rows, logits, self._sampler)
+        for drive, row in zip(drives, rows, strict=True):
             drive.stale = row.wants is Wants.SCORES
             if not drive.stale:
                 drive.forced = row.take()
