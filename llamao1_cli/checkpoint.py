@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,12 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from llamao1_cli.errors import UserError
-from llamao1_cli.experience import Experience
+from llamao1_cli.experience import Actions, Experience, Ratings
 from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import complete_checkpoints
+
+# Arrays of an experience that go together have one length.
+GROUPS = ("tokens", "actions", "ratings")
 
 
 @contextmanager
@@ -98,30 +100,46 @@ def save_replay(folder: Path, replay: Replay[Experience]) -> None:
     serials = list(replay.items)
     arrays = {
         "serials": np.array(serials, np.int64),
-        "lengths": np.array([len(item.ids) for item in items], np.int64),
         "priorities": np.array([replay.priorities[s] for s in serials], np.float64),
         "iterations": np.array([replay.iterations[s] for s in serials], np.int64),
     }
-    for name in _token_arrays():
-        parts = [getattr(item, name) for item in items]
-        arrays[f"token.{name}"] = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    for group in GROUPS:
+        rows = [_arrays(item, group) for item in items]
+        arrays[f"{group}.lengths"] = np.array([len(next(iter(r.values()))) for r in rows], np.int64)
+        for name in rows[0] if rows else ():
+            arrays[f"{group}.{name}"] = np.concatenate([row[name] for row in rows])
     save_arrays(arrays, folder / "replay.safetensors")
 
 
 def load_replay(folder: Path, replay: Replay[Experience]) -> None:
     """Put the experiences back into an empty replay."""
     arrays = load_arrays(folder / "replay.safetensors")
-    ends = np.cumsum(arrays["lengths"])
+    groups = {group: _cut(arrays, group) for group in GROUPS}
     for index, serial in enumerate(arrays["serials"].tolist()):
-        span = slice(int(ends[index] - arrays["lengths"][index]), int(ends[index]))
-        tokens = {name: arrays[f"token.{name}"][span].copy() for name in _token_arrays()}
         iteration = int(arrays["iterations"][index])
-        item = Experience(**tokens, iteration=iteration)
+        item = Experience(
+            **groups["tokens"][index],
+            actions=Actions(**groups["actions"][index]),
+            ratings=Ratings(**groups["ratings"][index]),
+            iteration=iteration,
+        )
         replay.put(serial, item, float(arrays["priorities"][index]), iteration)
 
 
-def _token_arrays() -> list[str]:
-    return [field.name for field in fields(Experience) if field.name != "iteration"]
+def _arrays(item: Experience, group: str) -> dict[str, np.ndarray]:
+    """The arrays of an experience that have one length."""
+    return {"ids": item.ids, "before": item.before} if group == "tokens" else vars(getattr(item, group))
+
+
+def _cut(arrays: dict[str, np.ndarray], group: str) -> list[dict[str, np.ndarray]]:
+    """The arrays of a group, experience by experience."""
+    lengths = arrays[f"{group}.lengths"]
+    names = [n.partition(".")[2] for n in arrays if n.startswith(f"{group}.")]
+    stops = np.cumsum(lengths)
+    return [
+        {n: arrays[f"{group}.{n}"][stop - size : stop].copy() for n in names if n != "lengths"}
+        for size, stop in zip(lengths, stops, strict=True)
+    ]
 
 
 def _sync(folder: Path) -> None:

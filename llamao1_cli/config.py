@@ -295,8 +295,12 @@ class LearnConfig(Section):
     kl_weight: Weight = Field(
         0.0, description="Weight of the KL to the model as it was before self-play."
     )
-    batch_size: Count = Field(32, description="Paths an optimizer step, over all ranks.")
-    micro_batch_size: Count = Field(32, description="Paths a forward pass.")
+    batch_size: Count = Field(4, description="Trees an optimizer step, over all ranks.")
+    micro_batch_tokens: Count = Field(
+        8192,
+        description="Most tokens a forward pass; what a tree's paths share counts once. A larger "
+        "tree is split between branches.",
+    )
     checkpoint_activations: bool = Field(
         False,
         description="Compute activations again in the backward pass, that of the warm-up too: less "
@@ -317,7 +321,7 @@ class LearnConfig(Section):
 
 
 class ReplayConfig(Section):
-    """Prioritized replay of experiences."""
+    """Prioritized replay of experiences, one a tree."""
 
     capacity: Count = Field(20_000, description="Most experiences; new ones overwrite the oldest.")
     alpha: Fraction = Field(0.0, description="Exponent of the priorities; 0 draws uniformly.")

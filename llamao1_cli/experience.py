@@ -1,4 +1,4 @@
-"""From searched trees to experiences: credit for each thought, and arrays to learn from."""
+"""From searched trees to experiences: credit for each thought, and a token trie to learn from."""
 
 import math
 from collections.abc import Sequence
@@ -6,25 +6,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llamao1_cli.codec import Codec, Place, place_of
+from llamao1_cli.codec import Codec, place_of
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.search.tree import Node, Tree, node_ids
 
 
 @dataclass(frozen=True)
-class Experience:
-    """One path from root to leaf; arrays over its T tokens.
+class Actions:
+    """Sampled tokens that train the policy; arrays `[A]`."""
 
-    A node shared by several paths trains in the first of them and is context in the others.
+    at: np.ndarray  # int32: the trie token whose logits predicted it
+    token: np.ndarray  # int32
+    place: np.ndarray  # uint8: `Place` in its thought
+    logprob: np.ndarray  # float32: behaviour log-prob
+    advantage: np.ndarray  # float32: of its thought
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Values that are trained, one a node; arrays `[M]`."""
+
+    at: np.ndarray  # int32: the trie token at which the value is read
+    leaves: np.ndarray  # float32: how many leaves it speaks for
+    target: np.ndarray  # float32: rectified value
+
+
+@dataclass(frozen=True)
+class Experience:
+    """One tree as a token trie: what paths have in common from their start is there once.
+
+    A path ends where the value of its last node is read, as nothing reads what follows. A token's
+    position is its depth in the trie. Nodes that say the same share their tokens, and each has its
+    actions and its rating there.
     """
 
-    ids: np.ndarray  # int32
-    action: np.ndarray  # bool: a sampled token that trains the policy
-    place: np.ndarray  # uint8: `Place` of a sampled token
-    logprob: np.ndarray  # float32: behaviour log-prob of a sampled token
-    advantage: np.ndarray  # float32: the advantage of the token's thought
-    rated: np.ndarray  # float32: where the value is read, how many leaves it speaks for; else 0
-    target: np.ndarray  # float32: rectified value where `rated`
+    ids: np.ndarray  # [T] int32
+    before: np.ndarray  # [T] int32: the token before it on its paths, which has a lower index; or -1
+    actions: Actions
+    ratings: Ratings
     iteration: int  # of the weights that sampled it
 
 
@@ -86,7 +105,7 @@ def experiences(
     *,
     min_tokens: int = 1,
 ) -> list[Experience]:
-    """The experiences of an iteration's trees, advantages scaled by their standard deviation.
+    """One experience a tree that grew, advantages scaled by their standard deviation.
 
     The scale is that of the whole batch of thoughts, never of a tree: in a tree of equals it would
     blow noise up. `min_tokens` is the sampling's, which says where a thought could end.
@@ -94,64 +113,94 @@ def experiences(
     credit = [advantages(tree, config, discount) for tree in trees]
     signal = [a[1:] for tree, a in zip(trees, credit, strict=True) if has_signal(tree)]
     scale = float(np.std(np.concatenate(signal))) if signal else 1.0
-    made = []
-    for tree, values in zip(trees, credit, strict=True):
-        made += _paths(tree, values / (scale or 1.0), codec, min_tokens)
-    return made
+    return [
+        _experience(tree, values / (scale or 1.0), codec, min_tokens)
+        for tree, values in zip(trees, credit, strict=True)
+        if tree.root.children
+    ]
 
 
-def _paths(tree: Tree, credit: np.ndarray, codec: Codec, min_tokens: int) -> list[Experience]:
-    """One experience a leaf that still has something to teach; one at all if there is no signal."""
-    leaves = list(tree.leaf_nodes())
+class _Trie:
+    """Tokens in the order they are first met, each behind the one before it."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.before: list[int] = []
+        self._places: dict[tuple[int, int], int] = {}
+
+    def extend(self, last: int, tokens: Sequence[int]) -> list[int]:
+        """Indices of `tokens` behind the token `last` (-1: the start); known ones are shared."""
+        places = []
+        for token in tokens:
+            place = self._places.setdefault((last, token), len(self.ids))
+            if place == len(self.ids):
+                self.ids.append(token)
+                self.before.append(last)
+            places.append(place)
+            last = place
+        return places
+
+
+def _experience(tree: Tree, credit: np.ndarray, codec: Codec, min_tokens: int) -> Experience:
+    """The whole tree; of a tree without signal one path, which speaks for all leaves."""
     signal = has_signal(tree)
-    seen: set[int] = set()
-    made = []
-    for leaf in leaves if signal else leaves[:1]:
-        path = tree.path(leaf)[1:]
-        if path:
-            made.append(_path(tree, path, credit, codec, seen, signal, min_tokens))
-            seen.update(node.id for node in path)
-    return made
-
-
-def _path(
-    tree: Tree,
-    path: list[Node],
-    credit: np.ndarray,
-    codec: Codec,
-    seen: set[int],
-    signal: bool,
-    min_tokens: int,
-) -> Experience:
-    root = codec.root(tree.problem.text)
-    ids = list(root)
-    parts = [(node, *node_ids(node, codec)) for node in path]
-    for _, tokens, _ in parts:
-        ids += tokens
-    size = len(ids)
-    action = np.zeros(size, bool)
-    place = np.full(size, Place.INSIDE, np.uint8)
-    logprob, advantage, rated, target = (np.zeros(size, np.float32) for _ in range(4))
-    # The only path of a tree of equals speaks for all its leaves.
-    count = {node.id: node.leaves if signal else tree.root.leaves for node in [tree.root, *path]}
-    # The root's own value is the baseline of the first thoughts, so it is trained too.
-    rated[len(root) - 3], target[len(root) - 3] = count[0] * (0 not in seen), _target(tree.root)
-    seen.add(0)
-    end = len(root)
-    for node, tokens, offset in parts:
-        start, end = end + offset, end + len(tokens)
-        stop = start + len(node.thought.ids)
-        place[start:stop] = [
-            place_of(index, node.thought.forced_meta, min_tokens) for index in range(stop - start)
-        ]
-        logprob[start:stop] = node.thought.logprobs
-        advantage[start:stop] = credit[node.id]
-        action[start:stop] = signal and node.id not in seen
-        rated[end - 3] = count[node.id] * (node.id not in seen)
-        target[end - 3] = _target(node)
-    return Experience(
-        np.array(ids, np.int32), action, place, logprob, advantage, rated, target, tree.iteration
+    nodes = _depth_first(tree) if signal else tree.path(next(tree.leaf_nodes()))
+    trie = _Trie()
+    ends: dict[int, int] = {}  # last token of each node
+    acted: list[tuple[list[int], Node]] = []
+    rated: list[int] = []
+    for node in nodes:
+        if node.parent is None:
+            tokens, offset = codec.root(tree.problem.text), 0
+        else:
+            tokens, offset = node_ids(node, codec)
+        read = len(tokens) - 3  # the start of the rating
+        last = -1 if node.parent is None else ends[node.parent]
+        places = trie.extend(last, tokens if node.children else tokens[: read + 1])
+        ends[node.id] = places[-1]
+        # The root's own value is the baseline of the first thoughts, so it is trained too.
+        rated.append(places[read])
+        if signal and node.parent is not None:
+            acted.append((places[offset - 1 : offset - 1 + len(node.thought.ids)], node))
+    leaves = [node.leaves if signal else tree.root.leaves for node in nodes]
+    ratings = Ratings(
+        np.array(rated, np.int32),
+        np.array(leaves, np.float32),
+        np.array([_target(node) for node in nodes], np.float32),
     )
+    return Experience(
+        np.array(trie.ids, np.int32),
+        np.array(trie.before, np.int32),
+        _actions(acted, credit, min_tokens),
+        ratings,
+        tree.iteration,
+    )
+
+
+def _depth_first(tree: Tree) -> list[Node]:
+    """All nodes, each followed by what is below it: paths that share much stand together."""
+    ordered, waiting = [], [tree.root]
+    while waiting:
+        node = waiting.pop()
+        ordered.append(node)
+        waiting += reversed(tree.children(node))
+    return ordered
+
+
+def _actions(
+    acted: list[tuple[list[int], Node]], credit: np.ndarray, min_tokens: int
+) -> Actions:
+    """The sampled tokens of the nodes, each behind the trie token of its place."""
+    rows = [
+        (at, token, place_of(index, node.thought.forced_meta, min_tokens), logprob, credit[node.id])
+        for places, node in acted
+        for index, (at, token, logprob) in enumerate(
+            zip(places, node.thought.ids, node.thought.logprobs, strict=True)
+        )
+    ]
+    types = (np.int32, np.int32, np.uint8, np.float32, np.float32)
+    columns = list(zip(*rows, strict=True)) or [()] * len(types)
+    return Actions(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))
 
 
 def _reward(node: Node) -> float:

@@ -1,7 +1,7 @@
 """Pure functions of tensors: policy, value and KL losses. No model, no configuration.
 
-Every loss is a sum over its mask; the trainer divides by the size of the whole optimizer step, so
-that neither accumulation nor the number of ranks changes a gradient.
+Every loss is a sum; the trainer divides by the size of the whole optimizer step, so that neither
+accumulation nor the number of ranks changes a gradient.
 """
 
 import torch
@@ -19,12 +19,11 @@ def policy_loss(
     logprobs: torch.Tensor,
     behaviour: torch.Tensor,
     advantages: torch.Tensor,
-    mask: torch.Tensor,
     *,
     clip: float,
     cap: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """PPO's clipped surrogate (Schulman et al. 2017) summed over `mask`; count of clipped tokens.
+    """PPO's clipped surrogate (Schulman et al. 2017), summed; count of clipped tokens.
 
     -min(r A, clip(r, 1 - clip, 1 + clip) A), r = pi / mu. Clipping leaves r unbounded where A < 0,
     and there a small mu, or one that engine and trainer disagree on, would swamp the batch; r is
@@ -33,9 +32,8 @@ def policy_loss(
     ratio = log_ratio(logprobs, behaviour).exp()
     plain = ratio.clamp(max=cap) * advantages
     clipped = ratio.clamp(1 - clip, 1 + clip) * advantages
-    surrogate = torch.minimum(plain, clipped)
-    loss = torch.where(mask, -surrogate, 0.0).sum()
-    return loss, (mask & ((clipped < plain) | ((ratio > cap) & (advantages < 0)))).sum()
+    loss = -torch.minimum(plain, clipped).sum()
+    return loss, ((clipped < plain) | ((ratio > cap) & (advantages < 0))).sum()
 
 
 def value_loss(
@@ -48,9 +46,7 @@ def value_loss(
     return (weights * each).sum()
 
 
-def kl_estimate(
-    logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor
-) -> torch.Tensor:
+def kl_estimate(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Schulman's k3 estimate of KL(pi || reference), summed: exp(d) - d - 1, d = log ref / pi."""
     d = log_ratio(reference, logprobs)
-    return torch.where(mask, d.exp() - d - 1, 0.0).sum()
+    return (d.exp() - d - 1).sum()

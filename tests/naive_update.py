@@ -1,37 +1,70 @@
-"""What an update should do, written one token at a time; and experiences to update on."""
+"""What an update should do, written one node and one token at a time; and trees to update on."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from fake_engine import by_equality
+from fake_engine import by_equality, random_tree
 from transformers import PreTrainedModel
 
-from llamao1_cli.codec import Codec
+from llamao1_cli.codec import Codec, Place
 from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.engine.tree import TreeEngine
-from llamao1_cli.experience import Experience, experiences
+from llamao1_cli.experience import Experience, advantages, experiences, has_signal
 from llamao1_cli.search.grow import grow, rectify
+from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.update import Updater, trainable_weights
 
 Gradients = dict[str, torch.Tensor]
 
 
-def play(model: PreTrainedModel, codec: Codec, **changes: object) -> list[Experience]:
-    """Eight or more experiences of trees that the model grew; every other leaf counts as right."""
+def play(model: PreTrainedModel, codec: Codec, count: int = 4, **changes: object) -> list[Tree]:
+    """Trees that the model grew; every other leaf counts as right."""
     search = SearchConfig(**{"simulations": 3, "max_depth": 3, "max_thought_tokens": 6, **changes})
-    problems = [Problem(str(i), f"How many are {i} and {3 * i}?", "7") for i in range(3)]
+    problems = [Problem(str(i), f"How many are {i} and {3 * i}?", "7") for i in range(count)]
     engine = TreeEngine(model, codec, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
-    trees = grow(problems, [1, 2, 3], engine, codec, search, grade=by_equality)
+    trees = grow(problems, list(range(1, count + 1)), engine, codec, search, grade=by_equality)
     for tree in trees:
         for place, leaf in enumerate(tree.leaf_nodes()):
             leaf.outcome = place % 2 == 0
         rectify(tree, 0.9, "failure")
-    made = experiences(trees, codec, LearnConfig(), 0.9, min_tokens=search.min_thought_tokens)
-    assert len(made) >= 8
+    return trees
+
+
+def wild_trees(codec: Codec, count: int, size: int = 10) -> list[Tree]:
+    """Random trees in which some nodes say the same, and of which the second has no signal."""
+    trees = [random_tree(codec, seed, size) for seed in range(count)]
+    for tree in trees:
+        for child in tree.children(tree.root):
+            twin = copy.deepcopy(child.thought)
+            twin.logprobs = [logprob - 0.1 for logprob in twin.logprobs]
+            tree.attach(tree.root, [twin])[0].outcome = child.id % 2 == 0
+    for leaf in trees[1].leaf_nodes():
+        leaf.outcome = True
+    for tree in trees:
+        rectify(tree, 0.9, "failure")
+    assert [has_signal(tree) for tree in trees[:3]] == [True, False, True]
+    return trees
+
+
+def shifted(trees: list[Tree]) -> list[Tree]:
+    """As if other weights had sampled the trees, so that some ratios are clipped."""
+    trees, rng = copy.deepcopy(trees), np.random.default_rng(0)
+    for tree in trees:
+        for node in tree.nodes[1:]:
+            noise = rng.normal(0, 0.3, len(node.thought.ids))
+            node.thought.logprobs = (np.array(node.thought.logprobs) + noise).tolist()
+    return trees
+
+
+def batch_of(trees: list[Tree], codec: Codec, min_tokens: int = 1) -> list[Experience]:
+    """The experiences of the trees, one each."""
+    made = experiences(trees, codec, LearnConfig(), 0.9, min_tokens=min_tokens)
+    assert len(made) == len(trees)
     return made
 
 
@@ -59,47 +92,63 @@ def gradient(model: torch.nn.Module, step: Callable[[], object]) -> Gradients:
 def naive_loss(
     model: PreTrainedModel,
     codec: Codec,
-    batch: list[Experience],
+    trees: list[Tree],
     weights: np.ndarray,
     temperature: float,
     config: LearnConfig,
     reference: PreTrainedModel | None = None,
 ) -> tuple[torch.Tensor, list[float]]:
-    """The loss of a batch token by token, and the mean TD error of each experience."""
-    tokens, values = (sum(float(getattr(e, n).sum()) for e in batch) for n in ("action", "rated"))
+    """The loss of trees node by node and token by token, and the mean TD error of each tree."""
+    credit = [advantages(tree, config, 0.9) for tree in trees]
+    scale = np.concatenate([c[1:] for t, c in zip(trees, credit, strict=True) if has_signal(t)])
+    tokens = sum(len(n.thought.ids) for t in trees if has_signal(t) for n in t.nodes)
+    values = sum(leaves for tree in trees for _, leaves in taught(tree))
     total, errors = torch.zeros(()), []
-    for item, weight in zip(batch, weights.tolist(), strict=True):
-        ids = torch.tensor(item.ids[None].astype(np.int64))
-        logits = model(input_ids=ids).logits[0]
-        for t in np.flatnonzero(item.action):
-            now = logprob(logits, item, t, codec, temperature)
-            ratio = (now - float(item.logprob[t])).exp()
-            gain = torch.minimum(
-                (ratio if ratio < config.ratio_cap else config.ratio_cap)
-                * torch.tensor(item.advantage[t]),
-                ratio.clamp(1 - config.clip, 1 + config.clip) * item.advantage[t],
-            )
-            total = total - weight * gain / tokens
+    for tree, gains, weight in zip(trees, credit, weights.tolist(), strict=True):
+        differences: list[float] = []
+        for node, leaves in taught(tree):
+            ids = torch.tensor([tree.path_ids(node, codec)])
+            logits = model(input_ids=ids, use_cache=False).logits[0]
             if reference is not None:
                 with torch.no_grad():
-                    other = reference(input_ids=ids).logits[0]
-                d = logprob(other, item, t, codec, temperature) - now
-                total = total + config.kl_weight * (d.exp() - d - 1) / tokens
-        differences = []
-        for t in np.flatnonzero(item.rated):
-            target = float(item.target[t])
-            p = logits[t, [codec.positive, codec.negative]].softmax(-1)
-            cross_entropy = -(target * p[0].log() + (1 - target) * p[1].log())
-            leaves = float(item.rated[t])
+                    other = reference(input_ids=ids, use_cache=False).logits[0]
+            for index in range(len(node.thought.ids)) if has_signal(tree) else ():
+                now = logprob(logits, node, index, codec, temperature)
+                advantage = float(gains[node.id] / scale.std())
+                ratio = (now - node.thought.logprobs[index]).exp()
+                gain = torch.minimum(
+                    (ratio if ratio < config.ratio_cap else config.ratio_cap)
+                    * torch.tensor(advantage),
+                    ratio.clamp(1 - config.clip, 1 + config.clip) * advantage,
+                )
+                total = total - weight * gain / tokens
+                if reference is not None:
+                    d = logprob(other, node, index, codec, temperature) - now
+                    total = total + config.kl_weight * (d.exp() - d - 1) / tokens
+            p = logits[-3, [codec.positive, codec.negative]].softmax(-1)
+            cross_entropy = -(node.target * p[0].log() + (1 - node.target) * p[1].log())
             total = total + config.value_weight * weight * leaves * cross_entropy / values
-            differences += [abs(target - float(p[0].detach()))] * int(leaves)
-        errors.append(float(np.mean(differences)) if differences else 0.0)
+            differences += [abs(node.target - float(p[0].detach()))] * leaves
+        errors.append(float(np.mean(differences)))
     return total, errors
 
 
+def taught(tree: Tree) -> Iterator[tuple[Node, int]]:
+    """The nodes that a tree trains, and for how many leaves each speaks."""
+    if has_signal(tree):
+        yield from ((node, node.leaves) for node in tree.nodes)
+    else:
+        yield from ((n, tree.root.leaves) for n in tree.path(next(tree.leaf_nodes())))
+
+
 def logprob(
-    logits: torch.Tensor, item: Experience, t: int, codec: Codec, temperature: float
+    logits: torch.Tensor, node: Node, index: int, codec: Codec, temperature: float
 ) -> torch.Tensor:
-    allowed = codec.grammar(logits.shape[-1])[int(item.place[t])]
-    scores = logits[t - 1].masked_fill(~allowed, -torch.inf) / temperature
-    return scores[int(item.ids[t])] - scores.logsumexp(-1)
+    """Of sampled token `index` of a node, from the logits `[T, V]` of the node's own path."""
+    thought = node.thought
+    end = len(logits) - 3 - (not thought.complete)
+    before = end - len(thought.ids) + index - 1
+    first = Place.WORDS if thought.forced_meta else Place.FIRST
+    allowed = codec.grammar(logits.shape[-1])[Place.INSIDE if index else first]
+    scores = logits[before].masked_fill(~allowed, -torch.inf) / temperature
+    return scores[thought.ids[index]] - scores.logsumexp(-1)

@@ -1,4 +1,4 @@
-"""The update against naive losses, one path at a time and without padding."""
+"""The update on packed trees against naive losses, one node's own path at a time."""
 
 import copy
 from dataclasses import replace
@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from naive_update import gradient, logprob, naive_loss, play, updater
+from naive_update import (
+    batch_of,
+    gradient,
+    logprob,
+    naive_loss,
+    play,
+    shifted,
+    updater,
+    wild_trees,
+)
 from peft import LoraConfig, get_peft_model
-from toy_models import toy_model
+from toy_models import KINDS, toy_model
 from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
@@ -18,12 +27,13 @@ from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.errors import RunFailedError
-from llamao1_cli.experience import Experience, experiences
+from llamao1_cli.experience import advantages, experiences
 from llamao1_cli.search.grow import grow, rectify
+from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.update import trainable_weights
 
-WEIGHTS = np.array([1.0, 0.5, 0.25, 2.0, 0.1, 1.0, 0.7, 0.3])
+WEIGHTS = np.array([1.0, 0.5, 0.25, 2.0, 0.1])
 
 
 @pytest.fixture(scope="module")
@@ -37,60 +47,104 @@ def accelerator() -> Accelerator:
 
 
 @pytest.fixture(scope="module")
-def fresh(codec: Codec, toy: PreTrainedModel) -> list[Experience]:
+def grown(codec: Codec, toy: PreTrainedModel) -> list[Tree]:
     return play(toy, codec)
 
 
-def shifted(batch: list[Experience]) -> list[Experience]:
-    """As if other weights had sampled the batch, so that some ratios are clipped."""
-    rng = np.random.default_rng(0)
-    noise = [rng.normal(0, 0.3, len(item.ids)).astype(np.float32) for item in batch]
-    return [
-        replace(e, logprob=np.where(e.action, e.logprob + n, 0).astype(np.float32))
-        for e, n in zip(batch, noise, strict=True)
-    ]
+def adapted(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with LoRA whose adapters do something."""
+    torch.manual_seed(0)
+    adapter = LoraConfig(r=4, lora_dropout=0.5, target_modules=["q_proj", "v_proj"])
+    model = get_peft_model(model, adapter)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def assert_naive_gradient(
+    model: PreTrainedModel,
+    codec: Codec,
+    accelerator: Accelerator,
+    trees: list[Tree],
+    reference: PreTrainedModel | None = None,
+    temperature: float = 1.0,
+    **changes: object,
+) -> None:
+    """The update's gradient, losses and TD errors are those of `naive_loss`."""
+    config, weights = LearnConfig(**changes), WEIGHTS[: len(trees)]
+    naive = copy.deepcopy(model).eval()
+    loss, errors = naive_loss(naive, codec, trees, weights, temperature, config, reference)
+    loss.backward()
+    update = updater(model, codec, accelerator, Sampling(temperature=temperature), **changes)
+    update.reference = trainable_weights(reference) if reference else None
+    batch, result = batch_of(trees, codec), []
+    taken = gradient(model, lambda: result.extend(update.step(batch, weights, 1.0, "a batch")))
+    expected = {n: p.grad for n, p in naive.named_parameters() if p.requires_grad}
+    assert taken.keys() == expected.keys()
+    for name, one in expected.items():
+        assert torch.allclose(taken[name], one, atol=1e-5), name
+    metrics, got = result
+    assert got.tolist() == pytest.approx(errors, abs=1e-5)
+    assert len({round(error, 6) for error in errors}) == len(trees)  # one for all would be seen
+    parts = metrics["policy_loss"] + config.value_weight * metrics["value_loss"]
+    parts += config.kl_weight * metrics.get("kl_reference", 0.0)
+    assert parts == pytest.approx(loss.item(), rel=1e-5, abs=1e-5)
+    norm = torch.cat([one.flatten() for one in expected.values()]).norm()
+    assert float(norm) > 0.01
+    assert metrics["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("kl_weight", [0.0, 0.3])
-def test_the_gradient_is_that_of_naive_losses_without_padding(
+def test_the_gradient_is_that_of_naive_losses_on_single_paths(
     codec: Codec,
     accelerator: Accelerator,
     toy: PreTrainedModel,
-    fresh: list[Experience],
+    grown: list[Tree],
     temperature: float,
     kl_weight: float,
 ) -> None:
-    batch, changes = shifted(fresh[:8]), {"kl_weight": kl_weight, "micro_batch_size": 3}
     reference = toy_model(codec, seed=1) if kl_weight else None
-    naive, model = copy.deepcopy(toy), copy.deepcopy(toy)
-    config = LearnConfig(**changes)
-    loss, errors = naive_loss(naive, codec, batch, WEIGHTS, temperature, config, reference)
-    loss.backward()
-    update = updater(model, codec, accelerator, Sampling(temperature=temperature), **changes)
-    update.reference = trainable_weights(reference) if reference else None
-    result = []
-    taken = gradient(model, lambda: result.extend(update.step(batch, WEIGHTS, 1.0, "a batch")))
-    for name, parameter in naive.named_parameters():
-        assert torch.allclose(taken[name], parameter.grad, atol=1e-5), name
-    metrics, got = result
-    assert got.tolist() == pytest.approx(errors, abs=1e-5)
-    assert len(set(errors)) > 4  # one error for all would be seen
-    parts = metrics["policy_loss"] + 0.25 * metrics["value_loss"]
-    parts += kl_weight * metrics.get("kl_reference", 0.0)
-    assert parts == pytest.approx(loss.item(), abs=1e-4)
+    model = copy.deepcopy(toy)
+    trees = shifted(grown)
+    changes = {"kl_weight": kl_weight, "micro_batch_tokens": 300}
+    assert_naive_gradient(model, codec, accelerator, trees, reference, temperature, **changes)
+    update = updater(copy.deepcopy(toy), codec, accelerator)
+    metrics, _ = update.step(batch_of(trees, codec), WEIGHTS[:4], 0.0, "a batch")
     assert 0 < metrics["clip_fraction"] < 1
-    norm = torch.cat([p.grad.flatten() for p in naive.parameters()]).norm()
-    assert metrics["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_architecture_learns_from_packed_trees(
+    codec: Codec, accelerator: Accelerator, kind: str
+) -> None:
+    trees, model = wild_trees(codec, 3), toy_model(codec, kind)
+    before = model.config.to_dict(), model.config._attn_implementation
+    assert_naive_gradient(model, codec, accelerator, trees, micro_batch_tokens=400)
+    assert (model.config.to_dict(), model.config._attn_implementation) == before
+
+
+@pytest.mark.parametrize("changes", [{}, {"checkpoint_activations": True}], ids=str)
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_adapters_learn_from_packed_trees(
+    codec: Codec, accelerator: Accelerator, kind: str, changes: dict
+) -> None:
+    model = adapted(toy_model(codec, kind))
+    assert_naive_gradient(model, codec, accelerator, wild_trees(codec, 3), **changes)
 
 
 def test_accumulation_changes_nothing(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, fresh: list[Experience]
+    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel
 ) -> None:
-    batch, results, gradients = shifted(fresh[:8]), [], []
-    for size in (8, 2, 1):
+    """Neither do trees that are split between their branches: the last limit is below a path."""
+    batch, results, gradients = batch_of(wild_trees(codec, 5, 16), codec), [], []
+    sizes = [len(item.ids) for item in batch]
+    assert min(sizes) > 20
+    assert max(sizes) > 120
+    for limit in (8192, 400, 120, 20):
         model = copy.deepcopy(toy)
-        update = updater(model, codec, accelerator, micro_batch_size=size)
+        update = updater(model, codec, accelerator, micro_batch_tokens=limit)
         gradients.append(
             gradient(model, lambda u=update: results.append(u.step(batch, WEIGHTS, 1.0, "a batch")))
         )
@@ -118,7 +172,7 @@ SEARCHES = [
 def test_checkpointed_activations_change_no_gradient(
     codec: Codec, accelerator: Accelerator, toy: PreTrainedModel
 ) -> None:
-    batch = play(toy, codec)
+    batch = batch_of(play(toy, codec), codec)
     taken, kept = [], []
     for checkpointed in (False, True):
         model = copy.deepcopy(toy)
@@ -144,14 +198,15 @@ def test_before_any_step_the_ratio_is_one(
     codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, changes: dict
 ) -> None:
     model = copy.deepcopy(toy)
-    batch = play(model, codec, **changes)
-    update = updater(model, codec, accelerator, SearchConfig(**changes).sampling)
+    search = SearchConfig(**changes)
+    batch = batch_of(play(model, codec, **changes), codec, search.min_thought_tokens)
+    update = updater(model, codec, accelerator, search.sampling)
     metrics, errors = update.step(batch, np.ones(len(batch)), 0.0, "a batch")
     assert metrics["log_ratio_max"] < 1e-4
     assert metrics["logprob_gap"] < 1e-4
     assert abs(metrics["kl_behaviour"]) < 1e-6
     assert metrics["clip_fraction"] == 0.0
-    assert metrics["tokens"] == sum(item.action.sum() for item in batch)
+    assert metrics["tokens"] == sum(len(item.actions.at) for item in batch) > 50
     assert len(errors) == len(batch)
 
 
@@ -159,7 +214,7 @@ def test_the_wrong_temperature_would_show(
     codec: Codec, accelerator: Accelerator, toy: PreTrainedModel
 ) -> None:
     model = copy.deepcopy(toy)
-    batch = play(model, codec, temperature=0.7)
+    batch = batch_of(play(model, codec, temperature=0.7), codec)
     metrics, _ = updater(model, codec, accelerator).step(batch, np.ones(len(batch)), 0.0, "it")
     assert metrics["log_ratio_max"] > 0.1
 
@@ -175,7 +230,7 @@ def test_the_trained_value_is_the_one_the_engine_read(
     for node in tree.nodes:
         node.target = node.thought.value  # so that the error is the distance of the two values
     (item,) = experiences([tree], codec, LearnConfig(), 1.0)
-    assert np.count_nonzero(item.rated) == len(tree.nodes) >= 3
+    assert len(item.ratings.at) == len(tree.nodes) >= 3
     _, errors = updater(copy.deepcopy(toy), codec, accelerator).step(
         [item], np.ones(1), 0.0, "a batch"
     )
@@ -188,14 +243,9 @@ def test_after_a_step_the_ratio_and_the_reference_kl_move(
 ) -> None:
     model = copy.deepcopy(toy)
     if lora:
-        torch.manual_seed(0)
-        adapter = LoraConfig(r=4, lora_dropout=0.5, target_modules=["q_proj", "v_proj"])
-        model = get_peft_model(model, adapter)
+        model = adapted(model)  # the reference has an adapter too
         model.train()
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(parameter, std=0.3)  # the reference has an adapter too
-    batch = play(model, codec)
+    batch = batch_of(play(model, codec), codec)
     update = updater(model, codec, accelerator, kl_weight=0.1)
     update.reference = trainable_weights(model)
     kept = {name: weight.clone() for name, weight in update.reference.items()}
@@ -216,25 +266,22 @@ def test_after_a_step_the_ratio_and_the_reference_kl_move(
 
 
 def test_a_step_raises_what_was_good_and_lowers_what_was_bad(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, fresh: list[Experience]
+    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, grown: list[Tree]
 ) -> None:
-    model = copy.deepcopy(toy)
-    updater(model, codec, accelerator, value_weight=0.0).step(
-        fresh, np.ones(len(fresh)), 0.02, "a batch"
-    )
+    model, batch = copy.deepcopy(toy), batch_of(grown, codec)
+    update = updater(model, codec, accelerator, value_weight=0.0)
+    update.step(batch, np.ones(len(batch)), 0.02, "a batch")
     gains = []
-    for item in fresh:
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor(item.ids[None].astype(np.int64))).logits[0]
-        gains += [
-            (
-                float(item.advantage[t]),
-                float(logprob(logits, item, t, codec, 1.0)) - item.logprob[t],
-            )
-            for t in np.flatnonzero(item.action)
-        ]
-    advantages, moves = np.array(gains).T
-    assert moves[advantages > 0.5].mean() > 0 > moves[advantages < -0.5].mean()
+    for tree in grown:
+        credit = advantages(tree, LearnConfig(), 0.9)
+        for node in tree.nodes[1:]:
+            with torch.no_grad():
+                logits = model(torch.tensor([tree.path_ids(node, codec)])).logits[0]
+            for index, sampled in enumerate(node.thought.logprobs):
+                move = float(logprob(logits, node, index, codec, 1.0)) - sampled
+                gains.append((credit[node.id], move))
+    credits, moves = np.array(gains).T
+    assert moves[credits > 0.5].mean() > 0 > moves[credits < -0.5].mean()
 
 
 @pytest.mark.parametrize("broken", ["logprob", "advantage", "target"])
@@ -242,27 +289,29 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_weights(
     codec: Codec,
     accelerator: Accelerator,
     toy: PreTrainedModel,
-    fresh: list[Experience],
+    grown: list[Tree],
     broken: str,
 ) -> None:
-    model = copy.deepcopy(toy)
-    array = np.full(len(fresh[2].ids), np.nan, np.float32)
-    batch = [*fresh[:2], replace(fresh[2], **{broken: array}), *fresh[3:8]]
-    before = trainable_weights(model)
-    update = updater(model, codec, accelerator, micro_batch_size=2)
-    with pytest.raises(RunFailedError, match="iteration 3, experiences"):
-        update.step(batch, WEIGHTS, 1.0, "iteration 3, experiences [0, 1]")
+    model, fresh = copy.deepcopy(toy), batch_of(grown, codec)
+    group = "ratings" if broken == "target" else "actions"
+    arrays = getattr(fresh[2], group)
+    bad = replace(arrays, **{broken: np.full_like(getattr(arrays, broken), np.nan)})
+    batch = [*fresh[:2], replace(fresh[2], **{group: bad}), *fresh[3:]]
+    before, weights = trainable_weights(model), WEIGHTS[: len(batch)]
+    update = updater(model, codec, accelerator, micro_batch_tokens=300)
+    with pytest.raises(RunFailedError, match="iteration 3, trees"):
+        update.step(batch, weights, 1.0, "iteration 3, trees [0, 1]")
     for name, weight in trainable_weights(model).items():
         assert torch.equal(weight, before[name])
-    update.step(fresh[:8], WEIGHTS, 1.0, "a batch")  # nothing of it is left in the gradients
+    update.step(fresh, weights, 1.0, "a batch")  # nothing of it is left in the gradients
     assert all(torch.isfinite(weight).all() for weight in trainable_weights(model).values())
 
 
 def test_gradients_are_clipped_to_the_configured_norm(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, fresh: list[Experience]
+    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, grown: list[Tree]
 ) -> None:
-    model, rate = copy.deepcopy(toy), 0.5
+    model, rate, batch = copy.deepcopy(toy), 0.5, batch_of(grown, codec)
     update = updater(model, codec, accelerator, max_grad_norm=1e-3)
-    taken = gradient(model, lambda: update.step(fresh[:8], WEIGHTS, rate, "a batch"))
+    taken = gradient(model, lambda: update.step(batch, WEIGHTS[:4], rate, "a batch"))
     norm = torch.cat([change.flatten() for change in taken.values()]).norm()
     assert float(norm) == pytest.approx(rate * 1e-3, rel=0.02)
