@@ -128,7 +128,11 @@ def load_replay(folder: Path, replay: Replay[Experience]) -> None:
 
 def _arrays(item: Experience, group: str) -> dict[str, np.ndarray]:
     """The arrays of an experience that have one length."""
-    return {"ids": item.ids, "before": item.before} if group == "tokens" else vars(getattr(item, group))
+    return (
+        {"ids": item.ids, "before": item.before}
+        if group == "tokens"
+        else vars(getattr(item, group))
+    )
 
 
 def _cut(arrays: dict[str, np.ndarray], group: str) -> list[dict[str, np.ndarray]]:

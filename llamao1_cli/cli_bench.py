@@ -86,13 +86,21 @@ def update(
     prompt_tokens: Prompt = "60-100",
     thought_tokens: Thought = "16-32",
     repeats: Repeats = 3,
+    stored: Annotated[
+        Path | None,
+        typer.Option(help="Take the first trees of this file of a run's folder `trees` instead."),
+    ] = None,
 ) -> None:
-    """Seconds and memory of an optimizer step, against a plain padded loop over the same paths."""
+    """Seconds and memory of an optimizer step on packed trees, against their padded paths.
+
+    The trees have the shape of the configured search: chains and forks, or `simulations` expansions
+    of one thought.
+    """
     resolved = _resolve(config, model, set_)
     shape = _shape(trees, simulations, candidates, max_children, prompt_tokens, thought_tokens)
     from llamao1_cli.bench.commands import run_update
 
-    run_update(resolved, shape, repeats=repeats, json_file=json)
+    run_update(resolved, shape, trees_file=stored, repeats=repeats, json_file=json)
 
 
 def _shape(

@@ -41,7 +41,9 @@ class Experience:
     """
 
     ids: np.ndarray  # [T] int32
-    before: np.ndarray  # [T] int32: the token before it on its paths, which has a lower index; or -1
+    before: (
+        np.ndarray
+    )  # [T] int32: the token before it on its paths, which has a lower index; or -1
     actions: Actions
     ratings: Ratings
     iteration: int  # of the weights that sampled it
@@ -105,19 +107,30 @@ def experiences(
     *,
     min_tokens: int = 1,
 ) -> list[Experience]:
-    """One experience a tree that grew, advantages scaled by their standard deviation.
+    """One experience a tree that grew, of scaled advantages.
+
+    `min_tokens` is the sampling's, which says where a thought could end.
+    """
+    credit = scaled_advantages(trees, config, discount)
+    return [
+        _experience(tree, values, codec, min_tokens)
+        for tree, values in zip(trees, credit, strict=True)
+        if tree.root.children
+    ]
+
+
+def scaled_advantages(
+    trees: Sequence[Tree], config: LearnConfig, discount: float
+) -> list[np.ndarray]:
+    """The advantages `[N]` of each tree's nodes over the standard deviation of all thoughts'.
 
     The scale is that of the whole batch of thoughts, never of a tree: in a tree of equals it would
-    blow noise up. `min_tokens` is the sampling's, which says where a thought could end.
+    blow noise up. Trees without signal have no part in it.
     """
     credit = [advantages(tree, config, discount) for tree in trees]
     signal = [a[1:] for tree, a in zip(trees, credit, strict=True) if has_signal(tree)]
     scale = float(np.std(np.concatenate(signal))) if signal else 1.0
-    return [
-        _experience(tree, values / (scale or 1.0), codec, min_tokens)
-        for tree, values in zip(trees, credit, strict=True)
-        if tree.root.children
-    ]
+    return [values / (scale or 1.0) for values in credit]
 
 
 class _Trie:
@@ -146,35 +159,34 @@ def _experience(tree: Tree, credit: np.ndarray, codec: Codec, min_tokens: int) -
     signal = has_signal(tree)
     nodes = _depth_first(tree) if signal else tree.path(next(tree.leaf_nodes()))
     trie = _Trie()
-    ends: dict[int, int] = {}  # last token of each node
-    acted: list[tuple[list[int], Node]] = []
+    ends: dict[int | None, int] = {None: -1}  # last token of each node
+    acted: list[tuple[Node, list[int]]] = []
     rated: list[int] = []
     for node in nodes:
-        if node.parent is None:
-            tokens, offset = codec.root(tree.problem.text), 0
-        else:
-            tokens, offset = node_ids(node, codec)
+        tokens, offset = _tokens(tree, node, codec)
         read = len(tokens) - 3  # the start of the rating
-        last = -1 if node.parent is None else ends[node.parent]
-        places = trie.extend(last, tokens if node.children else tokens[: read + 1])
+        places = trie.extend(ends[node.parent], tokens if node.children else tokens[: read + 1])
         ends[node.id] = places[-1]
         # The root's own value is the baseline of the first thoughts, so it is trained too.
         rated.append(places[read])
-        if signal and node.parent is not None:
-            acted.append((places[offset - 1 : offset - 1 + len(node.thought.ids)], node))
+        if signal and node.thought.ids:
+            acted.append((node, places[offset - 1 :]))
     leaves = [node.leaves if signal else tree.root.leaves for node in nodes]
-    ratings = Ratings(
-        np.array(rated, np.int32),
-        np.array(leaves, np.float32),
-        np.array([_target(node) for node in nodes], np.float32),
-    )
+    targets = [_target(node) for node in nodes]
     return Experience(
         np.array(trie.ids, np.int32),
         np.array(trie.before, np.int32),
         _actions(acted, credit, min_tokens),
-        ratings,
+        Ratings(np.array(rated, np.int32), *(np.array(c, np.float32) for c in (leaves, targets))),
         tree.iteration,
     )
+
+
+def _tokens(tree: Tree, node: Node, codec: Codec) -> tuple[list[int], int]:
+    """Tokens of a node, and the index at which its sampled ones begin; the root has none."""
+    if node.parent is None:
+        return codec.root(tree.problem.text), 0
+    return node_ids(node, codec)
 
 
 def _depth_first(tree: Tree) -> list[Node]:
@@ -187,16 +199,19 @@ def _depth_first(tree: Tree) -> list[Node]:
     return ordered
 
 
-def _actions(
-    acted: list[tuple[list[int], Node]], credit: np.ndarray, min_tokens: int
-) -> Actions:
-    """The sampled tokens of the nodes, each behind the trie token of its place."""
+def _actions(acted: list[tuple[Node, list[int]]], credit: np.ndarray, min_tokens: int) -> Actions:
+    """The sampled tokens of the nodes; with each node come the trie tokens from the one on that
+    predicts its first."""
     rows = [
-        (at, token, place_of(index, node.thought.forced_meta, min_tokens), logprob, credit[node.id])
-        for places, node in acted
-        for index, (at, token, logprob) in enumerate(
-            zip(places, node.thought.ids, node.thought.logprobs, strict=True)
+        (
+            places[index],
+            token,
+            place_of(index, node.thought.forced_meta, min_tokens),
+            node.thought.logprobs[index],
+            credit[node.id],
         )
+        for node, places in acted
+        for index, token in enumerate(node.thought.ids)
     ]
     types = (np.int32, np.int32, np.uint8, np.float32, np.float32)
     columns = list(zip(*rows, strict=True)) or [()] * len(types)

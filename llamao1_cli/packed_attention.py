@@ -22,16 +22,15 @@ IMPLEMENTATION = "llamao1_packed"
 class Block:
     """N runs of at most L tokens whose paths are at most K tokens long."""
 
-    queries: Tensor  # [N, L] tokens of the packed sequence; 0 where padding
     positions: Tensor  # [N, L] of the queries; 0 where padding
-    keys: Tensor  # [N, K] tokens of the packed sequence; 0 where padding
+    path: int  # K
     biases: dict[tuple[int | None, int], Tensor] = field(default_factory=dict)
 
     def bias(self, window: int | None, repeats: int, dtype: torch.dtype) -> Tensor:
         """Additive mask `[N, 1, L * repeats, K]`, made once for all layers that ask alike."""
         if (window, repeats) not in self.biases:
             last = self.positions.unsqueeze(-1)
-            place = torch.arange(self.keys.shape[1], device=last.device)
+            place = torch.arange(self.path, device=last.device)
             allowed = place <= last
             if window is not None:
                 allowed &= place > last - window
@@ -43,10 +42,16 @@ class Block:
 
 @dataclass
 class Layout:
-    """The runs of a packed sequence of T tokens."""
+    """The runs of a packed sequence of T tokens.
+
+    `queries` and `keys` name the tokens of the blocks' runs and paths, block after block and row
+    after row, 0 where padding: one gather for all blocks costs far less than one for each.
+    """
 
     blocks: list[Block]
-    order: Tensor  # [T] place of each token among the blocks' queries, block after block
+    queries: Tensor  # [sum of N * L]
+    keys: Tensor  # [sum of N * K]
+    order: Tensor  # [T] place of each token among the queries
     layers_seen: int = 0
 
 
@@ -70,23 +75,25 @@ def packed_attention(
     layout.layers_seen += 1
     heads, groups, width = query.shape[1], key.shape[1], query.shape[3]
     repeats = heads // groups
-    queries, keys, values = (t[0].transpose(0, 1).flatten(1) for t in (query, key, value))
+    asked, read, said = (
+        tensor[0].transpose(0, 1).flatten(1).index_select(0, tokens)
+        for tensor, tokens in ((query, layout.queries), (key, layout.keys), (value, layout.keys))
+    )
+    shapes = [(*block.positions.shape, block.path) for block in layout.blocks]
+    asks = asked.split([runs * length for runs, length, _ in shapes])
+    reads, saids = (t.split([runs * path for runs, _, path in shapes]) for t in (read, said))
     outs = []
-    for block in layout.blocks:
-        runs, length = block.queries.shape
+    for block, (runs, length, path), q, k, v in zip(
+        layout.blocks, shapes, asks, reads, saids, strict=True
+    ):
         # The queries that share a key/value head stand side by side, as if they were more tokens.
-        asked = queries.index_select(0, block.queries.flatten())
-        asked = asked.view(runs, length, groups, repeats, width).transpose(1, 2).flatten(2, 3)
-        read, said = (
-            t.index_select(0, block.keys.flatten()).view(runs, -1, groups, width).transpose(1, 2)
-            for t in (keys, values)
-        )
+        q = q.view(runs, length, groups, repeats, width).transpose(1, 2).flatten(2, 3)
+        k, v = (t.view(runs, path, groups, width).transpose(1, 2) for t in (k, v))
         bias = block.bias(sliding_window, repeats, query.dtype)
-        out = _attend(asked, read, said, bias, scaling, softcap)
-        out = out.unflatten(2, (length, repeats)).transpose(1, 2)
-        outs.append(out.reshape(runs * length, heads * width))
-    joined = outs[0] if len(outs) == 1 else torch.cat(outs)
-    return joined.index_select(0, layout.order).view(1, -1, heads, width), None
+        out = _attend(q, k, v, bias, scaling, softcap).unflatten(2, (length, repeats))
+        outs.append(out.transpose(1, 2).reshape(runs * length, heads * width))
+    joined = torch.cat(outs).index_select(0, layout.order)
+    return joined.view(1, -1, heads, width), None
 
 
 AttentionInterface.register(IMPLEMENTATION, packed_attention)

@@ -10,9 +10,9 @@ import torch
 from llamao1_cli.experience import Actions, Experience, Ratings
 from llamao1_cli.packed_attention import Block, Layout
 
-RUN = 256  # longest run of tokens that attend together: more of a longer one's mask is empty
+RUN = 128  # longest run of tokens that attend together: more of a longer one's mask is empty
 ALIGN = 8  # key lengths are rounded up to this: whole vectors for the matrix products
-SPREAD = 0.5  # a run shorter than this share of its block's longest starts another block
+BLOCK = 3000  # attention scores whose cost is that of one more block
 
 Group = TypeVar("Group", Actions, Ratings)
 Part = tuple[int, Experience]  # place of the tree in its batch, and the tree or a part of it
@@ -79,48 +79,61 @@ def split(item: Experience, limit: int) -> list[Experience]:
 
 def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
     """One sequence of all parts; fresh are those that were sampled in `iteration`."""
-    items = [item for _, item in parts]
-    begins = np.cumsum([0, *(len(item.ids) for item in items)])[:-1].tolist()
-    before = _joined([np.where(i.before < 0, -1, i.before + b) for i, b in zip(items, begins)])
-    actions = [
-        replace(i.actions, at=i.actions.at + begin) for i, begin in zip(items, begins, strict=True)
-    ]
-    at, token, place, logprob, advantage = (
-        _joined([getattr(a, name) for a in actions])
-        for name in ("at", "token", "place", "logprob", "advantage")
-    )
-    predictions, predicted = np.unique(np.stack([at, token, place]), axis=1, return_inverse=True)
-    rated_at = _joined([i.ratings.at + begin for i, begin in zip(items, begins, strict=True)])
-    read, rated = np.unique(rated_at, return_inverse=True)
-    acted = np.repeat([p for p, _ in parts], [len(i.actions.at) for i in items])
-    owner = np.repeat([p for p, _ in parts], [len(i.ratings.at) for i in items])
-    fresh = np.repeat([i.iteration == iteration for i in items], [len(i.actions.at) for i in items])
-    positions, layout = _layout(before, device)
+    forest = _forest([item for _, item in parts])
+    actions, ratings = forest.actions, forest.ratings
+    # Nodes that say the same share their predictions.
+    predictions = np.stack([actions.at, actions.token, actions.place])
+    distinct, predicted = np.unique(predictions, axis=1, return_inverse=True)
+    read, rated = np.unique(ratings.at, return_inverse=True)
+    acted = np.repeat(np.arange(len(parts)), [len(item.actions.at) for _, item in parts])
+    owner = np.repeat(np.arange(len(parts)), [len(item.ratings.at) for _, item in parts])
+    places = np.array([place for place, _ in parts])
+    fresh = np.array([item.iteration == iteration for _, item in parts])
+    positions, layout = _layout(forest.before, device)
 
     def tensor(array: np.ndarray, dtype: torch.dtype = torch.long) -> torch.Tensor:
         return torch.from_numpy(array).to(device, dtype)
 
     return Packed(
-        ids=tensor(_joined([item.ids for item in items])),
+        ids=tensor(forest.ids),
         positions=tensor(positions),
         layout=layout,
-        reads=tensor(np.concatenate([predictions[0], read])),
-        token=tensor(predictions[1]),
-        place=tensor(predictions[2]),
+        reads=tensor(np.concatenate([distinct[0], read])),
+        token=tensor(distinct[1]),
+        place=tensor(distinct[2]),
         predicted=tensor(predicted.reshape(-1)),
-        logprob=tensor(logprob, torch.float32),
-        advantage=tensor(advantage, torch.float32),
-        acted=tensor(acted),
-        fresh=tensor(fresh, torch.bool),
+        logprob=tensor(actions.logprob, torch.float32),
+        advantage=tensor(actions.advantage, torch.float32),
+        acted=tensor(places[acted]),
+        fresh=tensor(fresh[acted], torch.bool),
         rated=tensor(rated),
-        leaves=tensor(_joined([i.ratings.leaves for i in items]), torch.float32),
-        target=tensor(_joined([i.ratings.target for i in items]), torch.float32),
-        owner=tensor(owner),
+        leaves=tensor(ratings.leaves, torch.float32),
+        target=tensor(ratings.target, torch.float32),
+        owner=tensor(places[owner]),
     )
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays)
+def _forest(items: Sequence[Experience]) -> Experience:
+    """The tries side by side."""
+    begins = np.cumsum([0, *(len(item.ids) for item in items)])[:-1]
+    before = [
+        np.where(item.before < 0, -1, item.before + begin)
+        for item, begin in zip(items, begins, strict=True)
+    ]
+    return replace(
+        items[0],
+        ids=np.concatenate([item.ids for item in items]),
+        before=np.concatenate(before),
+        actions=_together([item.actions for item in items], begins),
+        ratings=_together([item.ratings for item in items], begins),
+    )
+
+
+def _together(groups: Sequence[Group], begins: np.ndarray) -> Group:
+    """What stands in tries that begin there in their forest."""
+    arrays = {name: np.concatenate([vars(g)[name] for g in groups]) for name in vars(groups[0])}
+    at = np.concatenate([g.at + begin for g, begin in zip(groups, begins, strict=True)])
+    return replace(groups[0], **(arrays | {"at": at}))
 
 
 def _path(before: np.ndarray, token: int) -> list[int]:
@@ -153,19 +166,46 @@ def _chosen(group: Group, own: np.ndarray, number: np.ndarray) -> Group:
 
 def _layout(before: np.ndarray, device: torch.device) -> tuple[np.ndarray, Layout]:
     """The position of each token on its path, and the runs in blocks."""
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(device)
+
     positions, runs = _runs(before)
-    runs.sort(key=len, reverse=True)
-    blocks, order, start = [], np.zeros(len(before), int), 0
-    while runs:
-        count = sum(len(run) >= SPREAD * len(runs[0]) for run in runs)
-        queries = _padded(runs[:count])
-        keys = _padded([_path(before, run[-1])[::-1] for run in runs[:count]], ALIGN)
-        real = np.arange(queries.shape[1]) < np.array([[len(run)] for run in runs[:count]])
-        order[queries[real]] = start + np.flatnonzero(real)
-        at = np.where(real, positions[queries], 0)
-        blocks.append(Block(*(torch.from_numpy(a).to(device) for a in (queries, at, keys))))
-        start, runs = start + queries.size, runs[count:]
-    return positions, Layout(blocks, torch.from_numpy(order).to(device))
+    runs.sort(key=lambda run: (len(run), positions[run[-1]]), reverse=True)
+    lengths, paths = (np.array(c) for c in zip(*((len(r), positions[r[-1]] + 1) for r in runs)))
+    blocks: list[Block] = []
+    queries: list[np.ndarray] = []
+    keys: list[np.ndarray] = []
+    order, start = np.zeros(len(before), int), 0
+    for first, stop in _groups(lengths, paths):
+        asking = _padded(runs[first:stop])
+        read = _padded([_path(before, run[-1])[::-1] for run in runs[first:stop]], ALIGN)
+        real = np.arange(asking.shape[1]) < lengths[first:stop, None]
+        order[asking[real]] = start + np.flatnonzero(real)
+        start += asking.size
+        blocks.append(Block(tensor(np.where(real, positions[asking], 0)), read.shape[1]))
+        queries.append(asking.ravel())
+        keys.append(read.ravel())
+    flat = (tensor(np.concatenate(rows)) for rows in (queries, keys))
+    return positions, Layout(blocks, *flat, tensor(order))
+
+
+def _groups(lengths: np.ndarray, paths: np.ndarray) -> list[tuple[int, int]]:
+    """Where to cut runs in order of length into blocks, such that the blocks cost least.
+
+    A block costs its scores, padding included, and `BLOCK` scores more.
+    """
+    least, cuts = [0.0], [0]  # of the first runs: their cost, and where their last block starts
+    for stop in range(1, len(lengths) + 1):
+        widest = np.maximum.accumulate(paths[stop - 1 :: -1])[::-1]
+        cost = np.array(least) + BLOCK + np.arange(stop, 0, -1) * lengths[:stop] * widest[:stop]
+        cuts.append(int(cost.argmin()))
+        least.append(float(cost.min()))
+    groups, stop = [], len(lengths)
+    while stop:
+        groups.append((cuts[stop], stop))
+        stop = cuts[stop]
+    return groups
 
 
 def _runs(before: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:

@@ -80,8 +80,8 @@ class Updater:
         """One optimizer step on the whole batch, shared out over the ranks.
 
         `logprob_gap` is that of the experiences sampled in `iteration`, 0 if there are none.
-        Gives metrics and each tree's mean TD error |target - value| over its leaves `[B]`, both those
-        of the whole batch on every rank.
+        Gives metrics and each tree's mean TD error |target - value| over its leaves `[B]`, both
+        those of the whole batch on every rank.
         """
         # Dropout would make the update's policy another one than the rollout's.
         self._model.eval()
@@ -153,9 +153,7 @@ class Updater:
         sums.add("clip_fraction", clipped)
         return loss
 
-    def _forward(
-        self, model: torch.nn.Module, packed: Packed
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _forward(self, model: torch.nn.Module, packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs `[A]` of the actions, as they are sampled, and positive - negative logits `[M]`
         of the ratings."""
         logits, tokens, sampling = packed_logits(model, packed), packed.token, self._sampling

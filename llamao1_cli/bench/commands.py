@@ -13,14 +13,17 @@ from rich.console import Console
 from rich.table import Table
 
 from llamao1_cli.bench.rollout import BUILTIN, VLLM, bench_rollout
-from llamao1_cli.bench.update import bench_update
+from llamao1_cli.bench.update import VARIANTS, bench_update, grown
 from llamao1_cli.bench.workload import Workload
+from llamao1_cli.codec import Codec
 from llamao1_cli.config import Config
 from llamao1_cli.display import Display
 from llamao1_cli.errors import UserError
 from llamao1_cli.language import METAS
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.run_folder import write_whole
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.selfplay import read_trees
 from llamao1_cli.tasks.load import load_task
 
 
@@ -56,38 +59,64 @@ def run_rollout(
 
 
 def run_update(
-    config: Config, shape: dict[str, Any], *, repeats: int, json_file: Path | None
+    config: Config,
+    shape: dict[str, Any],
+    *,
+    trees_file: Path | None,
+    repeats: int,
+    json_file: Path | None,
 ) -> None:
-    """Measure optimizer steps, print the table, and write the figures as JSON if asked to."""
-    workload, loaded = _prepare(config, shape, json_file)
-    with Display().progress("bench", repeats * 2, 0) as advance:
+    """Measure optimizer steps, print the table, and write the figures as JSON if asked to.
+
+    The trees are those of `trees_file`, or of the configured search's shape.
+    """
+    if config.search.algorithm == "forks":
+        shape = shape | {"chains": config.search.chains, "forks": config.search.max_forks}
+    # Stored trees have the lengths of the configured model.
+    length = None if trees_file is None else config.model.max_length
+    workload, loaded = _prepare(config, shape, json_file, length)
+    codec = loaded.codec(METAS)
+    if trees_file is None:
+        memory = int(config.engine.memory_gib * 2**30)
+        trees = grown(loaded.model, codec, workload, config.engine.rows, memory)
+    else:
+        trees = _stored(trees_file, codec, shape["trees"])
+    with Display().progress("bench", repeats * len(VARIANTS), 0) as advance:
         result = bench_update(
             loaded.model,
-            loaded.codec(METAS),
-            workload,
+            codec,
+            trees,
             config.learn,
+            config.search,
             repeats=repeats,
-            memory=int(config.engine.memory_gib * 2**30),
             on_measured=lambda name, seconds: advance(f"{name} {seconds:.1f} s"),
         )
     _show(update_table(result), result, json_file)
 
 
+def _stored(path: Path, codec: Codec, count: int) -> list[Tree]:
+    """The first `count` trees of a run's file."""
+    if not path.is_file():
+        raise UserError(f"--stored {path}: no such file; give one of a run's folder `trees`")
+    return read_trees(path, codec)[:count]
+
+
 def _prepare(
-    config: Config, shape: dict[str, Any], json_file: Path | None
+    config: Config, shape: dict[str, Any], json_file: Path | None, length: int | None = None
 ) -> tuple[Workload, LanguageModel]:
-    """The workload, checked, and the model with a context that holds its longest path."""
+    """The workload, checked, and the model with a context of `length`; None: one that holds the
+    workload's longest path."""
     if json_file is not None and not json_file.parent.is_dir():
         raise UserError(f"--json {json_file}: its folder does not exist; make it first")
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     workload = Workload(**shape, max_depth=config.search.max_depth, seed=config.run.seed)
-    if workload.simulations > workload.room:
+    if not workload.chains and workload.simulations > workload.room:
         raise UserError(
             f"--simulations {workload.simulations}: trees of {workload.max_children} children a "
             f"node and depth {workload.max_depth} have room for {workload.room} expansions"
         )
-    needed = config.model.model_copy(update={"max_length": workload.max_length})
+    needed = config.model.model_copy(update={"max_length": length or workload.max_length})
     loaded = load_model(needed, load_task(config.task).corpus(), config.run.seed)
     loaded.model.to(Accelerator(cpu=config.model.device == "cpu").device)
     return workload, loaded
@@ -131,16 +160,18 @@ def rollout_table(result: dict[str, Any]) -> Table:
 
 def update_table(result: dict[str, Any]) -> Table:
     """One line a variant."""
-    title = f"one step over {result['paths']} paths, {result['path_tokens']:,} tokens"
+    title = f"one step over {result['trees']} trees, {result['thoughts']:,} thoughts"
     table = Table(title=title, title_justify="left")
-    for column in ("variant", "seconds", "thoughts/s", "ratio", "peak MiB"):
+    for column in ("variant", "seconds", "thoughts/s", "paths", "padded", "tokens", "peak MiB"):
         table.add_column(column, justify="left" if column == "variant" else "right")
     for name, row in result["variants"].items():
         table.add_row(
             name,
             f"{median(row['seconds']):.2f}",
             f"{row['thoughts_per_second']:.1f}",
+            f"{row['ratio_to_paths']:.2f}x",
             f"{row['ratio_to_padded']:.2f}x",
+            f"{row['forwarded_tokens']:,}",
             f"{row['peak_bytes'] / 2**20:.0f}",
         )
     return table

@@ -1,5 +1,7 @@
 """What the machine itself can do, and what a measurement took of it."""
 
+import ctypes
+import gc
 import os
 import platform
 import time
@@ -38,11 +40,20 @@ def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
         start = torch.cuda.memory_allocated()
         yield lambda: torch.cuda.max_memory_allocated() - start
     elif status.exists() and reset.exists():
+        _return_free_memory()
         reset.write_text("5")  # forgets the high-water mark
         start = _kilobytes(status, "VmRSS:") * 1024
         yield lambda: max(_kilobytes(status, "VmHWM:") * 1024 - start, 0)
     else:
         yield lambda: 0
+
+
+def _return_free_memory() -> None:
+    """Have glibc give back what was freed, or what follows would seem to need nothing."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _kilobytes(status: Path, name: str) -> int:

@@ -1,55 +1,47 @@
-"""`llamao1 bench update`: an optimizer step of self-play against a plain padded loop."""
+"""`llamao1 bench update`: an optimizer step on packed trees against steps on their padded paths."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from torch.nn import functional
 from transformers import PreTrainedModel
 
 from llamao1_cli.bench.machine import describe, peak_memory, synchronise
+from llamao1_cli.bench.paths import PathStep, tree_paths
 from llamao1_cli.bench.workload import Workload, thoughts
 from llamao1_cli.codec import Codec
-from llamao1_cli.config import LearnConfig
-from llamao1_cli.engine.protocol import Sampling
+from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.engine.tree import TreeEngine
-from llamao1_cli.experience import Experience, experiences
+from llamao1_cli.experience import experiences
 from llamao1_cli.optimization import make_optimizer
+from llamao1_cli.packing import micro_batches
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.update import Updater, trainable_weights
 
 RATE = 1e-6  # small enough that repetitions train the same model
+VARIANTS = ("padded", "paths", "packed")
+
+Step = Callable[[], object]
 
 
 def bench_update(
     model: PreTrainedModel,
     codec: Codec,
-    workload: Workload,
+    trees: Sequence[Tree],
     config: LearnConfig,
+    search: SearchConfig,
     *,
     repeats: int,
-    memory: int,
     on_measured: Callable[[str, float], None] = lambda name, seconds: None,
 ) -> dict[str, Any]:
-    """Seconds and memory of one step over the same paths, JSON-ready; repetitions interleave."""
-    trees = _graded(_grow(model, codec, workload, memory), workload.seed)
-    batch = experiences(trees, codec, config, 1.0)
-    accelerator = Accelerator(cpu=model.device.type == "cpu")
-    optimizer = make_optimizer(model, config.betas, config.weight_decay)
-    updater = Updater(config, codec, Sampling(), accelerator, model, optimizer)
-    if config.kl_weight:
-        updater.reference = trainable_weights(model)
-    ones = np.ones(len(batch), np.float32)
-    steps: dict[str, Callable[[], object]] = {
-        "padded": lambda: padded_step(model, codec, batch, config, optimizer),
-        "updater": lambda: updater.step(batch, ones, RATE, "bench"),
-    }
+    """Seconds, memory and forwarded tokens of one step over the same rectified trees, JSON-ready;
+    repetitions interleave."""
+    steps, forwarded = _steps(model, codec, trees, config, search)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     peaks = dict.fromkeys(steps, 0)
     for repeat in range(repeats + 1):  # the first round warms up
@@ -63,93 +55,72 @@ def bench_update(
                 seconds[name].append(took)
                 peaks[name] = max(peaks[name], peak())
                 on_measured(name, took)
-    nodes, slowest = len(thoughts(trees)), median(seconds["padded"])
+    middle = {name: median(took) for name, took in seconds.items()}
+    nodes = len(thoughts(trees))
     return {
         "machine": describe(),
         "model": {"name": type(model).__name__, "parameters": model.num_parameters()},
-        "workload": asdict(workload),
-        "paths": len(batch),
-        "path_tokens": sum(len(item.ids) for item in batch),
+        "trees": len(trees),
+        "thoughts": nodes,
         "variants": {
             name: {
-                "seconds": took,
-                "thoughts_per_second": nodes / median(took),
-                "ratio_to_padded": slowest / median(took),
+                "seconds": seconds[name],
+                "forwarded_tokens": forwarded[name],
+                "thoughts_per_second": nodes / middle[name],
+                "ratio_to_paths": middle["paths"] / middle[name],
+                "ratio_to_padded": middle["padded"] / middle[name],
                 "peak_bytes": peaks[name],
             }
-            for name, took in seconds.items()
+            for name in steps
         },
     }
 
 
-def padded_step(
-    model: PreTrainedModel,
-    codec: Codec,
-    batch: list[Experience],
-    config: LearnConfig,
-    optimizer: torch.optim.Optimizer,
-    rate: float = RATE,
-) -> None:
-    """The plain loop: paths padded in the order they come, logits and log-probs everywhere.
-
-    Computes the same losses as `Updater` with temperature 1, PPO's and the value's.
-    """
-    model.eval()  # nothing is checkpointed here
-    size, device = config.micro_batch_size, model.device
-    grammar = codec.grammar(model.get_output_embeddings().weight.shape[0]).to(device)
-    tokens = max(sum(int(item.action.sum()) for item in batch), 1)
-    values = max(sum(float(item.rated.sum()) for item in batch), 1.0)
-    for start in range(0, len(batch), size):
-        rows = batch[start : start + size]
-        longest = max(len(item.ids) for item in rows)
-
-        def padded(
-            name: str, rows: list[Experience] = rows, longest: int = longest
-        ) -> torch.Tensor:
-            arrays = [getattr(item, name) for item in rows]
-            filled = [np.pad(array, (0, longest - len(array))) for array in arrays]
-            return torch.from_numpy(np.stack(filled)).to(device)
-
-        ids = padded("ids").long()
-        mask = torch.tensor([[1] * len(i.ids) + [0] * (longest - len(i.ids)) for i in rows])
-        logits = model(input_ids=ids, attention_mask=mask.to(device)).logits.float()
-        masked = logits[:, :-1].masked_fill(~grammar[padded("place").long()[:, 1:]], -1e9)
-        logprobs = masked.log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
-        ratio = (logprobs - padded("logprob")[:, 1:]).exp()
-        advantage, action = padded("advantage")[:, 1:], padded("action")[:, 1:]
-        clipped = ratio.clamp(1 - config.clip, 1 + config.clip) * advantage
-        capped = ratio.clamp(max=config.ratio_cap) * advantage
-        policy = -torch.minimum(capped, clipped)[action].sum()
-        rating = logits[..., codec.positive] - logits[..., codec.negative]
-        each = functional.binary_cross_entropy_with_logits(
-            rating, padded("target"), reduction="none"
-        )
-        value = (each * padded("rated")).sum()
-        (policy / tokens + config.value_weight * value / values).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    optimizer.zero_grad()
-
-
-def _grow(model: PreTrainedModel, codec: Codec, workload: Workload, memory: int) -> list[Tree]:
+def grown(
+    model: PreTrainedModel, codec: Codec, workload: Workload, rows: int, memory: int
+) -> list[Tree]:
+    """The workload's trees with every leaf right or wrong at random, so that all of them teach."""
     engine = TreeEngine(
         model,
         codec,
         dtype=model.dtype,
-        rows=256,
+        rows=rows,
         memory=memory,
         max_length=workload.max_length,
     )
-    return workload.grow(engine, codec)
-
-
-def _graded(trees: list[Tree], seed: int) -> list[Tree]:
-    """The trees with every leaf right or wrong at random, so that all of them teach."""
-    rng = np.random.default_rng([seed, 1])
+    trees = workload.grow(engine, codec)
+    rng = np.random.default_rng([workload.seed, 1])
     for tree in trees:
         for leaf in tree.leaf_nodes():
             leaf.outcome = bool(rng.random() < 0.5)
         rectify(tree, 1.0, "failure")
     return trees
+
+
+def _steps(
+    model: PreTrainedModel,
+    codec: Codec,
+    trees: Sequence[Tree],
+    config: LearnConfig,
+    search: SearchConfig,
+) -> tuple[dict[str, Step], dict[str, int]]:
+    """One step of each variant, and the tokens that it forwards."""
+    optimizer = make_optimizer(model, config.betas, config.weight_decay)
+    least = search.min_thought_tokens
+    paths = tree_paths(trees, codec, config, search.discount, least)
+    steps: dict[str, Step] = {}
+    forwarded: dict[str, int] = {}
+    for name in VARIANTS[:2]:
+        lean = name == "paths"
+        step = PathStep(model, codec, config, search.sampling, optimizer, paths, lean=lean)
+        steps[name], forwarded[name] = partial(step, RATE), step.forwarded
+    batch = experiences(trees, codec, config, search.discount, min_tokens=least)
+    parts = micro_batches(list(enumerate(batch)), config.micro_batch_tokens)
+    forwarded["packed"] = sum(len(part.ids) for group in parts for _, part in group)
+    accelerator = Accelerator(cpu=model.device.type == "cpu")
+    updater = Updater(config, codec, search.sampling, accelerator, model, optimizer)
+    if config.kl_weight:
+        updater.reference = trainable_weights(model)
+    ones = np.ones(len(batch), np.float32)
+    steps["packed"] = partial(updater.step, batch, ones, RATE, "bench")
+    return steps, forwarded

@@ -8,7 +8,7 @@ import numpy as np
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine, Request, Thought
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRule, grow
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -27,6 +27,8 @@ class Workload:
     thought_tokens: tuple[int, int]
     max_depth: int
     seed: int
+    chains: int = 0  # of a tree of chains and forks; 0: expansions of one thought instead
+    forks: int = 0
 
     @property
     def max_length(self) -> int:
@@ -56,6 +58,7 @@ class Workload:
         """The first `trees` of the workload's trees (None: all), grown by the engine."""
         problems = self.problems(codec)[:trees]
         config = SearchConfig(
+            algorithm="forks" if self.chains else "mcts",
             candidates=self.candidates,
             max_children=self.max_children,
             max_depth=self.max_depth,
@@ -63,7 +66,9 @@ class Workload:
         )
         seeds = [self.seed + 1 + index for index in range(len(problems))]
         sized = _Sized(engine, self.thought_tokens)
-        rule = _Wander(self.simulations, config)
+        rule: SearchRule = _Wander(self.simulations, config)
+        if self.chains:
+            rule = _Fork(self.chains, self.forks)
         return grow(problems, seeds, sized, codec, config, grade=None, rule=rule)
 
 
@@ -94,6 +99,28 @@ class _Wander:
                 node = tree.nodes[node.children[rng.integers(len(node.children))]]
             if node.depth < self._config.max_depth:
                 return node
+
+
+class _Fork:
+    """Chains from every root, then forks at random steps behind the first."""
+
+    def __init__(self, chains: int, forks: int) -> None:
+        self._chains, self._forks = chains, forks
+
+    def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
+        picks = []
+        for tree in trees:
+            tree.simulations += 1
+            if tree.simulations == 1:
+                picks.append((tree, tree.root, self._chains))
+            elif tree.simulations == 2:
+                inner = [node for node in tree.nodes[1:] if node.children]
+                drawn = np.random.default_rng(tree.seed).integers(len(inner), size=self._forks)
+                picks += [(tree, inner[place], 1) for place in drawn]
+        return picks
+
+    def absorb(self, tree: Tree, node: Node) -> None:
+        """Nothing: the forks are random."""
 
 
 class _Sized:

@@ -1,0 +1,172 @@
+"""The plain ways to train on trees: every path from root to leaf a row of a padded batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from llamao1_cli.codec import Codec, Place, place_of
+from llamao1_cli.config import LearnConfig
+from llamao1_cli.engine.protocol import Sampling
+from llamao1_cli.experience import has_signal, scaled_advantages
+from llamao1_cli.losses import policy_loss, value_loss
+from llamao1_cli.sampling import action_scores
+from llamao1_cli.search.tree import Node, Tree, node_ids
+
+
+@dataclass(frozen=True)
+class Path:
+    """One path from root to leaf; arrays over its T tokens, or `[B, T]` of a padded batch.
+
+    A node shared by several paths trains in the first of them and is context in the others.
+    """
+
+    ids: np.ndarray
+    mask: np.ndarray  # 1 where there is a token
+    action: np.ndarray  # bool: a sampled token that trains the policy
+    place: np.ndarray  # `Place` of a sampled token
+    logprob: np.ndarray
+    advantage: np.ndarray
+    leaves: np.ndarray  # where the value is read, how many leaves it speaks for; else 0
+    target: np.ndarray
+
+
+class PathStep:
+    """An optimizer step over all paths of some trees, with the losses of `Updater`."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        codec: Codec,
+        config: LearnConfig,
+        sampling: Sampling,
+        optimizer: torch.optim.Optimizer,
+        paths: Sequence[Path],
+        *,
+        lean: bool,
+    ) -> None:
+        """Plain: paths in the order they come, logits and log-probs at every token. `lean`: paths
+        of like length together, logits only where some row of the batch trains."""
+        self._model, self._codec, self._config = model, codec, config
+        self._sampling, self._optimizer, self._lean = sampling, optimizer, lean
+        if lean:
+            paths = sorted(paths, key=lambda path: len(path.ids))
+        self._rows = _rows(paths, config.micro_batch_tokens)
+        self._tokens = max(sum(int(path.action.sum()) for path in paths), 1)
+        self._values = max(sum(float(path.leaves.sum()) for path in paths), 1.0)
+        self.forwarded = sum(batch.ids.size for batch in self._rows)
+
+    def __call__(self, rate: float) -> None:
+        """One step at the learning rate."""
+        config = self._config
+        self._model.eval()  # nothing is checkpointed here
+        for batch in self._rows:
+            arrays = {f.name: torch.from_numpy(getattr(batch, f.name)) for f in fields(Path)}
+            rows = {name: array.to(self._model.device) for name, array in arrays.items()}
+            rated = rows["leaves"] > 0
+            logprobs, differences = self._forward(rows, rated)
+            behaviour, advantage = (rows[n][rows["action"]] for n in ("logprob", "advantage"))
+            policy, _ = policy_loss(
+                logprobs, behaviour, advantage, clip=config.clip, cap=config.ratio_cap
+            )
+            value = value_loss(differences, rows["target"][rated], rows["leaves"][rated])
+            loss = policy / self._tokens + config.value_weight * value / self._values
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), config.max_grad_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def _forward(
+        self, rows: dict[str, torch.Tensor], rated: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probs of the actions and positive - negative logits of the ratings, row by row."""
+        ids, mask, action = rows["ids"], rows["mask"], rows["action"]
+        before = torch.roll(action, -1, dims=1)  # logits at t - 1 speak of token t
+        read = (before | rated).any(0) if self._lean else torch.ones_like(before[0])
+        kept = read.nonzero().squeeze(-1)
+        logits = self._model(input_ids=ids, attention_mask=mask, logits_to_keep=kept).logits
+        if self._lean:
+            chosen = logits[before[:, read]]
+            logprobs = self._logprobs(chosen, ids[action], rows["place"][action])
+        else:
+            following, places = (torch.roll(rows[n], -1, dims=1) for n in ("ids", "place"))
+            logprobs = self._logprobs(logits, following, places)[before]
+        rating = logits[rated[:, read]].float()
+        return logprobs, rating[:, self._codec.positive] - rating[:, self._codec.negative]
+
+    def _logprobs(
+        self, logits: torch.Tensor, tokens: torch.Tensor, places: torch.Tensor
+    ) -> torch.Tensor:
+        sampling = self._sampling
+        allowed = self._codec.grammar(logits.shape[-1]).to(logits.device)[places]
+        temperature = sampling.temperature or 1.0
+        scores = action_scores(logits, allowed, temperature, sampling.top_k, sampling.top_p, tokens)
+        return scores.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+
+
+def tree_paths(
+    trees: Sequence[Tree], codec: Codec, config: LearnConfig, discount: float, min_tokens: int = 1
+) -> list[Path]:
+    """The paths that the trees' experiences speak of: one a leaf, one a tree without signal."""
+    made = []
+    credit = scaled_advantages(trees, config, discount)
+    for tree, values in zip(trees, credit, strict=True):
+        leaves, seen = list(tree.leaf_nodes()), set[int]()
+        for leaf in leaves if has_signal(tree) else leaves[:1]:
+            nodes = tree.path(leaf)
+            if len(nodes) > 1:
+                made.append(_path(tree, nodes, values, codec, seen, min_tokens))
+                seen.update(node.id for node in nodes)
+    return made
+
+
+def _path(
+    tree: Tree,
+    nodes: list[Node],
+    credit: np.ndarray,
+    codec: Codec,
+    seen: set[int],
+    min_tokens: int,
+) -> Path:
+    ids, signal = tree.path_ids(nodes[-1], codec), has_signal(tree)
+    size, end = len(ids), 0
+    action, place = np.zeros(size, bool), np.full(size, Place.INSIDE, np.int64)
+    logprob, advantage, leaves, target = (np.zeros(size, np.float32) for _ in range(4))
+    for node in nodes:
+        tokens, offset = codec.root(tree.problem.text), 0
+        if node.parent is not None:
+            tokens, offset = node_ids(node, codec)
+        count = len(node.thought.ids)
+        start, end = end + offset, end + len(tokens)
+        own = slice(start, start + count)
+        action[own] = signal and node.id not in seen
+        place[own] = [place_of(i, node.thought.forced_meta, min_tokens) for i in range(count)]
+        logprob[own], advantage[own] = node.thought.logprobs, credit[node.id]
+        weight = node.leaves if signal else tree.root.leaves
+        leaves[end - 3], target[end - 3] = weight * (node.id not in seen), node.target
+    mask = np.ones(size, np.int64)
+    return Path(np.array(ids), mask, action, place, logprob, advantage, leaves, target)
+
+
+def _rows(paths: Sequence[Path], limit: int) -> list[Path]:
+    """Padded batches of at most `limit` tokens, padding included, or of one longer path."""
+    groups: list[list[Path]] = []
+    for path in paths:
+        longest = max([len(path.ids), *(len(p.ids) for p in groups[-1])]) if groups else 0
+        if not groups or longest * (len(groups[-1]) + 1) > limit:
+            groups.append([])
+        groups[-1].append(path)
+    return [_padded(group) for group in groups]
+
+
+def _padded(paths: Sequence[Path]) -> Path:
+    longest = max(len(path.ids) for path in paths)
+    columns = (
+        [np.pad(getattr(path, f.name), (0, longest - len(path.ids))) for path in paths]
+        for f in fields(Path)
+    )
+    return Path(*(np.stack(rows) for rows in columns))
