@@ -321,9 +321,11 @@ class LearnConfig(Section):
 
 
 class ReplayConfig(Section):
-    """Prioritized replay of experiences, one a tree."""
+    """Prioritized replay of experiences."""
 
-    capacity: Count = Field(20_000, description="Most experiences; new ones overwrite the oldest.")
+    capacity: Count = Field(
+        20_000, description="Most experiences, one a tree; new ones overwrite the oldest."
+    )
     alpha: Fraction = Field(0.0, description="Exponent of the priorities; 0 draws uniformly.")
     beta: Fraction = Field(0.4, description="First exponent of the weights; it anneals to 1.")
     max_age: Natural = Field(

@@ -172,7 +172,8 @@ def _layout(before: np.ndarray, device: torch.device) -> tuple[np.ndarray, Layou
 
     positions, runs = _runs(before)
     runs.sort(key=lambda run: (len(run), positions[run[-1]]), reverse=True)
-    lengths, paths = (np.array(c) for c in zip(*((len(r), positions[r[-1]] + 1) for r in runs)))
+    lengths = np.array([len(run) for run in runs])
+    paths = np.array([positions[run[-1]] + 1 for run in runs])
     blocks: list[Block] = []
     queries: list[np.ndarray] = []
     keys: list[np.ndarray] = []
@@ -186,8 +187,8 @@ def _layout(before: np.ndarray, device: torch.device) -> tuple[np.ndarray, Layou
         blocks.append(Block(tensor(np.where(real, positions[asking], 0)), read.shape[1]))
         queries.append(asking.ravel())
         keys.append(read.ravel())
-    flat = (tensor(np.concatenate(rows)) for rows in (queries, keys))
-    return positions, Layout(blocks, *flat, tensor(order))
+    asked, said = (tensor(np.concatenate(rows)) for rows in (queries, keys))
+    return positions, Layout(blocks, asked, said, tensor(order))
 
 
 def _groups(lengths: np.ndarray, paths: np.ndarray) -> list[tuple[int, int]]:

@@ -196,7 +196,7 @@ class RLSPTrainer:
         for begin in range(0, draws, config.learn.batch_size):
             batch = serials[begin : begin + config.learn.batch_size].tolist()
             items = [self._replay.items[serial] for serial in batch]
-            name = f"iteration {number}, experiences {batch}"
+            name = f"iteration {number}, trees {batch}"
             metrics, errors = self._updater.step(
                 items, weights[begin : begin + len(batch)], rate, name, number
             )

@@ -25,13 +25,13 @@ from llamao1_cli.sampling import action_scores
 
 Weights = Mapping[str, torch.Tensor]
 
-_NONE, _ONE = np.zeros(0, np.int32), np.zeros(1, np.int32)
+_NONE, _ZERO = np.zeros(0, np.int32), np.zeros(1, np.int32)
 # A tree of one token that trains neither policy nor value.
 NOTHING = Experience(
-    ids=_ONE,
-    before=_ONE - 1,
+    ids=_ZERO,
+    before=_ZERO - 1,
     actions=Actions(_NONE, _NONE, _NONE, _NONE, _NONE),
-    ratings=Ratings(at=_ONE, leaves=_ONE, target=_ONE),
+    ratings=Ratings(at=_ZERO, leaves=_ZERO, target=_ZERO),
     iteration=0,
 )
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,22 @@ from toy_models import toy_model
 from typer.testing import CliRunner
 
 from llamao1_cli.bench.baselines import GenerateEngine
+from llamao1_cli.bench.paths import PathStep, tree_paths
 from llamao1_cli.bench.rollout import BUILTIN, bench_rollout
-from llamao1_cli.bench.update import bench_update, padded_step
+from llamao1_cli.bench.update import bench_update, grown
 from llamao1_cli.bench.workload import Workload, thoughts, unique_tokens
 from llamao1_cli.cli import app
 from llamao1_cli.codec import Codec
-from llamao1_cli.config import LearnConfig
+from llamao1_cli.config import LearnConfig, SearchConfig
+from llamao1_cli.config_file import load_config
 from llamao1_cli.engine.protocol import Request, Sampling, complete
 from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.errors import UserError
 from llamao1_cli.experience import experiences
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.language import METAS
+from llamao1_cli.models import load_model
+from llamao1_cli.selfplay import write_trees
+from llamao1_cli.tasks.load import load_task
 from llamao1_cli.update import Updater
 
 WORK = Workload(
@@ -99,33 +105,60 @@ def test_a_workload_is_the_same_for_all_and_of_its_sizes(codec: Codec) -> None:
     assert WORK.room == (1 + 3 + 9 + 27) * 2
 
 
-def test_an_update_is_measured_against_the_same_loss(codec: Codec) -> None:
-    """Both variants of the bench move the weights alike, so they did the same work."""
-    start, config = toy_model(codec), LearnConfig(value_weight=0.5)
-    everything = LearnConfig(kl_weight=0.1, checkpoint_activations=True)
-    result = bench_update(copy.deepcopy(start), codec, WORK, everything, repeats=1, memory=2**28)
-    assert set(result["variants"]) == {"padded", "updater"}
-    assert result["variants"]["padded"]["ratio_to_padded"] == 1.0
-    engine = TreeEngine(start, codec, dtype=torch.float32, rows=8, memory=2**28, max_length=512)
-    trees = WORK.grow(engine, codec)
-    for tree in trees:
-        for place, leaf in enumerate(tree.leaf_nodes()):
-            leaf.outcome = place % 2 == 0
-        rectify(tree, 1.0, "failure")
-    batch = experiences(trees, codec, config, 1.0)
+@pytest.mark.parametrize("work", [WORK, replace(WORK, chains=3, forks=2)], ids=["mcts", "forks"])
+def test_an_update_is_measured_against_the_same_loss(codec: Codec, work: Workload) -> None:
+    """All variants of the bench move the weights alike, so they did the same work."""
+    start, search = toy_model(codec), SearchConfig(temperature=0.9, discount=0.9)
+    trees = grown(start, codec, work, rows=8, memory=2**28)
+    if work.chains:
+        assert all(len(list(tree.leaf_nodes())) == 5 for tree in trees)
+        assert all(node.depth == 4 for tree in trees for node in tree.leaf_nodes())
+    config = LearnConfig(value_weight=0.5, micro_batch_tokens=300)
+    sampling = search.sampling
+    batch = experiences(trees, codec, config, 0.9)
     moved = []
-    for plain in (True, False):
+    for name in ("padded", "paths", "packed"):
         model = copy.deepcopy(start)
         sgd = torch.optim.SGD(model.parameters(), lr=0.0)
-        update = Updater(config, codec, Sampling(), Accelerator(cpu=True), model, sgd)
-        if plain:
-            padded_step(model, codec, batch, config, sgd, rate=1.0)
-        else:
+        if name == "packed":
+            update = Updater(config, codec, sampling, Accelerator(cpu=True), model, sgd)
             update.step(batch, np.ones(len(batch), np.float32), 1.0, "a batch")
+        else:
+            paths = tree_paths(trees, codec, config, 0.9)
+            lean = name == "paths"
+            PathStep(model, codec, config, sampling, sgd, paths, lean=lean)(1.0)
         pairs = zip(model.parameters(), start.parameters(), strict=True)
         moved.append(torch.cat([(a - b).flatten() for a, b in pairs]).detach())
-    assert torch.allclose(moved[0], moved[1], atol=1e-6)
     assert float(moved[0].norm()) > 0.1
+    for other in moved[1:]:
+        assert torch.allclose(moved[0], other, atol=1e-6)
+
+
+def test_the_figures_of_an_update_are_those_of_its_trees(codec: Codec) -> None:
+    model, everything = toy_model(codec), LearnConfig(kl_weight=0.1, checkpoint_activations=True)
+    trees = grown(model, codec, WORK, rows=8, memory=2**28)
+    result = bench_update(model, codec, trees, everything, SearchConfig(), repeats=2)
+    rows = result["variants"]
+    assert list(rows) == ["padded", "paths", "packed"]
+    paths = [tree.path_ids(leaf, codec) for tree in trees for leaf in tree.leaf_nodes()]
+    unique = {
+        (tree.seed, *path[: n + 1])
+        for tree in trees
+        for leaf in tree.leaf_nodes()
+        for path in [tree.path_ids(leaf, codec)[:-2]]
+        for n in range(len(path))
+    }
+    assert rows["packed"]["forwarded_tokens"] == len(unique)
+    assert rows["padded"]["forwarded_tokens"] == len(paths) * max(map(len, paths))
+    assert rows["paths"]["forwarded_tokens"] == rows["padded"]["forwarded_tokens"]
+    thoughts_made = sum(len(tree.nodes) - 1 for tree in trees)
+    for row in rows.values():
+        middle = float(np.median(row["seconds"]))
+        assert len(row["seconds"]) == 2
+        assert row["thoughts_per_second"] == pytest.approx(thoughts_made / middle)
+        assert row["ratio_to_paths"] == pytest.approx(np.median(rows["paths"]["seconds"]) / middle)
+    assert rows["padded"]["ratio_to_padded"] == 1.0
+    assert json.loads(json.dumps(result))["variants"] == rows
 
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
@@ -156,3 +189,22 @@ def test_bad_options_are_refused(options: list[str], message: str) -> None:
     done = CliRunner().invoke(app, arguments)
     assert isinstance(done.exception, UserError)
     assert message in str(done.exception)
+
+
+def test_an_update_is_measured_on_the_trees_of_a_run(tmp_path: Path) -> None:
+    config = load_config(Path("configs/tiny.yaml"))
+    loaded = load_model(config.model, load_task(config.task).corpus(), config.run.seed)
+    trees = grown(loaded.model, loaded.codec(METAS), WORK, rows=8, memory=2**28)
+    stored, out = tmp_path / "trees.jsonl", tmp_path / "update.json"
+    write_trees(stored, trees)
+    arguments = ["bench", "update", "--config", "configs/tiny.yaml", "--repeats", "1"]
+    options = ["--stored", str(stored), "--trees", "2", "--json", str(out)]
+    done = CliRunner().invoke(app, [*arguments, *options])
+    assert done.exit_code == 0, done.output
+    assert "packed" in done.output
+    result = json.loads(out.read_text())
+    assert result["trees"] == 2
+    assert result["thoughts"] == sum(len(tree.nodes) - 1 for tree in trees[:2])
+    missing = CliRunner().invoke(app, [*arguments, "--stored", str(tmp_path / "none.jsonl")])
+    assert isinstance(missing.exception, UserError)
+    assert "no such file" in str(missing.exception)

@@ -28,7 +28,8 @@ value read and trained at two places       test_update: the_trained_value_is_the
                                            read; test_losses: the_rating_is_read_with_the_softmax
 the ratio is always 1                      test_update: after_a_step_the_ratio_and_the_reference_
                                            kl_move (with and without LoRA)
-masked ratios add loss                     test_losses: masked_tokens_add_nothing
+context and padding add loss               test_experience: every_sampled_token_trains_once;
+                                           test_update: the_gradient_is_that_of_naive_losses
 one weight and TD error for all rows       test_update: the_gradient_is_that_of_naive_losses;
                                            test_replay: priorities_are_set_per_sample
 zero priority never drawn, NaN             test_replay: an_item_without_error_can_still_be_drawn
@@ -45,7 +46,6 @@ import copy
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -62,8 +62,9 @@ from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.language import METAS, Rating
 from llamao1_cli.models import LanguageModel
 from llamao1_cli.optimization import optimizer_step
+from llamao1_cli.packed_attention import attending_packed
 from llamao1_cli.search.grow import rectify
-from llamao1_cli.update import Updater
+from llamao1_cli.update import NOTHING, Sums, Updater
 
 
 def test_a_tokenizers_own_bos_stays_out(tiny: LanguageModel) -> None:
@@ -115,22 +116,28 @@ def test_every_rank_takes_part_with_its_own_share(codec: Codec) -> None:
         seen = []
         for rank in range(world):
             accelerator = SimpleNamespace(
-                process_index=rank, num_processes=world, device=torch.device("cpu")
+                process_index=rank,
+                num_processes=world,
+                device=torch.device("cpu"),
+                unwrap_model=lambda model: model,
             )
-            config = LearnConfig(micro_batch_size=2)
-            updater = Updater(config, codec, Sampling(), accelerator, model, None)
-            parts = updater._parts(some(codec, size))
-            assert parts  # a rank without a share still runs forward and backward
-            seen += [int(i) for part in parts for i in part]
+            updater = Updater(LearnConfig(), codec, Sampling(), accelerator, model, None)
+            batches = updater._micro_batches(some(codec, size))
+            assert batches  # a rank without a share still runs forward and backward
+            seen += [place for parts in batches for place, item in parts if item is not NOTHING]
         assert sorted(seen) == list(range(size))
 
 
 def test_a_rank_without_a_share_still_reaches_every_weight(codec: Codec) -> None:
     model = toy_model(codec)
     updater = Updater(LearnConfig(), codec, Sampling(), Accelerator(cpu=True), model, None)
-    loss = updater._loss([], np.zeros(0), np.zeros(0, int), {"tokens": 1, "values": 1}, None)
-    loss.backward()
+    totals, sums = {"tokens": 1.0, "values": 1.0, "iteration": 1.0}, Sums(torch.zeros(2))
+    with attending_packed(model):
+        loss = updater._loss([(0, NOTHING)], torch.ones(2), totals, sums)
+        loss.backward()
     assert loss.item() == 0.0
+    assert not sums.errors.any()
+    assert not any(sums.amounts.values())
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 

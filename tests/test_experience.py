@@ -1,9 +1,11 @@
-"""Credit for thoughts, and the token arrays that carry it."""
+"""Credit for thoughts, and the token tries that carry it."""
+
+import copy
 
 import numpy as np
 import pytest
 from fake_engine import chain_tree, random_tree, shaped_tree
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llamao1_cli.codec import Codec, Place
@@ -122,14 +124,13 @@ def test_a_tree_without_signal_trains_one_path_of_the_value_and_no_policy(
     assert not has_signal(tree)
     assert not advantages(tree, config, 1.0).any()
     (only,) = experiences([tree], codec, config, 1.0)
-    assert not only.action.any()
-    assert not only.advantage.any()
+    assert not len(only.actions.at)
     path = tree.path(next(tree.leaf_nodes()))
-    assert only.ids.tolist() == tree.path_ids(path[-1], codec)
-    read = only.rated > 0
-    assert only.target[read].tolist() == [float(outcome)] * len(path)
+    assert only.ids.tolist() == tree.path_ids(path[-1], codec)[:-2]
+    assert only.before.tolist() == list(range(-1, len(only.ids) - 1))
+    assert only.ratings.target.tolist() == [float(outcome)] * len(path)
     # The one path speaks for every leaf of the tree.
-    assert set(only.rated[read].tolist()) == {float(len(list(tree.leaf_nodes())))}
+    assert set(only.ratings.leaves.tolist()) == {float(len(list(tree.leaf_nodes())))}
 
 
 def test_a_problem_that_grew_nothing_teaches_nothing(codec: Codec) -> None:
@@ -137,85 +138,111 @@ def test_a_problem_that_grew_nothing_teaches_nothing(codec: Codec) -> None:
     assert experiences([tree], codec, TREERL, 1.0) == []
 
 
-def test_every_sampled_token_trains_once_with_its_own_log_prob(codec: Codec) -> None:
-    for tree in with_signal(codec, 10):
-        made = experiences([tree], codec, TREERL, 1.0)
-        trained = [
-            (int(token), np.float32(logprob))
-            for item in made
-            for token, logprob in zip(item.ids[item.action], item.logprob[item.action], strict=True)
-        ]
-        sampled = [
-            (token, np.float32(logprob))
-            for node in tree.nodes
-            for token, logprob in zip(node.thought.ids, node.thought.logprobs, strict=True)
-        ]
-        assert sorted(trained) == sorted(sampled)
-        assert len({logprob for _, logprob in sampled}) > len(sampled) * 0.99
-        assert len(made) == len(list(tree.leaf_nodes()))
-        assert {tuple(item.ids.tolist()) for item in made} == {
-            tuple(tree.path_ids(leaf, codec)) for leaf in tree.leaf_nodes()
-        }
+def prefix(item: Experience, token: int) -> tuple[int, ...]:
+    """The tokens of the trie from the first one to `token`."""
+    path = []
+    while token >= 0:
+        path.append(int(item.ids[token]))
+        assert item.before[token] < token
+        token = int(item.before[token])
+    return tuple(reversed(path))
 
 
-def spans(tree: Tree, leaf: Node, codec: Codec) -> list[tuple[Node, int, int]]:
-    """Where each node's sampled tokens lie on the path, counted from the end of the node."""
+def twins(tree: Tree, codec: Codec) -> Tree:
+    """The tree with a second child beside each child of the root that says the same."""
+    for child in tree.children(tree.root):
+        twin = copy.deepcopy(child.thought)
+        twin.logprobs = [logprob - 0.5 for logprob in twin.logprobs]
+        tree.attach(tree.root, [twin])
+    rectify(tree, 1.0, "failure")
+    return tree
+
+
+@given(seed=st.integers(0, 10**6), size=st.integers(3, 20))
+def test_the_paths_of_the_trie_are_those_of_the_tree(codec: Codec, seed: int, size: int) -> None:
+    tree = twins(random_tree(codec, seed, size), codec)
+    assume(has_signal(tree))
+    (item,) = experiences([tree], codec, TREERL, 1.0)
+    prefixes = [prefix(item, token) for token in range(len(item.ids))]
+    assert len(set(prefixes)) == len(prefixes)  # every one once
+    ends = [tuple(tree.path_ids(leaf, codec)[:-2]) for leaf in tree.leaf_nodes()]
+    assert set(prefixes) == {path[: n + 1] for path in ends for n in range(len(path))}
+
+
+def sampled(tree: Tree, codec: Codec) -> list[tuple[Node, int, tuple[int, ...]]]:
+    """Each sampled token's node, its number there, and all tokens before it."""
     found = []
-    for node in tree.path(leaf)[1:]:
-        stop = len(tree.path_ids(node, codec)) - 3 - (not node.thought.complete)
-        found.append((node, stop - len(node.thought.ids), stop))
+    for node in tree.nodes[1:]:
+        path = tree.path_ids(node, codec)
+        start = len(path) - 3 - (not node.thought.complete) - len(node.thought.ids)
+        found += [(node, n, tuple(path[: start + n])) for n in range(len(node.thought.ids))]
     return found
 
 
-def test_arrays_line_up_with_the_tokens(codec: Codec) -> None:
+@given(seed=st.integers(0, 10**6), size=st.integers(3, 20), least=st.integers(1, 4))
+def test_every_sampled_token_trains_once_with_its_own_figures(
+    codec: Codec, seed: int, size: int, least: int
+) -> None:
+    tree = twins(random_tree(codec, seed, size), codec)
+    assume(has_signal(tree))
+    credit = advantages(tree, TREERL, 1.0)
+    credit /= credit[1:].std()
+    expected = [
+        (
+            before,
+            node.thought.ids[n],
+            (Place.WORDS if node.thought.forced_meta else Place.FIRST)
+            if n == 0
+            else (Place.WORDS if n < least else Place.INSIDE),
+            np.float32(node.thought.logprobs[n]),
+            np.float32(credit[node.id]),
+        )
+        for node, n, before in sampled(tree, codec)
+    ]
+    (item,) = experiences([tree], codec, TREERL, 1.0, min_tokens=least)
+    trained = [
+        (prefix(item, at), token, place, np.float32(logprob), np.float32(advantage))
+        for at, token, place, logprob, advantage in zip(
+            *(column.tolist() for column in vars(item.actions).values()), strict=True
+        )
+    ]
+    assert len(trained) == len(expected)
+    for one, other in zip(sorted(trained), sorted(expected), strict=True):
+        assert one[:4] == other[:4]
+        assert one[4] == pytest.approx(other[4], rel=1e-5, abs=1e-6)
     markers = {codec.rating_start, codec.rating_end, codec.positive, codec.negative}
+    assert not set(item.actions.token.tolist()) & markers
+
+
+def test_nodes_that_say_the_same_share_tokens_and_keep_their_actions(codec: Codec) -> None:
     for tree in with_signal(codec, 10):
-        credit = advantages(tree, TREERL, 1.0)
-        credit /= credit[1:].std()
-        for leaf, item in zip(
-            tree.leaf_nodes(), experiences([tree], codec, TREERL, 1.0), strict=True
-        ):
-            inside = np.zeros(len(item.ids), bool)
-            for node, start, stop in spans(tree, leaf, codec):
-                thought = node.thought
-                assert item.ids[start:stop].tolist() == thought.ids
-                assert item.logprob[start:stop].tolist() == pytest.approx(thought.logprobs)
-                assert item.advantage[start:stop].tolist() == pytest.approx(
-                    [credit[node.id]] * (stop - start), rel=1e-5
-                )
-                first = Place.WORDS if thought.forced_meta else Place.FIRST
-                places = [first] + [Place.INSIDE] * (stop - start - 1)
-                assert item.place[start:stop].tolist() == places
-                assert len(set(item.action[start:stop].tolist())) == 1
-                assert (item.ids[stop - 1] == codec.thought_end) == thought.complete
-                inside[start:stop] = True
-            assert not item.action[~inside].any()  # no header, forced meta-action, end or rating
-            assert not set(item.ids[item.action].tolist()) & markers
+        (alone,) = experiences([tree], codec, TREERL, 1.0)
+        added = sum(len(child.thought.ids) for child in tree.children(tree.root))
+        (item,) = experiences([twins(tree, codec)], codec, TREERL, 1.0)
+        assert len(item.actions.at) == len(alone.actions.at) + added
+        assert len(item.ids) == len(alone.ids)
 
 
 def test_the_value_is_trained_once_a_node_where_the_engine_reads_it(codec: Codec) -> None:
-    for tree in with_signal(codec, 10):
-        trained = [
-            (
-                item.ids[: place + 1].tolist(),
-                pytest.approx(float(item.target[place])),
-                float(item.rated[place]),
-            )
-            for item in experiences([tree], codec, TREERL, 1.0)
-            for place in np.flatnonzero(item.rated)
-        ]
+    for tree in map(twins, with_signal(codec, 10), [codec] * 10):
+        (item,) = experiences([tree], codec, TREERL, 1.0)
+        ratings = zip(*(c.tolist() for c in vars(item.ratings).values()), strict=True)
+        trained = [(prefix(item, at), leaves, target) for at, leaves, target in ratings]
         # Engine: the path up to its ended thought, then the start of the rating.
         read = [
-            ([*tree.path_ids(node, codec)[:-3], codec.rating_start], node.target, node.leaves)
+            (
+                (*tree.path_ids(node, codec)[:-3], codec.rating_start),
+                float(node.leaves),
+                float(np.float32(node.target)),
+            )
             for node in tree.nodes
         ]
-        assert len(trained) == len(read)
-        assert all(pair in trained for pair in read)
+        assert sorted(trained) == sorted(read)
 
 
 def actions(made: list[Experience]) -> np.ndarray:
     """Advantages of the trained tokens."""
-    return np.concatenate([item.advantage[item.action] for item in made])
+    return np.concatenate([item.actions.advantage for item in made])
 
 
 @pytest.mark.parametrize("credit", ["gae", "tree", "treerl"])
@@ -247,9 +274,8 @@ def test_a_tree_of_near_equals_stays_quiet_in_a_batch(codec: Codec) -> None:
     config = LearnConfig(credit="tree")
     assert has_signal(quiet)
     made = experiences([loud, quiet], codec, config, 1.0)
-    own = len(list(loud.leaf_nodes()))
-    assert np.abs(actions(made[:own])).max() > 0.5
-    assert np.abs(actions(made[own:])).max() < 1e-3
+    assert np.abs(actions(made[:1])).max() > 0.5
+    assert np.abs(actions(made[1:])).max() < 1e-3
 
 
 def test_iterations_are_kept_and_unrectified_trees_refused(codec: Codec) -> None:

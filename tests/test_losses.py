@@ -22,27 +22,25 @@ def row(*values: float) -> torch.Tensor:
 
 
 @given(
-    tokens=st.lists(st.tuples(RATIOS, st.floats(-5, 5), st.booleans()), min_size=1, max_size=12),
+    tokens=st.lists(st.tuples(RATIOS, st.floats(-5, 5)), min_size=1, max_size=12),
     clip=st.floats(0.05, 0.5),
     cap=st.floats(1.6, 5),
 )
 def test_policy_loss_equals_a_plain_loop(
-    tokens: list[tuple[float, float, bool]], clip: float, cap: float
+    tokens: list[tuple[float, float]], clip: float, cap: float
 ) -> None:
     expected, clipped = 0.0, 0
-    for log_r, advantage, mask in tokens:
+    for log_r, advantage in tokens:
         ratio = math.exp(log_r)
-        bounded = min(max(ratio, 1 - clip), 1 + clip)
-        if mask:
-            capped = min(ratio, cap)
-            expected -= min(capped * advantage, bounded * advantage)
-            clipped += bounded * advantage < capped * advantage - 1e-9
-            clipped += ratio > cap and advantage < 0
-    log_ratios, advantages, mask = (torch.tensor([column]) for column in zip(*tokens, strict=True))
+        bounded, capped = min(max(ratio, 1 - clip), 1 + clip), min(ratio, cap)
+        expected -= min(capped * advantage, bounded * advantage)
+        clipped += bounded * advantage < capped * advantage - 1e-9
+        clipped += ratio > cap and advantage < 0
+    log_ratios, advantages = (torch.tensor(column) for column in zip(*tokens, strict=True))
     behaviour = torch.full_like(log_ratios, -2.0)
-    loss, count = policy_loss(log_ratios - 2.0, behaviour, advantages, mask, clip=clip, cap=cap)
+    loss, count = policy_loss(log_ratios - 2.0, behaviour, advantages, clip=clip, cap=cap)
     assert float(loss) == pytest.approx(expected, rel=1e-4, abs=1e-4)
-    assert abs(int(count) - clipped) <= sum(abs(abs(a)) < 1e-4 for _, a, _ in tokens)
+    assert abs(int(count) - clipped) <= sum(abs(a) < 1e-4 for _, a in tokens)
 
 
 @pytest.mark.parametrize(
@@ -61,24 +59,12 @@ def test_clipping_by_sign_and_side(
     ratio: float, advantage: float, loss: float, clipped: int
 ) -> None:
     logprobs = row(math.log(ratio) - 1).requires_grad_()
-    got, count = policy_loss(
-        logprobs, row(-1.0), row(advantage), torch.tensor([[True]]), clip=0.2, cap=3.0
-    )
+    got, count = policy_loss(logprobs, row(-1.0), row(advantage), clip=0.2, cap=3.0)
     assert got.item() == pytest.approx(loss, rel=1e-5)
     assert int(count) == clipped
     got.backward()
     expected = 0.0 if clipped else -ratio * advantage  # d(-r A) / d log pi
     assert logprobs.grad.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_masked_tokens_add_nothing_even_where_their_ratio_would_be_clipped() -> None:
-    # Ratio 0 clamps to 0.8 and would add 0.8 A; only the mask keeps it out.
-    logprobs, behaviour = row(-1.0, -200.0, 0.0), row(-1.0, 0.0, 0.0)
-    mask = torch.tensor([[True, False, False]])
-    loss, count = policy_loss(logprobs, behaviour, row(0.5, -3.0, 3.0), mask, clip=0.2, cap=3.0)
-    assert float(loss) == pytest.approx(-0.5)
-    assert int(count) == 0
-    assert float(kl_estimate(logprobs, behaviour, mask)) == 0.0
 
 
 def test_log_ratio_is_clamped_and_in_fp32() -> None:
@@ -94,11 +80,10 @@ def test_gradients_equal_finite_differences() -> None:
     torch.manual_seed(0)
     behaviour, advantages = torch.randn(3, 5) - 2, torch.randn(3, 5)
     logprobs = behaviour + 0.4 * torch.randn(3, 5)
-    mask = torch.rand(3, 5) < 0.7
     weights, targets = torch.rand(3, 5), torch.rand(3, 5)
     losses = [
-        lambda x: policy_loss(x, behaviour, advantages, mask, clip=0.2, cap=3.0)[0],
-        lambda x: kl_estimate(x, behaviour, mask),
+        lambda x: policy_loss(x, behaviour, advantages, clip=0.2, cap=3.0)[0],
+        lambda x: kl_estimate(x, behaviour),
         lambda x: value_loss(x, targets, weights),
     ]
     for loss in losses:
@@ -136,17 +121,13 @@ def test_k3_is_positive_and_its_mean_is_the_kl() -> None:
     generator = torch.Generator().manual_seed(0)
     policy, reference = torch.randn(2, 6, generator=generator).log_softmax(-1)
     kl = float((policy.exp() * (policy - reference)).sum())
-    every = torch.ones(1, dtype=torch.bool)
-    each = torch.stack(
-        [kl_estimate(policy[i : i + 1], reference[i : i + 1], every) for i in range(6)]
-    )
+    each = torch.stack([kl_estimate(policy[i], reference[i]) for i in range(6)])
     assert (each >= 0).all()
     assert float((policy.exp() * each).sum()) == pytest.approx(kl, rel=1e-4)
     tokens = torch.multinomial(policy.exp(), 100_000, replacement=True, generator=generator)
-    mask = torch.ones(100_000, dtype=torch.bool)
-    mean = float(kl_estimate(policy[tokens], reference[tokens], mask)) / 100_000
+    mean = float(kl_estimate(policy[tokens], reference[tokens])) / 100_000
     assert mean == pytest.approx(kl, rel=0.03)
-    assert float(kl_estimate(policy[tokens], policy[tokens], mask)) == 0.0
+    assert float(kl_estimate(policy[tokens], policy[tokens])) == 0.0
 
 
 def test_schedules_by_hand() -> None:

@@ -40,7 +40,6 @@ def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
         start = torch.cuda.memory_allocated()
         yield lambda: torch.cuda.max_memory_allocated() - start
     elif status.exists() and reset.exists():
-        _return_free_memory()
         reset.write_text("5")  # forgets the high-water mark
         start = _kilobytes(status, "VmRSS:") * 1024
         yield lambda: max(_kilobytes(status, "VmHWM:") * 1024 - start, 0)
@@ -48,8 +47,8 @@ def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
         yield lambda: 0
 
 
-def _return_free_memory() -> None:
-    """Have glibc give back what was freed, or what follows would seem to need nothing."""
+def return_free_memory() -> None:
+    """Have glibc give back what was freed, or what follows may seem to need nothing."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
-from llamao1_cli.bench.machine import describe, peak_memory, synchronise
+from llamao1_cli.bench.machine import describe, peak_memory, return_free_memory, synchronise
 from llamao1_cli.bench.paths import PathStep, tree_paths
 from llamao1_cli.bench.workload import Workload, thoughts
 from llamao1_cli.codec import Codec
@@ -43,18 +43,20 @@ def bench_update(
     repetitions interleave."""
     steps, forwarded = _steps(model, codec, trees, config, search)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    peaks = dict.fromkeys(steps, 0)
-    for repeat in range(repeats + 1):  # the first round warms up
+    peaks: dict[str, int] = {}
+    steps["packed"]()  # the optimizer's state is no variant's share
+    for name, step in steps.items():
+        return_free_memory()
+        with peak_memory(model.device) as peak:
+            step()
+        peaks[name] = peak()
+    for _ in range(repeats):
         for name, step in steps.items():
-            with peak_memory(model.device) as peak:
-                start = time.perf_counter()
-                step()
-                synchronise(model)
-                took = time.perf_counter() - start
-            if repeat:
-                seconds[name].append(took)
-                peaks[name] = max(peaks[name], peak())
-                on_measured(name, took)
+            start = time.perf_counter()
+            step()
+            synchronise(model)
+            seconds[name].append(time.perf_counter() - start)
+            on_measured(name, seconds[name][-1])
     middle = {name: median(took) for name, took in seconds.items()}
     nodes = len(thoughts(trees))
     return {
