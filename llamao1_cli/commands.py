@@ -162,9 +162,10 @@ def _trainer(
 
 
 def _warmup_texts(parts: Parts, point: Path | None) -> list[MarkedIds]:
-    """The warm-up's texts, read before anything is written; none where it is over."""
+    """The warm-up's texts, read before anything is written; none where they are read no more."""
     config = parts.config
-    if config.warmup is None or (point and point.name.startswith("iteration")):
+    over = point is not None and point.name.startswith("iteration")
+    if config.warmup is None or (over and config.learn.algorithm != "continued_warmup"):
         return []
     return marked_texts(
         config.warmup,

@@ -26,6 +26,12 @@ class RunConfig(Section):
     dir: str = Field("runs/default", description="Run folder; every file of the run is in it.")
     seed: Natural = Field(0, description="Seed of everything random in the run.")
     iterations: Natural = Field(10, description="Rounds of self-play and update.")
+    budget_seconds: Weight = Field(
+        0.0, description="Stop earlier after so many seconds of self-play and update; 0: never."
+    )
+    budget_tokens: Natural = Field(
+        0, description="Stop earlier after so many generated tokens; 0: never."
+    )
     checkpoint_every: Count = Field(5, description="Iterations between checkpoints.")
     keep_checkpoints: Count = Field(2, description="Newest checkpoints that are kept.")
     threads: Natural = Field(0, description="CPU threads of torch; 0 leaves torch's own choice.")
@@ -280,12 +286,34 @@ class SearchConfig(Section):
 class LearnConfig(Section):
     """How experiences become gradient steps."""
 
+    algorithm: Literal["rlsp", "grpo", "k15", "expert_iteration", "continued_warmup"] = Field(
+        "rlsp",
+        description="What is learned: rlsp, a credit for each thought of a tree; grpo, one credit "
+        "for all thoughts of a solution; k15, Kimi k1.5's mirror descent on whole solutions; "
+        "expert_iteration, imitation of right solutions; continued_warmup, the control: no "
+        "self-play, more of the warm-up's demonstrations.",
+    )
     problems: Count = Field(32, description="Problems played an iteration.")
     credit: Literal["gae", "tree", "treerl"] = Field(
-        "treerl", description="Rule that gives each thought its advantage."
+        "treerl",
+        description="rlsp: what gives a thought its advantage. treerl (its gain in value over "
+        "parent and root, times the root of its leaves) and tree (over the parent) need graded "
+        "leaves; gae needs ratings that can be trusted, and fails where success is rare.",
     )
     gae_lambda: Fraction = Field(0.95, description="Lambda of credit `gae`.")
+    group_std: bool = Field(
+        True, description="grpo: divide by the standard deviation of a problem's outcomes."
+    )
+    mirror_weight: Weight = Field(
+        0.1, description="k15: weight of a solution's squared log-ratio to what sampled it."
+    )
+    length_weight: Weight = Field(
+        0.1, description="k15: weight of the reward of short solutions; 0 switches it off."
+    )
     clip: Positive = Field(0.2, description="PPO clip range of the probability ratio.")
+    clip_high: Positive | None = Field(
+        None, description="Clip range upwards, where it differs (DAPO takes 0.28)."
+    )
     ratio_cap: Positive = Field(
         3.0, description="Cap of the probability ratio where a bad thought has become likelier."
     )
@@ -307,7 +335,7 @@ class LearnConfig(Section):
         "memory, more time.",
     )
     learning_rate: Positive = Field(3e-4, description="Peak learning rate.")
-    final_rate: Fraction = Field(0.2, description="Share of the peak left at the last iteration.")
+    final_rate: Fraction = Field(0.2, description="Share of the peak left at the end of the run.")
     ramp_iterations: Natural = Field(4, description="Iterations that ramp the rate up.")
     betas: tuple[Fraction, Fraction] = Field((0.9, 0.98), description="AdamW's decay rates.")
     weight_decay: Weight = Field(0.0, description="AdamW's weight decay.")
@@ -315,9 +343,15 @@ class LearnConfig(Section):
 
     @model_validator(mode="after")
     def _cap_above_clip(self) -> "LearnConfig":
-        if self.ratio_cap <= 1 + self.clip:
-            raise ValueError(f"ratio_cap must be above 1 + clip ({1 + self.clip:g})")
+        highest = 1 + max(self.clip, self.clip_upwards)
+        if self.ratio_cap <= highest:
+            raise ValueError(f"ratio_cap must be above 1 + clip ({highest:g})")
         return self
+
+    @property
+    def clip_upwards(self) -> float:
+        """How far the ratio may rise."""
+        return self.clip if self.clip_high is None else self.clip_high
 
 
 class ReplayConfig(Section):
@@ -368,3 +402,9 @@ class Config(Section):
     learn: LearnConfig = Field(LearnConfig(), description="The update.")
     replay: ReplayConfig = Field(ReplayConfig(), description="The replay buffer.")
     eval: EvalConfig = Field(EvalConfig(), description="The evaluation.")
+
+    @model_validator(mode="after")
+    def _control_has_texts(self) -> "Config":
+        if self.learn.algorithm == "continued_warmup" and self.warmup is None:
+            raise ValueError("learn.algorithm: continued_warmup needs the section `warmup`")
+        return self

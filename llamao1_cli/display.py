@@ -82,18 +82,22 @@ class Display:
         self, number: int, total: int, metrics: Mapping[str, Any], seconds: Mapping[str, float]
     ) -> None:
         """One line: how the play went, what the update did, where the time went."""
-        rate = metrics["generated_tokens"] / max(seconds.get("rollout", 0.0), 1e-9)
-        line = (
-            f"iteration {number:>3}/{total}  solved {metrics['solved_leaves']:.3f}"
-            f"  mixed trees {metrics['mixed_trees']:.2f}"
-        )
+        line = f"iteration {number:>3}/{total}"
+        if "loss" in metrics:
+            line += f"  loss {metrics['loss']:.3f}"
+        if "solved_leaves" in metrics:
+            line += (
+                f"  solved {metrics['solved_leaves']:.3f}  mixed trees {metrics['mixed_trees']:.2f}"
+            )
         if "policy_loss" in metrics:
             line += (
                 f"  value loss {metrics['value_loss']:.3f}  clipped {metrics['clip_fraction']:.3f}"
                 f"  KL {metrics['kl_behaviour']:.4f}"
             )
-        played = f"  {rate:,.0f} tokens/s" if "rollout" in seconds else ""
-        self._console.print(f"{line}{played}  {seconds['iteration']:.1f} s", soft_wrap=True)
+        if "rollout" in seconds:
+            rate = metrics["generated_tokens"] / max(seconds["rollout"], 1e-9)
+            line += f"  {rate:,.0f} tokens/s"
+        self._console.print(f"{line}  {seconds['iteration']:.1f} s", soft_wrap=True)
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[list[Tree]], None]]:

@@ -1,6 +1,5 @@
 """From searched trees to experiences: credit for each thought, and a token trie to learn from."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from llamao1_cli.codec import Codec, place_of
 from llamao1_cli.config import LearnConfig
+from llamao1_cli.credit import advantages, target_of
 from llamao1_cli.search.tree import Node, Tree, node_ids
 
 
@@ -17,6 +17,7 @@ class Actions:
 
     at: np.ndarray  # int32: the trie token whose logits predicted it
     token: np.ndarray  # int32
+    path: np.ndarray  # int32: which of the tree's solutions it belongs to
     place: np.ndarray  # uint8: `Place` in its thought
     logprob: np.ndarray  # float32: behaviour log-prob
     advantage: np.ndarray  # float32: of its thought
@@ -41,62 +42,10 @@ class Experience:
     """
 
     ids: np.ndarray  # [T] int32
-    before: (
-        np.ndarray
-    )  # [T] int32: the token before it on its paths, which has a lower index; or -1
+    before: np.ndarray  # [T] int32: the token before it on its paths, of lower index; or -1
     actions: Actions
     ratings: Ratings
     iteration: int  # of the weights that sampled it
-
-
-def advantages(tree: Tree, config: LearnConfig, discount: float) -> np.ndarray:
-    """The advantage of every node `[N]` by the configured rule; the root's is 0.
-
-    A tree without signal, all right or all wrong, teaches the policy nothing: zeros.
-    """
-    if not has_signal(tree):
-        return np.zeros(len(tree.nodes))
-    if config.credit == "gae":
-        return gae(tree, discount, config.gae_lambda)
-    return quality_gain(tree, treerl=config.credit == "treerl")
-
-
-def has_signal(tree: Tree) -> bool:
-    """Whether the leaves differ in what they turned out to be worth."""
-    values = {node.target for node in tree.leaf_nodes()}
-    return len(values) > 1
-
-
-def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
-    """Generalised advantage estimation on a tree `[N]`.
-
-    A(n) = d(n) + discount * lam * mean of A over children,
-    d(n) = r(n) + discount * V(n) - V(parent); at a terminal node V is 0 and r its outcome,
-    or its target where it was not graded.
-    """
-    result = np.zeros(len(tree.nodes))
-    for node in reversed(tree.nodes[1:]):
-        assert node.parent is not None
-        reward = _reward(node) if node.terminal else 0.0
-        ahead = 0.0 if node.terminal else discount * node.thought.value
-        delta = reward + ahead - tree.nodes[node.parent].thought.value
-        later = float(np.mean(result[node.children])) if node.children else 0.0
-        result[node.id] = delta + discount * lam * later
-    return result
-
-
-def quality_gain(tree: Tree, *, treerl: bool) -> np.ndarray:
-    """Advantages from rectified values Q `[N]`.
-
-    Plain: Q(n) - Q(parent). TreeRL: [(Q(n) - Q(parent)) + (Q(n) - Q(root))] * sqrt(leaves below n).
-    """
-    quality = np.array([_target(node) for node in tree.nodes])
-    parents = [0 if node.parent is None else node.parent for node in tree.nodes]
-    gain = quality - quality[parents]
-    if not treerl:
-        return gain
-    leaves = np.array([node.leaves for node in tree.nodes])
-    return (gain + quality - quality[0]) * np.sqrt(leaves)
 
 
 def experiences(
@@ -121,16 +70,19 @@ def experiences(
 
 def scaled_advantages(
     trees: Sequence[Tree], config: LearnConfig, discount: float
-) -> list[np.ndarray]:
-    """The advantages `[N]` of each tree's nodes over the standard deviation of all thoughts'.
+) -> list[np.ndarray | None]:
+    """The advantages `[N]` of each tree's nodes, None for a tree without any; those of `rlsp` over
+    the standard deviation of all thoughts'.
 
     The scale is that of the whole batch of thoughts, never of a tree: in a tree of equals it would
     blow noise up. Trees without signal have no part in it.
     """
     credit = [advantages(tree, config, discount) for tree in trees]
-    signal = [a[1:] for tree, a in zip(trees, credit, strict=True) if has_signal(tree)]
-    scale = float(np.std(np.concatenate(signal))) if signal else 1.0
-    return [values / (scale or 1.0) for values in credit]
+    signal = [values[1:] for values in credit if values is not None]
+    if config.algorithm != "rlsp" or not signal:
+        return credit
+    scale = float(np.std(np.concatenate(signal))) or 1.0
+    return [None if values is None else values / scale for values in credit]
 
 
 class _Trie:
@@ -154,10 +106,9 @@ class _Trie:
         return places
 
 
-def _experience(tree: Tree, credit: np.ndarray, codec: Codec, min_tokens: int) -> Experience:
+def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens: int) -> Experience:
     """The whole tree; of a tree without signal one path, which speaks for all leaves."""
-    signal = has_signal(tree)
-    nodes = _depth_first(tree) if signal else tree.path(next(tree.leaf_nodes()))
+    nodes = tree.path(next(tree.leaf_nodes())) if credit is None else _depth_first(tree)
     trie = _Trie()
     ends: dict[int | None, int] = {None: -1}  # last token of each node
     acted: list[tuple[Node, list[int]]] = []
@@ -169,17 +120,26 @@ def _experience(tree: Tree, credit: np.ndarray, codec: Codec, min_tokens: int) -
         ends[node.id] = places[-1]
         # The root's own value is the baseline of the first thoughts, so it is trained too.
         rated.append(places[read])
-        if signal and node.thought.ids:
+        if credit is not None and node.thought.ids and not np.isnan(credit[node.id]):
             acted.append((node, places[offset - 1 :]))
-    leaves = [node.leaves if signal else tree.root.leaves for node in nodes]
-    targets = [_target(node) for node in nodes]
+    leaves = [tree.root.leaves if credit is None else node.leaves for node in nodes]
+    targets = [target_of(node) for node in nodes]
     return Experience(
         np.array(trie.ids, np.int32),
         np.array(trie.before, np.int32),
-        _actions(acted, credit, min_tokens),
+        _actions(acted, credit, _solutions(tree), min_tokens),
         Ratings(np.array(rated, np.int32), *(np.array(c, np.float32) for c in (leaves, targets))),
         tree.iteration,
     )
+
+
+def _solutions(tree: Tree) -> list[int]:
+    """The leaf `[N]` whose solution each node is counted to: the first one below it."""
+    first = list(range(len(tree.nodes)))
+    for node in reversed(tree.nodes):
+        if node.children:
+            first[node.id] = first[node.children[0]]
+    return first
 
 
 def _tokens(tree: Tree, node: Node, codec: Codec) -> tuple[list[int], int]:
@@ -199,30 +159,26 @@ def _depth_first(tree: Tree) -> list[Node]:
     return ordered
 
 
-def _actions(acted: list[tuple[Node, list[int]]], credit: np.ndarray, min_tokens: int) -> Actions:
+def _actions(
+    acted: list[tuple[Node, list[int]]],
+    credit: np.ndarray | None,
+    solutions: list[int],
+    min_tokens: int,
+) -> Actions:
     """The sampled tokens of the nodes; with each node come the trie tokens from the one on that
     predicts its first."""
     rows = [
         (
             places[index],
             token,
+            solutions[node.id],
             place_of(index, node.thought.forced_meta, min_tokens),
             node.thought.logprobs[index],
-            credit[node.id],
+            0.0 if credit is None else credit[node.id],
         )
         for node, places in acted
         for index, token in enumerate(node.thought.ids)
     ]
-    types = (np.int32, np.int32, np.uint8, np.float32, np.float32)
+    types = (np.int32, np.int32, np.int32, np.uint8, np.float32, np.float32)
     columns = list(zip(*rows, strict=True)) or [()] * len(types)
     return Actions(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))
-
-
-def _reward(node: Node) -> float:
-    return float(node.outcome) if node.outcome is not None else node.target or 0.0
-
-
-def _target(node: Node) -> float:
-    if node.target is None or math.isnan(node.target):
-        raise ValueError("a tree must be rectified before it is learned from")
-    return node.target

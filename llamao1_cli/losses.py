@@ -21,19 +21,45 @@ def policy_loss(
     advantages: torch.Tensor,
     *,
     clip: float,
+    clip_high: float,
     cap: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """PPO's clipped surrogate (Schulman et al. 2017), summed; count of clipped tokens.
 
-    -min(r A, clip(r, 1 - clip, 1 + clip) A), r = pi / mu. Clipping leaves r unbounded where A < 0,
-    and there a small mu, or one that engine and trainer disagree on, would swamp the batch; r is
-    capped first (dual clip, Ye et al. 2020). All tensors have one shape.
+    -min(r A, clip(r, 1 - clip, 1 + clip_high) A), r = pi / mu; DAPO's clip-higher (Yu et al. 2025)
+    leaves more room upwards. Clipping leaves r unbounded where A < 0, and there a small mu, or one
+    that engine and trainer disagree on, would swamp the batch; r is capped first (dual clip, Ye et
+    al. 2020). All tensors have one shape.
     """
     ratio = log_ratio(logprobs, behaviour).exp()
     plain = ratio.clamp(max=cap) * advantages
-    clipped = ratio.clamp(1 - clip, 1 + clip) * advantages
+    clipped = ratio.clamp(1 - clip, 1 + clip_high) * advantages
     loss = -torch.minimum(plain, clipped).sum()
     return loss, ((clipped < plain) | ((ratio > cap) & (advantages < 0))).sum()
+
+
+def mirror_descent_loss(
+    logprobs: torch.Tensor,
+    behaviour: torch.Tensor,
+    advantages: torch.Tensor,
+    solutions: torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    tau: float,
+) -> torch.Tensor:
+    """Kimi k1.5's policy mirror descent (Kimi team 2025, eq. 3), summed over solutions.
+
+    -A log pi(y) + tau / 2 (log pi(y) / mu(y))^2 with the log-probs of whole solutions y: action i
+    belongs to solution `solutions[i]` in [0, S); `weights` `[S]`, the others `[A]`.
+    """
+    gaps = torch.zeros_like(weights).index_add_(0, solutions, log_ratio(logprobs, behaviour))
+    gain = (weights[solutions] * advantages * logprobs.float()).sum()
+    return tau / 2 * (weights * gaps**2).sum() - gain
+
+
+def likelihood_loss(logprobs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood of the actions `[A]`, weighted sum."""
+    return -(weights * logprobs.float()).sum()
 
 
 def value_loss(

@@ -26,12 +26,10 @@ def ramp_and_cosine(progress: float, ramp: float, floor: float) -> float:
     return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(min(angle, math.pi)))
 
 
-def ramp_and_line(progress: float, ramp: float, floor: float) -> float:
-    """Share of the peak rate at `progress` in [0, 1]: a linear ramp, then a line to `floor`."""
-    if progress < ramp:
-        return progress / ramp
-    done = (progress - ramp) / max(1.0 - ramp, 1e-9)
-    return 1.0 - (1.0 - floor) * min(done, 1.0)
+def ramp_and_line(step: int, ramp: int, progress: float, floor: float) -> float:
+    """Share of the peak rate at step number `step` of a run that is done to `progress` in [0, 1]:
+    a line to `floor`, and up to it a linear ramp over the first `ramp` steps."""
+    return min(step / max(ramp, 1), 1.0) * (1.0 - (1.0 - floor) * min(progress, 1.0))
 
 
 def optimizer_step(

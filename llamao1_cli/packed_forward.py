@@ -69,7 +69,7 @@ def _probe(model: PreTrainedModel, tokens: list[int]) -> Tensor:
     item = Experience(
         np.array(tokens, np.int32),
         before.astype(np.int32),
-        Actions(none, none, none, none, none),
+        Actions(none, none, none, none, none, none),
         Ratings(np.arange(len(tokens)), ones, ones),
         iteration=0,
     )

@@ -32,6 +32,8 @@ class Packed:
     token: torch.Tensor  # [U] the token that is predicted
     place: torch.Tensor  # [U] `Place` of that token
     predicted: torch.Tensor  # [A] prediction that scores the action, in [0, U)
+    solution: torch.Tensor  # [A] which of the S solutions it belongs to
+    solvers: torch.Tensor  # [S] place of the solution's tree in the batch
     logprob: torch.Tensor  # [A] behaviour log-prob
     advantage: torch.Tensor  # [A]
     acted: torch.Tensor  # [A] place of the action's tree in the batch
@@ -61,7 +63,7 @@ def split(item: Experience, limit: int) -> list[Experience]:
     """A tree in parts of at most `limit` tokens, or of one longer path.
 
     Each part is a trie of whole paths. What paths of several parts share is in all of them; its
-    actions and ratings are in the first.
+    ratings are in the first, and all actions of a solution in the part that has its last.
     """
     if len(item.ids) <= limit:
         return [item]
@@ -74,7 +76,12 @@ def split(item: Experience, limit: int) -> list[Experience]:
         kept[-1].update(path)
         own = np.array(path)
         first[own[first[own] < 0]] = len(kept) - 1
-    return [_part(item, np.sort(list(tokens)), first == n) for n, tokens in enumerate(kept)]
+    last = np.zeros(item.actions.path.max(initial=-1) + 1, int)
+    np.maximum.at(last, item.actions.path, item.actions.at)  # a path's tokens stand in order
+    acts, rates = first[last[item.actions.path]], first[item.ratings.at]
+    return [
+        _part(item, np.sort(list(tokens)), acts == n, rates == n) for n, tokens in enumerate(kept)
+    ]
 
 
 def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
@@ -87,6 +94,7 @@ def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
     read, rated = np.unique(ratings.at, return_inverse=True)
     acted = np.repeat(np.arange(len(parts)), [len(item.actions.at) for _, item in parts])
     owner = np.repeat(np.arange(len(parts)), [len(item.ratings.at) for _, item in parts])
+    solved, solution = np.unique(np.stack([acted, actions.path]), axis=1, return_inverse=True)
     places = np.array([place for place, _ in parts])
     fresh = np.array([item.iteration == iteration for _, item in parts])
     positions, layout = _layout(forest.before, device)
@@ -102,6 +110,8 @@ def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
         token=tensor(distinct[1]),
         place=tensor(distinct[2]),
         predicted=tensor(predicted.reshape(-1)),
+        solution=tensor(solution.reshape(-1)),
+        solvers=tensor(places[solved[0]]),
         logprob=tensor(actions.logprob, torch.float32),
         advantage=tensor(actions.advantage, torch.float32),
         acted=tensor(places[acted]),
@@ -145,22 +155,22 @@ def _path(before: np.ndarray, token: int) -> list[int]:
     return path
 
 
-def _part(item: Experience, tokens: np.ndarray, own: np.ndarray) -> Experience:
-    """The trie of `tokens`, with the actions and ratings at those of them that are its own."""
+def _part(item: Experience, tokens: np.ndarray, acts: np.ndarray, rates: np.ndarray) -> Experience:
+    """The trie of `tokens`, with the actions and ratings that `acts` and `rates` mark."""
     number = np.full(len(item.ids) + 1, -1, np.int32)  # the last one is that of no token
     number[tokens] = np.arange(len(tokens))
     return replace(
         item,
         ids=item.ids[tokens],
         before=number[item.before[tokens]],
-        actions=_chosen(item.actions, own, number),
-        ratings=_chosen(item.ratings, own, number),
+        actions=_chosen(item.actions, acts, number),
+        ratings=_chosen(item.ratings, rates, number),
     )
 
 
 def _chosen(group: Group, own: np.ndarray, number: np.ndarray) -> Group:
-    """What stands at the part's own tokens, by their numbers in the part."""
-    kept = {name: array[own[group.at]] for name, array in vars(group).items()}
+    """What is the part's own, by the numbers of its tokens in the part."""
+    kept = {name: array[own] for name, array in vars(group).items()}
     return replace(group, **(kept | {"at": number[kept["at"]]}))
 
 

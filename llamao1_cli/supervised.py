@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
@@ -26,15 +27,16 @@ class Warmup:
     def __init__(
         self, config: WarmupConfig, texts: Sequence[MarkedIds], accelerator: Accelerator, seed: int
     ) -> None:
-        self._config, self._texts = config, texts
+        self.config, self._texts = config, texts
         self._accelerator, self._seed = accelerator, seed
         self._steps_an_epoch = math.ceil(len(texts) / config.batch_size)
         self.steps = self._steps_an_epoch * config.epochs
 
     def batches(self) -> Iterator[list[MarkedIds]]:
-        """The batches of all epochs: shuffled, bucketed by length, shuffled again."""
-        size = self._config.batch_size
-        for epoch in range(self._config.epochs):
+        """The batches of one epoch after the other, without end: shuffled, bucketed by length,
+        shuffled again."""
+        size = self.config.batch_size
+        for epoch in count():
             rng = np.random.default_rng([self._seed, 3, epoch])
             order = rng.permutation(len(self._texts))
             batches: list[np.ndarray] = []
@@ -46,16 +48,24 @@ class Warmup:
             for place in rng.permutation(len(batches)):
                 yield [self._texts[i] for i in batches[place]]
 
+    def rate(self, step: int) -> float:
+        """The learning rate of the warm-up's step number `step`."""
+        config = self.config
+        return config.learning_rate * ramp_and_cosine(
+            step / self.steps, config.ramp, config.final_rate
+        )
+
     def step(
         self,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         batch: list[MarkedIds],
-        step: int,
+        rate: float,
+        name: str,
     ) -> dict[str, float]:
-        """Step number `step` on a batch; returns its metrics."""
+        """One step on a batch at the learning rate; returns its metrics. `name` is for errors."""
         model.train()
-        config, accelerator = self._config, self._accelerator
+        config, accelerator = self.config, self._accelerator
         # Every rank knows the whole batch, so its size needs no communication.
         total = sum(sum(text.weights[1:]) for text in batch)
         share = batch[accelerator.process_index :: accelerator.num_processes] or batch[:1]
@@ -65,9 +75,6 @@ class Warmup:
             for i in range(0, len(share), config.micro_batch_size)
         ]
         sums: list[torch.Tensor] = []
-        rate = config.learning_rate * ramp_and_cosine(
-            step / self.steps, config.ramp, config.final_rate
-        )
         norm = optimizer_step(
             accelerator,
             model,
@@ -75,7 +82,7 @@ class Warmup:
             [partial(_loss, model, texts, total, 0.0 if idle else 1.0, sums) for texts in micro],
             rate=rate,
             max_grad_norm=config.max_grad_norm,
-            name=f"warm-up step {step}",
+            name=name,
         )
         loss = accelerator.reduce(torch.stack(sums).sum(), "sum")
         return {"loss": float(loss), "learning_rate": rate, "grad_norm": norm}

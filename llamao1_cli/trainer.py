@@ -8,19 +8,22 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from llamao1_cli import checkpoint
 from llamao1_cli.assembly import Parts
 from llamao1_cli.codec import MarkedIds
 from llamao1_cli.display import Display
+from llamao1_cli.epoch import learn_from, learning_rate
 from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.models import save_model
-from llamao1_cli.optimization import make_optimizer, ramp_and_line
+from llamao1_cli.optimization import make_optimizer
 from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import RunFolder, write_whole
 from llamao1_cli.search.grow import Grade
@@ -46,7 +49,12 @@ class RLSPTrainer:
     ) -> None:
         config = parts.config
         self._parts, self._config, self._folder = parts, config, folder
-        self._texts = texts
+        self._warmup = (
+            Warmup(config.warmup, texts, parts.accelerator, config.run.seed)
+            if config.warmup
+            else None
+        )
+        self._demonstrations: Iterator[list[MarkedIds]] | None = None  # what the control reads
         self._tracker, self._display, self._interrupts = tracker, display, interrupts
         self._accelerator = parts.accelerator
         self._model = self._accelerator.prepare(parts.language_model.model)
@@ -54,6 +62,7 @@ class RLSPTrainer:
         self._warmup_done = 0
         self._iteration = 0
         self._stage = "warmup" if config.warmup else "self-play"
+        self._spent = {"seconds": 0.0, "tokens": 0.0}  # on self-play and update
         self._seconds: dict[str, float] = {}
         self._start_stage()
 
@@ -61,7 +70,7 @@ class RLSPTrainer:
         """Continue from a checkpoint whose weights the model already has."""
         state = checkpoint.load_state(path)
         self._stage, self._iteration = state["stage"], state["iteration"]
-        self._warmup_done = state["warmup_steps"]
+        self._warmup_done, self._spent = state["warmup_steps"], state["spent"]
         self._start_stage()
         checkpoint.load_optimizer(path, self._optimizer)
         checkpoint.load_replay(path, self._replay)
@@ -82,12 +91,17 @@ class RLSPTrainer:
             self._warm_up()
             if self._iteration == 0:
                 self._evaluate(everything=last == 0)
-            while self._iteration < last:
-                number = self._iteration + 1
-                start = time.perf_counter()
-                forest = self._stored(files[number - 1], number) if files else self._play(number)
-                with self._interrupts.deferred():
-                    self._learn(forest, number, start, final=number == last)
+            while self._iteration < last and self._progress(self._iteration) < 1.0:
+                number, start = self._iteration + 1, time.perf_counter()
+                if self._config.learn.algorithm == "continued_warmup":
+                    with self._interrupts.deferred():
+                        self._imitate(number, start, last)
+                else:
+                    forest = (
+                        self._stored(files[number - 1], number) if files else self._play(number)
+                    )
+                    with self._interrupts.deferred():
+                        self._learn(forest, number, start, last)
                 every = self._config.eval.every
                 if every and number % every == 0 and number != last:
                     self._evaluate(everything=False)
@@ -101,19 +115,21 @@ class RLSPTrainer:
     # Warm-up
 
     def _warm_up(self) -> None:
-        config = self._config.warmup
-        if self._stage != "warmup" or config is None:
+        warmup = self._warmup
+        if self._stage != "warmup" or warmup is None:
             return
-        warmup = Warmup(config, self._texts, self._accelerator, self._config.run.seed)
+        batches = islice(warmup.batches(), warmup.steps)
         with self._display.progress("warm-up", warmup.steps, self._warmup_done) as advance:
-            for step, batch in enumerate(warmup.batches(), start=1):
+            for step, batch in enumerate(batches, start=1):
                 if step <= self._warmup_done:
                     continue
                 with self._interrupts.deferred():
-                    metrics = warmup.step(self._model, self._optimizer, batch, step)
+                    rate, name = warmup.rate(step), f"warm-up step {step}"
+                    metrics = warmup.step(self._model, self._optimizer, batch, rate, name)
                     self._warmup_done = step
                     self._log("warmup", step, metrics)
-                    if step % config.checkpoint_every == 0 and step < warmup.steps:
+                    every = warmup.config.checkpoint_every
+                    if step % every == 0 and step < warmup.steps:
                         self._save()
                 advance(f"loss {metrics['loss']:.3f}")
         with self._interrupts.deferred():
@@ -123,6 +139,11 @@ class RLSPTrainer:
             self._save()
 
     # Self-play
+
+    def _self_play(self, number: int, start: float, last: int, file: Path | None) -> None:
+        forest = self._stored(file, number) if file else self._play(number)
+        with self._interrupts.deferred():
+            self._learn(forest, number, start, last)
 
     def _play(self, number: int) -> list[Tree]:
         problems = self._parts.task.train_problems(
@@ -152,65 +173,82 @@ class RLSPTrainer:
 
     # Learning
 
-    def _learn(self, trees: list[Tree], number: int, start: float, *, final: bool) -> None:
+    def _learn(self, trees: list[Tree], number: int, start: float, last: int) -> None:
         """Everything that changes the run's state, so that a signal finds it before or after."""
+        config, played = self._config, forest_metrics(trees)
+        self._spent["tokens"] += played["generated_tokens"]
         with self._timed("experience"):
             fresh = experiences(
                 trees,
                 self._parts.codec,
-                self._config.learn,
-                self._config.search.discount,
-                min_tokens=self._config.search.min_thought_tokens,
+                config.learn,
+                config.search.discount,
+                min_tokens=config.search.min_thought_tokens,
             )
-            self._replay.drop_older(number - self._config.replay.max_age)
+            self._replay.drop_older(number - config.replay.max_age)
             self._replay.add(fresh, number)
         with self._timed("update"):
-            learned = self._update(len(fresh), number)
+            learned = learn_from(
+                self._replay,
+                self._updater,
+                config,
+                fresh=len(fresh),
+                number=number,
+                progress=self._progress(number),
+            )
+        sizes = {"experiences": float(len(fresh)), "replay": float(len(self._replay))}
+        self._close("self-play", played | learned | sizes, number, start, last)
+
+    def _imitate(self, number: int, start: float, last: int) -> None:
+        """The control's iteration: as many demonstrations as there would be problems."""
+        warmup = self._warmup
+        assert warmup is not None
+        count = max(self._config.learn.problems // warmup.config.batch_size, 1)
+        if self._demonstrations is None:
+            done = warmup.steps + (number - 1) * count
+            self._demonstrations = islice(warmup.batches(), done, None)
+        rate = learning_rate(self._config, number, self._progress(number))
+        losses = []
+        with self._timed("update"):
+            for batch in islice(self._demonstrations, count):
+                name = f"iteration {number}"
+                metrics = warmup.step(self._model, self._optimizer, batch, rate, name)
+                losses.append(metrics["loss"])
+                self._spent["tokens"] += sum(len(text.inputs) for text in batch)
+        self._close("imitation", {"loss": float(np.mean(losses))}, number, start, last)
+
+    def _close(
+        self, stage: str, metrics: dict[str, float], number: int, start: float, last: int
+    ) -> None:
+        """Take the new weights over, note what happened, save."""
         with self._timed("weights"):
             self._parts.engine.refresh()
         self._iteration = number
-        metrics = forest_metrics(trees) | learned
-        metrics |= {"experiences": float(len(fresh)), "replay": float(len(self._replay))}
-        seconds = dict(self._seconds) | {"iteration": time.perf_counter() - start}
+        took = self._slowest(time.perf_counter() - start)
+        self._spent["seconds"] += took
+        seconds = self._seconds | {"iteration": took, "spent": self._spent["seconds"]}
         self._seconds = {}
-        self._log("self-play", number, metrics | {"seconds": seconds})
+        metrics |= {"spent_tokens": self._spent["tokens"]}
+        self._log(stage, number, metrics | {"seconds": seconds})
         self._display.iteration(number, self._config.run.iterations, metrics, seconds)
+        final = number == last or self._progress(number) >= 1.0
         if final or number % self._config.run.checkpoint_every == 0:
             with self._timed("checkpoint"):  # its time shows in the next iteration's metrics
                 self._save()
 
-    def _update(self, fresh: int, number: int) -> dict[str, float]:
-        """The iteration's optimizer steps on draws from the replay; returns mean metrics."""
-        config, total = self._config, self._config.run.iterations
-        draws = round(config.replay.draws * fresh)
-        if not draws:
-            return {}
-        beta = config.replay.beta + (1 - config.replay.beta) * number / total
-        rng = np.random.default_rng([config.run.seed, 4, number])
-        serials, weights = self._replay.sample(draws, beta, rng)
-        ramp = config.learn.ramp_iterations / total
-        rate = config.learn.learning_rate * ramp_and_line(
-            number / total, ramp, config.learn.final_rate
+    def _progress(self, number: int) -> float:
+        """The share of the run that is over: of its iterations or of what it may spend."""
+        run = self._config.run
+        budgets = {"seconds": run.budget_seconds, "tokens": run.budget_tokens}
+        spent = [self._spent[name] / most for name, most in budgets.items() if most]
+        return max([number / max(run.iterations, 1), *spent])
+
+    def _slowest(self, seconds: float) -> float:
+        """The same on all ranks, so that all stop together."""
+        everyone = self._accelerator.gather(
+            torch.tensor([seconds], device=self._accelerator.device, dtype=torch.float32)
         )
-        steps = []
-        for begin in range(0, draws, config.learn.batch_size):
-            batch = serials[begin : begin + config.learn.batch_size].tolist()
-            items = [self._replay.items[serial] for serial in batch]
-            name = f"iteration {number}, trees {batch}"
-            metrics, errors = self._updater.step(
-                items, weights[begin : begin + len(batch)], rate, name, number
-            )
-            self._replay.update(batch, errors.tolist())
-            steps.append(metrics)
-        ages = [
-            number - item.iteration for item in (self._replay.items[s] for s in serials.tolist())
-        ]
-        return _mean_metrics(steps) | {
-            # Before the first step only rollout and trainer differ: their types, their kernels.
-            "rollout_mismatch": steps[0]["logprob_gap"],
-            "replay_age": float(np.mean(ages)),
-            "steps": float(len(steps)),
-        }
+        return float(everyone.max())
 
     # Evaluation
 
@@ -269,6 +307,7 @@ class RLSPTrainer:
                     "stage": self._stage,
                     "iteration": self._iteration,
                     "warmup_steps": self._warmup_done,
+                    "spent": self._spent,
                     "metrics_bytes": self._tracker.size if self._tracker else 0,
                 },
             )
@@ -300,9 +339,3 @@ class RLSPTrainer:
                 return self._parts.grader.grade(pairs)
 
         return grade
-
-
-def _mean_metrics(steps: list[dict[str, float]]) -> dict[str, float]:
-    names = steps[0].keys() - {"logprob_gap"}
-    means = {name: float(np.mean([step[name] for step in steps])) for name in sorted(names)}
-    return means | {"log_ratio_max": max(step["log_ratio_max"] for step in steps)}

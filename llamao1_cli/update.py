@@ -16,7 +16,14 @@ from llamao1_cli.config import LearnConfig
 from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.errors import UserError
 from llamao1_cli.experience import Actions, Experience, Ratings
-from llamao1_cli.losses import kl_estimate, log_ratio, policy_loss, value_loss
+from llamao1_cli.losses import (
+    kl_estimate,
+    likelihood_loss,
+    log_ratio,
+    mirror_descent_loss,
+    policy_loss,
+    value_loss,
+)
 from llamao1_cli.optimization import optimizer_step
 from llamao1_cli.packed_attention import attending_packed
 from llamao1_cli.packed_forward import check_packs, packed_logits
@@ -30,7 +37,7 @@ _NONE, _ZERO = np.zeros(0, np.int32), np.zeros(1, np.int32)
 NOTHING = Experience(
     ids=_ZERO,
     before=_ZERO - 1,
-    actions=Actions(_NONE, _NONE, _NONE, _NONE, _NONE),
+    actions=Actions(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE),
     ratings=Ratings(at=_ZERO, leaves=_ZERO, target=_ZERO),
     iteration=0,
 )
@@ -133,13 +140,7 @@ class Updater:
         config = self._config
         packed = pack(parts, int(totals["iteration"]), self._accelerator.device)
         logprobs, differences = self._forward(self._model, packed)
-        policy, clipped = policy_loss(
-            logprobs,
-            packed.logprob,
-            packed.advantage * importance[packed.acted],
-            clip=config.clip,
-            cap=config.ratio_cap,
-        )
+        policy = self._policy_loss(logprobs, packed, importance, sums)
         value = value_loss(differences, packed.target, packed.leaves * importance[packed.owner])
         loss = policy / totals["tokens"] + config.value_weight * value / totals["values"]
         if config.kl_weight:
@@ -150,8 +151,34 @@ class Updater:
             self._note(sums, packed, logprobs.detach(), differences.detach())
         sums.add("policy_loss", policy.detach())
         sums.add("value_loss", value.detach())
-        sums.add("clip_fraction", clipped)
         return loss
+
+    def _policy_loss(
+        self, logprobs: torch.Tensor, packed: Packed, importance: torch.Tensor, sums: Sums
+    ) -> torch.Tensor:
+        """The algorithm's loss of the actions, summed."""
+        config, weights = self._config, importance[packed.acted]
+        if config.algorithm == "expert_iteration":
+            return likelihood_loss(logprobs, packed.advantage * weights)
+        if config.algorithm == "k15":
+            return mirror_descent_loss(
+                logprobs,
+                packed.logprob,
+                packed.advantage,
+                packed.solution,
+                importance[packed.solvers],
+                tau=config.mirror_weight,
+            )
+        policy, clipped = policy_loss(
+            logprobs,
+            packed.logprob,
+            packed.advantage * weights,
+            clip=config.clip,
+            clip_high=config.clip_upwards,
+            cap=config.ratio_cap,
+        )
+        sums.add("clip_fraction", clipped)
+        return policy
 
     def _forward(self, model: torch.nn.Module, packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs `[A]` of the actions, as they are sampled, and positive - negative logits `[M]`

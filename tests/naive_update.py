@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from accelerate import Accelerator
-from fake_engine import by_equality, random_tree
+from fake_engine import by_equality, random_tree, thought
 from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec, Place
 from llamao1_cli.config import LearnConfig, SearchConfig
+from llamao1_cli.credit import advantages, has_signal
 from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.engine.tree import TreeEngine
-from llamao1_cli.experience import Experience, advantages, experiences, has_signal
+from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.search.grow import grow, rectify
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
@@ -61,9 +62,29 @@ def shifted(trees: list[Tree]) -> list[Tree]:
     return trees
 
 
-def batch_of(trees: list[Tree], codec: Codec, min_tokens: int = 1) -> list[Experience]:
+def flat_trees(codec: Codec, count: int) -> list[Tree]:
+    """Chains from the root, of which two begin alike; the second tree's are all right."""
+    trees = []
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        tree = Tree.plant(Problem(f"p{seed}", f"How many are {seed}?", "7"), seed, rng.random())
+        firsts = [thought(codec, rng, f"step {place}", 0.5) for place in range(3)]
+        for place, first in enumerate([firsts[0], *firsts]):
+            ends = f"The answer is \\boxed{{{rng.integers(10, 90)}}}."
+            leaf = tree.attach(tree.root, [copy.deepcopy(first), thought(codec, rng, ends, 0.4)])[
+                -1
+            ]
+            leaf.outcome = place % 2 == 0 or seed == 1
+        rectify(tree, 0.9, "failure")
+        trees.append(tree)
+    return trees
+
+
+def batch_of(
+    trees: list[Tree], codec: Codec, min_tokens: int = 1, **changes: object
+) -> list[Experience]:
     """The experiences of the trees, one each."""
-    made = experiences(trees, codec, LearnConfig(), 0.9, min_tokens=min_tokens)
+    made = experiences(trees, codec, LearnConfig(**changes), 0.9, min_tokens=min_tokens)
     assert len(made) == len(trees)
     return made
 
@@ -100,28 +121,37 @@ def naive_loss(
 ) -> tuple[torch.Tensor, list[float]]:
     """The loss of trees node by node and token by token, and the mean TD error of each tree."""
     credit = [advantages(tree, config, 0.9) for tree in trees]
-    scale = np.concatenate([c[1:] for t, c in zip(trees, credit, strict=True) if has_signal(t)])
-    tokens = sum(len(n.thought.ids) for t in trees if has_signal(t) for n in t.nodes)
-    values = sum(leaves for tree in trees for _, leaves in taught(tree))
+    scale = 1.0
+    if config.algorithm == "rlsp":
+        scale = np.concatenate([gains[1:] for gains in credit if gains is not None]).std()
+    tokens = sum(
+        len(node.thought.ids)
+        for tree, gains in zip(trees, credit, strict=True)
+        for node in tree.nodes
+        if gains is not None and not np.isnan(gains[node.id])
+    )
+    values = sum(
+        leaves
+        for tree, gains in zip(trees, credit, strict=True)
+        for _, leaves in taught(tree, gains)
+    )
     total, errors = torch.zeros(()), []
     for tree, gains, weight in zip(trees, credit, weights.tolist(), strict=True):
         differences: list[float] = []
-        for node, leaves in taught(tree):
+        gaps: dict[int, torch.Tensor] = {}  # by leaf
+        for node, leaves in taught(tree, gains):
             ids = torch.tensor([tree.path_ids(node, codec)])
             logits = model(input_ids=ids, use_cache=False).logits[0]
             if reference is not None:
                 with torch.no_grad():
                     other = reference(input_ids=ids, use_cache=False).logits[0]
-            for index in range(len(node.thought.ids)) if has_signal(tree) else ():
+            trains = gains is not None and not np.isnan(gains[node.id])
+            for index in range(len(node.thought.ids)) if trains else ():
                 now = logprob(logits, node, index, codec, temperature)
-                advantage = float(gains[node.id] / scale.std())
-                ratio = (now - node.thought.logprobs[index]).exp()
-                gain = torch.minimum(
-                    (ratio if ratio < config.ratio_cap else config.ratio_cap)
-                    * torch.tensor(advantage),
-                    ratio.clamp(1 - config.clip, 1 + config.clip) * advantage,
-                )
-                total = total - weight * gain / tokens
+                behaviour, advantage = node.thought.logprobs[index], float(gains[node.id] / scale)
+                total = total - weight * gain(now, behaviour, advantage, config) / tokens
+                end = next(leaf.id for leaf in tree.leaf_nodes() if node in tree.path(leaf))
+                gaps[end] = gaps.get(end, torch.zeros(())) + now - behaviour
                 if reference is not None:
                     d = logprob(other, node, index, codec, temperature) - now
                     total = total + config.kl_weight * (d.exp() - d - 1) / tokens
@@ -130,12 +160,28 @@ def naive_loss(
             total = total + config.value_weight * weight * leaves * cross_entropy / values
             differences += [abs(node.target - float(p[0].detach()))] * leaves
         errors.append(float(np.mean(differences)))
+        if config.algorithm == "k15":
+            for gap in gaps.values():
+                total = total + weight * config.mirror_weight / 2 * gap**2 / tokens
     return total, errors
 
 
-def taught(tree: Tree) -> Iterator[tuple[Node, int]]:
-    """The nodes that a tree trains, and for how many leaves each speaks."""
-    if has_signal(tree):
+def gain(
+    now: torch.Tensor, behaviour: float, advantage: float, config: LearnConfig
+) -> torch.Tensor:
+    """What one token is to bring; for k15 without the pull of its solution."""
+    if config.algorithm in ("expert_iteration", "k15"):
+        return advantage * now
+    ratio = (now - behaviour).exp()
+    return torch.minimum(
+        (ratio if ratio < config.ratio_cap else config.ratio_cap) * torch.tensor(advantage),
+        ratio.clamp(1 - config.clip, 1 + (config.clip_high or config.clip)) * advantage,
+    )
+
+
+def taught(tree: Tree, gains: np.ndarray | None) -> Iterator[tuple[Node, int]]:
+    """The nodes whose value a tree trains, and for how many leaves each speaks."""
+    if gains is not None:
         yield from ((node, node.leaves) for node in tree.nodes)
     else:
         yield from ((n, tree.root.leaves) for n in tree.path(next(tree.leaf_nodes())))

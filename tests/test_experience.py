@@ -4,20 +4,14 @@ import copy
 
 import numpy as np
 import pytest
-from fake_engine import chain_tree, random_tree, shaped_tree
+from fake_engine import random_tree
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llamao1_cli.codec import Codec, Place
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.experience import (
-    Experience,
-    advantages,
-    experiences,
-    gae,
-    has_signal,
-    quality_gain,
-)
+from llamao1_cli.credit import advantages, has_signal
+from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Node, Tree
 
@@ -35,82 +29,6 @@ def with_signal(codec: Codec, count: int) -> list[Tree]:
     return [tree for tree in made if has_signal(tree)][:count]
 
 
-def by_recursion(tree: Tree, node: Node, discount: float, lam: float) -> float:
-    before = tree.nodes[node.parent].thought.value
-    if node.answer is not None:
-        delta = (1.0 if node.outcome else 0.0) - before
-    else:
-        delta = discount * node.thought.value - before
-    below = [n for n in tree.nodes if n.parent == node.id]
-    later = [by_recursion(tree, n, discount, lam) for n in below]
-    return delta + (discount * lam * sum(later) / len(later) if later else 0.0)
-
-
-@given(
-    seed=st.integers(0, 10**6),
-    size=st.integers(1, 20),
-    discount=st.floats(0, 1),
-    lam=st.floats(0, 1),
-)
-def test_gae_equals_plain_recursion(
-    codec: Codec, seed: int, size: int, discount: float, lam: float
-) -> None:
-    tree = random_tree(codec, seed, size)
-    expected = [0.0] + [by_recursion(tree, node, discount, lam) for node in tree.nodes[1:]]
-    assert gae(tree, discount, lam).tolist() == pytest.approx(expected)
-
-
-@given(
-    values=st.lists(st.floats(0, 1), min_size=2, max_size=8),
-    outcome=st.sampled_from([True, False, None]),
-    discount=st.floats(0, 1),
-    lam=st.floats(0, 1),
-)
-def test_gae_on_a_chain_is_the_textbooks_sum(
-    values: list[float], outcome: bool | None, discount: float, lam: float
-) -> None:
-    tree = chain_tree(values, outcome)
-    steps = len(values) - 1
-    rewards, ahead = [0.0] * steps, values[1:]
-    if outcome is not None:
-        rewards[-1], ahead = float(outcome), [*values[1:-1], 0.0]
-    deltas = [rewards[t] + discount * ahead[t] - values[t] for t in range(steps)]
-    expected = [
-        sum((discount * lam) ** (k - t) * deltas[k] for k in range(t, steps)) for t in range(steps)
-    ]
-    assert gae(tree, discount, lam)[1:].tolist() == pytest.approx(expected)
-
-
-def test_gae_by_hand() -> None:
-    # The first thought has credit too, and credit flows from the end to the beginning.
-    tree = chain_tree([0.5, 0.6, 0.9], True)
-    # d2 = 1 - 0.6 = 0.4, d1 = 0.9 * 0.6 - 0.5 = 0.04, A1 = 0.04 + 0.9 * 0.8 * 0.4
-    assert gae(tree, 0.9, 0.8).tolist() == pytest.approx([0.0, 0.328, 0.4])
-    tree = chain_tree([0.5, 0.6, 0.9], False)
-    assert gae(tree, 0.9, 0.8).tolist() == pytest.approx([0.0, -0.392, -0.6])
-
-
-def test_quality_gains_by_hand() -> None:
-    tree = shaped_tree([0, 0, 1, 1, 1, 2, 2], {3: True, 4: False, 5: True, 6: False, 7: False})
-    rectify(tree, 1.0, "failure")
-    third = 1 / 3  # Q: root 1/3, node 1 2/3, node 2 0
-    assert quality_gain(tree, treerl=False).tolist() == pytest.approx(
-        [0, third, -third, third, -2 * third, third, 0, 0]
-    )
-    assert quality_gain(tree, treerl=True).tolist() == pytest.approx(
-        [
-            0,
-            (third + third) * 3**0.5,
-            (-third - third) * 2**0.5,
-            third + 2 * third,
-            -2 * third - third,
-            third + 2 * third,
-            -third,
-            -third,
-        ]
-    )
-
-
 @pytest.mark.parametrize("outcome", [True, False])
 @pytest.mark.parametrize("credit", ["gae", "tree", "treerl"])
 def test_a_tree_without_signal_trains_one_path_of_the_value_and_no_policy(
@@ -122,7 +40,7 @@ def test_a_tree_without_signal_trains_one_path_of_the_value_and_no_policy(
     rectify(tree, 1.0, "failure")
     config = LearnConfig(credit=credit)
     assert not has_signal(tree)
-    assert not advantages(tree, config, 1.0).any()
+    assert advantages(tree, config, 1.0) is None
     (only,) = experiences([tree], codec, config, 1.0)
     assert not len(only.actions.at)
     path = tree.path(next(tree.leaf_nodes()))
@@ -202,7 +120,7 @@ def test_every_sampled_token_trains_once_with_its_own_figures(
     (item,) = experiences([tree], codec, TREERL, 1.0, min_tokens=least)
     trained = [
         (prefix(item, at), token, place, np.float32(logprob), np.float32(advantage))
-        for at, token, place, logprob, advantage in zip(
+        for at, token, _, place, logprob, advantage in zip(
             *(column.tolist() for column in vars(item.actions).values()), strict=True
         )
     ]
@@ -212,6 +130,20 @@ def test_every_sampled_token_trains_once_with_its_own_figures(
         assert one[4] == pytest.approx(other[4], rel=1e-5, abs=1e-6)
     markers = {codec.rating_start, codec.rating_end, codec.positive, codec.negative}
     assert not set(item.actions.token.tolist()) & markers
+
+
+def test_thoughts_of_a_solution_have_one_number(codec: Codec) -> None:
+    for tree in with_signal(codec, 10):
+        (item,) = experiences([tree], codec, TREERL, 1.0)
+        firsts = {}  # of each node: the leaf reached by always going to the first child
+        for node in tree.nodes:
+            leaf = node
+            while leaf.children:
+                leaf = tree.nodes[leaf.children[0]]
+            firsts[node.id] = leaf.id
+        expected = sorted((before, firsts[node.id]) for node, _, before in sampled(tree, codec))
+        pairs = zip(item.actions.at.tolist(), item.actions.path.tolist(), strict=True)
+        assert sorted((prefix(item, at), path) for at, path in pairs) == expected
 
 
 def test_nodes_that_say_the_same_share_tokens_and_keep_their_actions(codec: Codec) -> None:

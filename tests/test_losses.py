@@ -8,7 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamao1_cli.losses import kl_estimate, log_ratio, policy_loss, value_loss
+from llamao1_cli.losses import (
+    kl_estimate,
+    likelihood_loss,
+    log_ratio,
+    mirror_descent_loss,
+    policy_loss,
+    value_loss,
+)
 from llamao1_cli.optimization import ramp_and_cosine, ramp_and_line
 from llamao1_cli.sampling import (
     rating_probability,
@@ -24,21 +31,24 @@ def row(*values: float) -> torch.Tensor:
 @given(
     tokens=st.lists(st.tuples(RATIOS, st.floats(-5, 5)), min_size=1, max_size=12),
     clip=st.floats(0.05, 0.5),
+    high=st.floats(0.05, 0.5),
     cap=st.floats(1.6, 5),
 )
 def test_policy_loss_equals_a_plain_loop(
-    tokens: list[tuple[float, float]], clip: float, cap: float
+    tokens: list[tuple[float, float]], clip: float, high: float, cap: float
 ) -> None:
     expected, clipped = 0.0, 0
     for log_r, advantage in tokens:
         ratio = math.exp(log_r)
-        bounded, capped = min(max(ratio, 1 - clip), 1 + clip), min(ratio, cap)
+        bounded, capped = min(max(ratio, 1 - clip), 1 + high), min(ratio, cap)
         expected -= min(capped * advantage, bounded * advantage)
         clipped += bounded * advantage < capped * advantage - 1e-9
         clipped += ratio > cap and advantage < 0
     log_ratios, advantages = (torch.tensor(column) for column in zip(*tokens, strict=True))
     behaviour = torch.full_like(log_ratios, -2.0)
-    loss, count = policy_loss(log_ratios - 2.0, behaviour, advantages, clip=clip, cap=cap)
+    loss, count = policy_loss(
+        log_ratios - 2.0, behaviour, advantages, clip=clip, clip_high=high, cap=cap
+    )
     assert float(loss) == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert abs(int(count) - clipped) <= sum(abs(a) < 1e-4 for _, a in tokens)
 
@@ -59,7 +69,7 @@ def test_clipping_by_sign_and_side(
     ratio: float, advantage: float, loss: float, clipped: int
 ) -> None:
     logprobs = row(math.log(ratio) - 1).requires_grad_()
-    got, count = policy_loss(logprobs, row(-1.0), row(advantage), clip=0.2, cap=3.0)
+    got, count = policy_loss(logprobs, row(-1.0), row(advantage), clip=0.2, clip_high=0.2, cap=3.0)
     assert got.item() == pytest.approx(loss, rel=1e-5)
     assert int(count) == clipped
     got.backward()
@@ -82,7 +92,7 @@ def test_gradients_equal_finite_differences() -> None:
     logprobs = behaviour + 0.4 * torch.randn(3, 5)
     weights, targets = torch.rand(3, 5), torch.rand(3, 5)
     losses = [
-        lambda x: policy_loss(x, behaviour, advantages, clip=0.2, cap=3.0)[0],
+        lambda x: policy_loss(x, behaviour, advantages, clip=0.2, clip_high=0.2, cap=3.0)[0],
         lambda x: kl_estimate(x, behaviour),
         lambda x: value_loss(x, targets, weights),
     ]
@@ -131,13 +141,57 @@ def test_k3_is_positive_and_its_mean_is_the_kl() -> None:
 
 
 def test_schedules_by_hand() -> None:
-    for schedule in (ramp_and_cosine, ramp_and_line):
-        assert schedule(0.0, 0.2, 0.1) == 0.0
-        assert schedule(0.05, 0.2, 0.1) == pytest.approx(0.25)
-        assert schedule(0.2, 0.2, 0.1) == pytest.approx(1.0)
-        assert schedule(1.0, 0.2, 0.1) == pytest.approx(0.1)
-        assert schedule(0.6, 0.2, 0.1) == pytest.approx(0.55)
-        assert schedule(0.0, 0.0, 0.1) == pytest.approx(1.0)
-        assert math.isfinite(schedule(1.0, 1.0, 0.1))
+    assert ramp_and_cosine(0.0, 0.2, 0.1) == 0.0
+    assert ramp_and_cosine(0.05, 0.2, 0.1) == pytest.approx(0.25)
+    assert ramp_and_cosine(0.2, 0.2, 0.1) == pytest.approx(1.0)
+    assert ramp_and_cosine(1.0, 0.2, 0.1) == pytest.approx(0.1)
+    assert ramp_and_cosine(0.6, 0.2, 0.1) == pytest.approx(0.55)
     assert ramp_and_cosine(0.4, 0.2, 0.0) == pytest.approx(0.5 + 0.5 * math.cos(math.pi / 4))
-    assert ramp_and_line(0.4, 0.2, 0.0) == pytest.approx(0.75)
+    assert math.isfinite(ramp_and_cosine(1.0, 1.0, 0.1))
+    assert ramp_and_line(1, 4, 0.0, 0.2) == pytest.approx(0.25)
+    assert ramp_and_line(4, 4, 0.5, 0.2) == pytest.approx(0.6)
+    assert ramp_and_line(2, 4, 0.5, 0.2) == pytest.approx(0.3)
+    assert ramp_and_line(9, 0, 1.0, 0.2) == pytest.approx(0.2)
+    assert ramp_and_line(9, 0, 1.5, 0.2) == pytest.approx(0.2)  # the last iteration runs over
+
+
+@given(
+    actions=st.lists(
+        st.tuples(st.integers(0, 3), st.floats(-1, 1), st.floats(-2, 2)), min_size=1, max_size=12
+    ),
+    tau=st.floats(0, 2),
+)
+def test_mirror_descent_equals_a_loop_over_solutions(
+    actions: list[tuple[int, float, float]], tau: float
+) -> None:
+    numbers = sorted({solution for solution, _, _ in actions})
+    weights = {number: 0.5 + number for number in numbers}
+    expected = 0.0
+    for number in numbers:
+        own = [(gap, advantage) for solution, gap, advantage in actions if solution == number]
+        expected += weights[number] * tau / 2 * sum(gap for gap, _ in own) ** 2
+        expected -= weights[number] * sum(advantage * (gap - 1.5) for gap, advantage in own)
+    gaps = torch.tensor([gap for _, gap, _ in actions])
+    loss = mirror_descent_loss(
+        gaps - 1.5,
+        torch.full_like(gaps, -1.5),
+        torch.tensor([advantage for _, _, advantage in actions]),
+        torch.tensor([numbers.index(solution) for solution, _, _ in actions]),
+        torch.tensor([weights[number] for number in numbers]),
+        tau=tau,
+    )
+    assert float(loss) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_mirror_descent_pulls_a_solution_back_as_a_whole() -> None:
+    logprobs = torch.tensor([-1.0, -2.0, -0.5], requires_grad=True)
+    behaviour, none = torch.tensor([-1.5, -1.0, -0.7]), torch.zeros(3)
+    whole = torch.tensor([0, 0, 1])
+    mirror_descent_loss(logprobs, behaviour, none, whole, torch.ones(2), tau=0.3).backward()
+    # tau times the sum over the solution: 0.3 * (0.5 - 1.0) and 0.3 * 0.2
+    assert logprobs.grad.tolist() == pytest.approx([-0.15, -0.15, 0.06])
+
+
+def test_likelihood_by_hand() -> None:
+    loss = likelihood_loss(torch.tensor([-1.0, -2.0]), torch.tensor([1.0, 0.5]))
+    assert float(loss) == pytest.approx(2.0)

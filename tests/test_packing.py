@@ -33,13 +33,23 @@ def random_trie(seed: int, size: int, branching: float = 0.2) -> Experience:
     at, rated = (rng.integers(size, size=size // 2).astype(np.int32) for _ in range(2))
     figures = [rng.normal(size=size // 2).astype(np.float32) for _ in range(4)]
     tokens, places = rng.integers(50, size=size // 2), rng.integers(3, size=size // 2)
+    solutions = np.array([_leaf_below(before, token, rng) for token in at.tolist()], np.int32)
     return Experience(
         rng.permutation(size).astype(np.int32),
         before.astype(np.int32),
-        Actions(at, tokens.astype(np.int32), places.astype(np.uint8), figures[0], figures[1]),
+        Actions(
+            at, tokens.astype(np.int32), solutions, places.astype(np.uint8), figures[0], figures[1]
+        ),
         Ratings(rated, np.abs(figures[2]), figures[3]),
         iteration=3,
     )
+
+
+def _leaf_below(before: np.ndarray, token: int, rng: np.random.Generator) -> int:
+    """A leaf whose path goes through the token."""
+    while len(children := np.flatnonzero(before == token)):
+        token = int(rng.choice(children))
+    return token
 
 
 def prefixes(item: Experience) -> list[Prefix]:
@@ -74,6 +84,8 @@ def test_parts_of_a_split_are_whole_paths_with_every_loss_once(
     parts = split(item, limit)
     assert sorted(path for part in parts for path in whole_paths(part)) == sorted(whole_paths(item))
     assert sum((events(part) for part in parts), Counter()) == events(item)
+    solutions = [set(part.actions.path.tolist()) for part in parts]
+    assert sum(map(len, solutions)) == len(set().union(*solutions))  # each is in one part
     for part in parts:
         assert len(part.ids) <= limit or len(whole_paths(part)) == 1
         assert len(set(prefixes(part))) == len(part.ids)  # nothing stands there twice
@@ -87,7 +99,7 @@ def test_a_split_keeps_to_the_limit_and_shares_what_it_can() -> None:
         [*range(-1, 9), *[p for b in range(6) for p in (9, *range(5 * b + 10, 5 * b + 14))]]
     )
     none = np.zeros(0, np.int32)
-    empty = Actions(none, none, none, none, none), Ratings(none, none, none)
+    empty = Actions(none, none, none, none, none, none), Ratings(none, none, none)
     item = Experience(np.arange(40), before, *empty, iteration=0)
     assert len(whole_paths(item)) == 6
     assert [len(part.ids) for part in split(item, 25)] == [25, 25]
@@ -156,7 +168,7 @@ def test_predictions_and_ratings_at_one_place_are_made_once(codec: Codec) -> Non
     begins = np.cumsum([0, len(first.ids), len(first.ids)]).tolist()
     acted, rated = [], []
     for begin, (place, item) in zip(begins, parts, strict=True):
-        for at, token, kind, *_ in zip(*vars(item.actions).values(), strict=True):
+        for at, token, _, kind, *_ in zip(*vars(item.actions).values(), strict=True):
             acted.append((place, begin + at, token, kind))
         rated += [(place, begin + at) for at in item.ratings.at]
     made = len(packed.token)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -16,7 +17,7 @@ from llamao1_cli import commands
 from llamao1_cli.config import Config
 from llamao1_cli.config_file import load_config
 from llamao1_cli.display import Display
-from llamao1_cli.errors import InterruptedRunError
+from llamao1_cli.errors import InterruptedRunError, UserError
 from llamao1_cli.supervised import Warmup
 
 ROOT = Path(__file__).parent.parent
@@ -58,14 +59,68 @@ def stop_at_iteration(monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
     monkeypatch.setattr(Display, "iteration", iteration)
 
 
+FLAT = ["search.algorithm=forks", "search.forks=0", "search.chains=4"]
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "k15", "expert_iteration"])
+def test_flat_algorithms_run(tmp_path: Path, algorithm: str) -> None:
+    run = tmp_path / "run"
+    fit(tiny_run(run, *FLAT, f"learn.algorithm={algorithm}", "learn.value_weight=0"))
+    rows = [row for row in metrics(run) if row["stage"] == "self-play"]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["rollout_mismatch"] < 1e-4 for row in rows)
+
+
+def test_k15_refuses_trees_that_branch(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"search\.forks: 0"):
+        fit(tiny_run(tmp_path / "run", "learn.algorithm=k15", "search.simulations=4"))
+
+
+def test_the_control_goes_on_with_new_demonstrations(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    control = ["learn.algorithm=continued_warmup", "learn.problems=32", "run.iterations=3"]
+    fit(tiny_run(run, *control))
+    rows = [row for row in metrics(run) if row["stage"] == "imitation"]
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert 0 < rows[0]["spent_tokens"] < rows[1]["spent_tokens"] < rows[2]["spent_tokens"]
+    assert not (run / "trees").exists()
+    with pytest.raises(UserError, match="continued_warmup needs the section"):
+        tiny_run(run, *control, "warmup=null")
+
+
+def test_a_budget_of_tokens_ends_a_run_and_its_schedules(tmp_path: Path) -> None:
+    run, overrides = tmp_path / "run", ["run.iterations=50", "run.checkpoint_every=50"]
+    fit(tiny_run(run, *overrides, "run.budget_tokens=500", "learn.ramp_iterations=0"))
+    rows = [row for row in metrics(run) if row["stage"] == "self-play"]
+    spent = [row["spent_tokens"] for row in rows]
+    assert spent == np.cumsum([row["generated_tokens"] for row in rows]).tolist()
+    assert spent[-1] >= 500 > spent[-2]
+    assert (run / "checkpoints" / f"iteration-{len(rows):06d}").is_dir()
+    peak = load_config(TINY).learn.learning_rate
+    for row in rows:
+        expected = peak * (1 - 0.8 * min(row["spent_tokens"] / 500, 1.0))
+        assert row["learning_rate"] == pytest.approx(expected)
+    fit(tiny_run(run, *overrides, "run.budget_tokens=500", "learn.ramp_iterations=0"), resume=True)
+    assert len([row for row in metrics(run) if row["stage"] == "self-play"]) == len(rows)
+
+
+def test_a_budget_of_seconds_ends_a_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(tiny_run(run, "run.iterations=1000", "run.checkpoint_every=1000", "run.budget_seconds=1"))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    spent = [line["seconds"]["spent"] for line in lines if line["stage"] == "self-play"]
+    assert spent[-1] >= 1.0 > spent[-2]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "extra",
     [
         ["replay.alpha=0.6", "replay.max_age=2", "replay.draws=1.5"],
         ["learn.kl_weight=0.1", "warmup=null", "search.algorithm=forks", "learn.credit=gae"],
+        ["learn.algorithm=continued_warmup", "learn.problems=32"],
     ],
-    ids=["prioritised replay", "reference policy"],
+    ids=["prioritised replay", "reference policy", "control"],
 )
 def test_three_stop_three_equals_six(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: list[str]
@@ -82,8 +137,12 @@ def test_three_stop_three_equals_six(
     fit(tiny_run(stopped, *overrides), resume=True)
     assert metrics(stopped) == metrics(straight)
     assert_same_weights(straight, stopped, "iteration-000006")
-    for name in ("iteration-000002.jsonl", "iteration-000006.jsonl"):
-        assert (straight / "trees" / name).read_text() == (stopped / "trees" / name).read_text()
+    grown = [
+        {file.name: file.read_text() for file in (run / "trees").glob("*")}
+        for run in (straight, stopped)
+    ]
+    assert len(grown[0]) == (0 if "learn.algorithm=continued_warmup" in extra else 6)
+    assert grown[0] == grown[1]
 
 
 def test_warm_up_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +153,7 @@ def test_warm_up_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
 
     def step(self: Warmup, *arguments: Any) -> dict[str, float]:
         result = step_before(self, *arguments)
-        if arguments[-1] == 2:
+        if arguments[-1] == "warm-up step 2":
             os.kill(os.getpid(), signal.SIGINT)
         return result
 

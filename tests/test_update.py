@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from naive_update import (
     batch_of,
+    flat_trees,
     gradient,
     logprob,
     naive_loss,
@@ -78,7 +79,7 @@ def assert_naive_gradient(
     loss.backward()
     update = updater(model, codec, accelerator, Sampling(temperature=temperature), **changes)
     update.reference = trainable_weights(reference) if reference else None
-    batch, result = batch_of(trees, codec), []
+    batch, result = batch_of(trees, codec, **changes), []
     taken = gradient(model, lambda: result.extend(update.step(batch, weights, 1.0, "a batch")))
     expected = {n: p.grad for n, p in naive.named_parameters() if p.requires_grad}
     assert taken.keys() == expected.keys()
@@ -113,6 +114,27 @@ def test_the_gradient_is_that_of_naive_losses_on_single_paths(
     update = updater(copy.deepcopy(toy), codec, accelerator)
     metrics, _ = update.step(batch_of(trees, codec), WEIGHTS[:4], 0.0, "a batch")
     assert 0 < metrics["clip_fraction"] < 1
+
+
+@pytest.mark.parametrize("limit", [8192, 60])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algorithm": "grpo"},
+        {"algorithm": "grpo", "group_std": False, "clip": 0.1, "clip_high": 0.3},
+        {"algorithm": "k15"},
+        {"algorithm": "k15", "mirror_weight": 0.02, "length_weight": 0.5},
+        {"algorithm": "expert_iteration"},
+    ],
+    ids=str,
+)
+def test_every_algorithm_learns_as_its_naive_loss_does(
+    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, changes: dict, limit: int
+) -> None:
+    """Also where the limit splits the trees between solutions that begin alike."""
+    trees = shifted(flat_trees(codec, 3))
+    model, changes = copy.deepcopy(toy), changes | {"micro_batch_tokens": limit}
+    assert_naive_gradient(model, codec, accelerator, trees, **changes)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from llamao1_cli.codec import Codec, Place, place_of
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.engine.protocol import Sampling
-from llamao1_cli.experience import has_signal, scaled_advantages
+from llamao1_cli.experience import scaled_advantages
 from llamao1_cli.losses import policy_loss, value_loss
 from llamao1_cli.sampling import action_scores
 from llamao1_cli.search.tree import Node, Tree, node_ids
@@ -69,7 +69,12 @@ class PathStep:
             logprobs, differences = self._forward(rows, rated)
             behaviour, advantage = (rows[n][rows["action"]] for n in ("logprob", "advantage"))
             policy, _ = policy_loss(
-                logprobs, behaviour, advantage, clip=config.clip, cap=config.ratio_cap
+                logprobs,
+                behaviour,
+                advantage,
+                clip=config.clip,
+                clip_high=config.clip_upwards,
+                cap=config.ratio_cap,
             )
             value = value_loss(differences, rows["target"][rated], rows["leaves"][rated])
             loss = policy / self._tokens + config.value_weight * value / self._values
@@ -116,7 +121,7 @@ def tree_paths(
     credit = scaled_advantages(trees, config, discount)
     for tree, values in zip(trees, credit, strict=True):
         leaves, seen = list(tree.leaf_nodes()), set[int]()
-        for leaf in leaves if has_signal(tree) else leaves[:1]:
+        for leaf in leaves[:1] if values is None else leaves:
             nodes = tree.path(leaf)
             if len(nodes) > 1:
                 made.append(_path(tree, nodes, values, codec, seen, min_tokens))
@@ -127,12 +132,12 @@ def tree_paths(
 def _path(
     tree: Tree,
     nodes: list[Node],
-    credit: np.ndarray,
+    credit: np.ndarray | None,
     codec: Codec,
     seen: set[int],
     min_tokens: int,
 ) -> Path:
-    ids, signal = tree.path_ids(nodes[-1], codec), has_signal(tree)
+    ids = tree.path_ids(nodes[-1], codec)
     size, end = len(ids), 0
     action, place = np.zeros(size, bool), np.full(size, Place.INSIDE, np.int64)
     logprob, advantage, leaves, target = (np.zeros(size, np.float32) for _ in range(4))
@@ -143,10 +148,11 @@ def _path(
         count = len(node.thought.ids)
         start, end = end + offset, end + len(tokens)
         own = slice(start, start + count)
-        action[own] = signal and node.id not in seen
+        action[own] = credit is not None and node.id not in seen
         place[own] = [place_of(i, node.thought.forced_meta, min_tokens) for i in range(count)]
-        logprob[own], advantage[own] = node.thought.logprobs, credit[node.id]
-        weight = node.leaves if signal else tree.root.leaves
+        logprob[own] = node.thought.logprobs
+        advantage[own] = 0.0 if credit is None else credit[node.id]
+        weight = tree.root.leaves if credit is None else node.leaves
         leaves[end - 3], target[end - 3] = weight * (node.id not in seen), node.target
     mask = np.ones(size, np.int64)
     return Path(np.array(ids), mask, action, place, logprob, advantage, leaves, target)
