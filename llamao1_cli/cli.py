@@ -157,6 +157,48 @@ def evaluate(
 
 
 @app.command(
+    epilog="Example: llamao1 compare --config configs/quickstart.yaml --algorithms rlsp,grpo "
+    "--seeds 0,1,2 --budget-seconds 120 --out runs/compare"
+)
+def compare(
+    config: ConfigFile,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the runs and the figures.", show_default=False)
+    ],
+    algorithms: Annotated[
+        str,
+        typer.Option(
+            help="Some of rlsp, grpo, k15, expert_iteration, continued_warmup; the others are "
+            "compared with the first."
+        ),
+    ] = "rlsp,grpo,expert_iteration,continued_warmup",
+    seeds: Annotated[str, typer.Option(help="Seeds, each a run of every algorithm.")] = "0,1,2",
+    budget_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds of self-play and update a run.")
+    ] = 0.0,
+    budget_tokens: Annotated[int, typer.Option(min=0, help="Generated tokens a run.")] = 0,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train by several algorithms from one start with one budget, and compare them.
+
+    Run again, it goes on where it stopped. Set `eval.every` for curves with more than two points;
+    evaluation and warm-up are not charged. Of `continued_warmup` the tokens it reads are charged.
+    """
+    from llamao1_cli.config_file import dump_config, load_config
+
+    resolved = load_config(config, set_)
+    names, numbers = _listed(algorithms), _numbers("--seeds", seeds)
+    if dry_run:
+        typer.echo(dump_config(resolved), nl=False)
+        return
+    from llamao1_cli.compare import commands
+    from llamao1_cli.compare.cells import Budget
+
+    commands.compare(resolved, names, numbers, Budget(budget_seconds, budget_tokens), out)
+
+
+@app.command(
     epilog='Example: llamao1 solve --run runs/quickstart "Mia has 3 pens. January: 4 found. '
     'How many pens does Mia have?"'
 )
@@ -197,6 +239,17 @@ def config_(
     if check is not None:
         text = config_file.dump_config(config_file.load_config(check, set_))
     typer.echo(text, nl=False)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    parts = _listed(text)
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"{option}: {text}: give whole numbers, such as 0,1,2")
+    return [int(part) for part in parts]
 
 
 def main() -> None:

@@ -35,6 +35,8 @@ transformers.logging.disable_progress_bar()
 FREE_KEYS = {
     "run.dir",
     "run.iterations",
+    "run.budget_seconds",
+    "run.budget_tokens",
     "run.checkpoint_every",
     "run.keep_checkpoints",
     "run.threads",

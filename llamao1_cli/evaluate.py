@@ -113,7 +113,8 @@ class Evaluator:
         ]
         verdicts = iter(self._grade(asked))
         right = [choice is not None and next(verdicts) for choice in choices]
-        return _figures(forest, right, wilson_interval(sum(right), len(right)))
+        figures = _figures(forest, right, wilson_interval(sum(right), len(right)))
+        return figures | {"right": [int(each) for each in right]}
 
 
 def first_answer(tree: Tree) -> str | None:

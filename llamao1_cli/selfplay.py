@@ -116,6 +116,7 @@ def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
         "solved_trees": sum(True in seen for seen in outcomes) / count,
         "mixed_trees": sum({True, False} <= seen for seen in outcomes) / count,
         "nodes": float(len(nodes)),
+        "leaves": float(len(leaves)),
         "generated_tokens": float(sum(len(node.thought.ids) for node in nodes)),
         "mean_entropy": _mean([e for node in nodes for e in node.thought.entropy]),
         "mean_rating": _mean([node.thought.value for node in nodes]),

@@ -18,7 +18,7 @@ from llamao1_cli.config_file import load_config
 
 ROOT = Path(__file__).parents[1]
 LLAMAO1 = Path(sys.executable).with_name("llamao1")
-COMMANDS = ("train", "sft", "self-play", "eval", "solve", "config")
+COMMANDS = ("train", "sft", "self-play", "eval", "solve", "compare", "config")
 SMALL: dict[str, Any] = {
     "run": {"iterations": 1},
     "model": {
@@ -234,6 +234,7 @@ REFUSED = [
     ("train -c no.yaml", ["no.yaml: no such configuration file; check the path"]),
     ("train -c list.yaml", ["list.yaml: expected sections such as `run:`"]),
     ("sft -c small.yaml", ["warmup: the configuration has no such section; add one"]),
+    ("compare -c small.yaml --out x --seeds 0,x", ["--seeds: 0,x: give whole numbers, such as"]),
     ("eval -c small.yaml -r run", ["give either --config FILE or --run FOLDER"]),
     ("eval --run nowhere", ["nowhere: not a run folder (no config.yaml); check the path"]),
     ("solve -c small.yaml ''", ["the problem is empty; write its text between quotes"]),

@@ -1,0 +1,1 @@
+"""Algorithms side by side: the same start, the same budget, paired differences."""

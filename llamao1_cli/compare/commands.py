@@ -1,0 +1,62 @@
+"""`llamao1 compare`: run the cells, print the table, write figures and picture."""
+
+import json
+import platform
+from pathlib import Path
+
+import torch
+
+from llamao1_cli.compare.cells import ALGORITHMS, Budget, run_cells
+from llamao1_cli.compare.figures import compared, figures, table
+from llamao1_cli.compare.picture import draw_curves
+from llamao1_cli.config import Config
+from llamao1_cli.display import Display
+from llamao1_cli.errors import UserError
+from llamao1_cli.run_folder import write_whole
+from llamao1_cli.signals import Interrupts
+
+
+def compare(
+    config: Config, algorithms: list[str], seeds: list[int], budget: Budget, out: Path
+) -> None:
+    """Train what is missing, then write comparison.json, comparison.md and curves.png to `out`.
+
+    Raises UserError for settings that do not make a comparison.
+    """
+    _check(config, algorithms, seeds, budget, out)
+    display, interrupts = Display(), Interrupts()
+    with interrupts.listening():
+        cells = run_cells(config, algorithms, seeds, budget, out, display.say)
+    each = [figures(cell) for cell in cells]
+    comparison = compared(each, algorithms[0])
+    machine = f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
+    if torch.cuda.is_available():
+        machine = torch.cuda.get_device_name()
+    result = {"machine": machine, "budget": vars(budget), "comparison": comparison, "cells": each}
+    write_whole(out / "comparison.json", json.dumps(result, indent=1) + "\n")
+    shown = table(each, comparison)
+    write_whole(out / "comparison.md", shown + "\n")
+    draw_curves(each, out / "curves.png")
+    display.say(shown)
+    display.say(f"{out}: comparison.json, comparison.md, curves.png; {machine}")
+
+
+def _check(
+    config: Config, algorithms: list[str], seeds: list[int], budget: Budget, out: Path
+) -> None:
+    unknown = [name for name in algorithms if name not in ALGORITHMS]
+    if unknown or not algorithms:
+        given = ", ".join(unknown) or "nothing"
+        raise UserError(f"--algorithms: {given}: give some of {', '.join(ALGORITHMS)}")
+    if not seeds or min(seeds) < 0:
+        raise UserError("--seeds: give numbers of 0 and more, such as 0,1,2")
+    if len({*algorithms}) < len(algorithms) or len({*seeds}) < len(seeds):
+        raise UserError("--algorithms and --seeds: name each once")
+    if not (budget.seconds > 0 or budget.tokens > 0):
+        raise UserError("give --budget-seconds or --budget-tokens: what each run may spend")
+    if "greedy" not in config.eval.strategies:
+        raise UserError("eval.strategies: add greedy, which is what is compared")
+    if "continued_warmup" in algorithms and config.warmup is None:
+        raise UserError("--algorithms: continued_warmup needs the section `warmup`")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {out} is a file; name a folder")

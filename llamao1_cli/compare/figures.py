@@ -1,0 +1,156 @@
+"""What the runs of a comparison came to, and how they differ on the same problems."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llamao1_cli.compare.cells import Cell
+from llamao1_cli.statistics import Z95
+
+
+@dataclass(frozen=True)
+class Point:
+    """Greedy accuracy on held-out problems at one moment of a run."""
+
+    iteration: int
+    seconds: float  # spent on self-play and update until then
+    tokens: float
+    accuracy: float
+
+
+def curve(cell: Cell) -> list[Point]:
+    """All evaluations of a run, in order."""
+    spent = {0: (0.0, 0.0)}
+    for row in rows(cell):
+        spent[row["step"]] = (row["seconds"]["spent"], row["spent_tokens"])
+    points = []
+    for file in sorted((cell.folder.path / "eval").glob("iteration-*.json")):
+        iteration = int(file.stem.removeprefix("iteration-"))
+        result = json.loads(file.read_text(encoding="utf-8"))
+        accuracy = result["strategies"]["greedy"]["accuracy"]
+        points.append(Point(iteration, *spent[iteration], accuracy))
+    return points
+
+
+def rows(cell: Cell) -> list[dict[str, Any]]:
+    """The metrics of a run's iterations."""
+    lines = cell.folder.metrics.read_text(encoding="utf-8").splitlines()
+    return [row for row in map(json.loads, lines) if row["stage"] in ("self-play", "imitation")]
+
+
+def last_evaluation(cell: Cell) -> dict[str, Any]:
+    """The evaluation at the end of a run."""
+    file = max((cell.folder.path / "eval").glob("iteration-*.json"))
+    result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return result
+
+
+def figures(cell: Cell) -> dict[str, Any]:
+    """One cell, JSON-ready: accuracy after, cost, and the shape of its trees."""
+    played = [row for row in rows(cell) if row["stage"] == "self-play"]
+    evaluation, points = last_evaluation(cell), curve(cell)
+    tokens = sum(row["generated_tokens"] for row in played)
+    return {
+        "algorithm": cell.algorithm,
+        "seed": cell.seed,
+        "before": points[0].accuracy,
+        "accuracy": {
+            name: strategy["accuracy"] for name, strategy in evaluation["strategies"].items()
+        },
+        "right": {
+            name: strategy["right"]
+            for name, strategy in evaluation["strategies"].items()
+            if "right" in strategy
+        },
+        "iterations": points[-1].iteration,
+        "seconds": points[-1].seconds,
+        "tokens": points[-1].tokens,
+        "leaves_a_kilotoken": 1000 * sum(row["leaves"] for row in played) / max(tokens, 1.0),
+        "mixed_trees": float(np.mean([row["mixed_trees"] for row in played])) if played else None,
+        "curve": [vars(point) for point in points],
+    }
+
+
+def compared(cells: Sequence[dict[str, Any]], baseline: str) -> dict[str, Any]:
+    """Means over seeds of each algorithm, and its paired difference to the baseline.
+
+    Raises KeyError if the baseline has no cell.
+    """
+    by_name: dict[str, dict[int, dict[str, Any]]] = {}
+    for cell in cells:
+        by_name.setdefault(cell["algorithm"], {})[cell["seed"]] = cell
+    result = {}
+    for name, seeds in by_name.items():
+        greedy = {seed: cell["accuracy"]["greedy"] for seed, cell in seeds.items()}
+        result[name] = {
+            "greedy": greedy,
+            "mean": {
+                strategy: float(np.mean([cell["accuracy"][strategy] for cell in seeds.values()]))
+                for strategy in next(iter(seeds.values()))["accuracy"]
+            },
+            "difference": paired_difference(
+                [cell["right"]["greedy"] for cell in seeds.values()],
+                [by_name[baseline][seed]["right"]["greedy"] for seed in seeds],
+            ),
+        }
+    return {"baseline": baseline, "algorithms": result}
+
+
+def paired_difference(
+    one: Sequence[Sequence[int]], other: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """Accuracy of `one` minus that of `other`, each a row of 0 and 1 a seed over the same problems.
+
+    The 95% interval is that of the mean over problems of the difference averaged over the seeds: it
+    speaks of other problems for these seeds, not of other seeds.
+    """
+    gaps = np.array(one, float) - np.array(other, float)  # [seeds, problems]
+    each = gaps.mean(axis=0)
+    spread = Z95 * float(each.std(ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else 1.0
+    mean = float(each.mean())
+    return {
+        "mean": mean,
+        "ci95": [mean - spread, mean + spread],
+        "seeds": [float(gap) for gap in gaps.mean(axis=1)],
+    }
+
+
+def table(cells: Sequence[dict[str, Any]], comparison: dict[str, Any]) -> str:
+    """The comparison as a Markdown table; accuracies are greedy on held-out problems."""
+    seeds = sorted({cell["seed"] for cell in cells})
+    heads = " | ".join(f"seed {seed}" for seed in seeds)
+    lines = [
+        f"| algorithm | {heads} | mean | to {comparison['baseline']}, 95% | seconds | tokens "
+        "| leaves a 1,000 tokens | mixed trees |",
+        "|---" * (len(seeds) + 7) + "|",
+    ]
+    before = {cell["seed"]: cell["before"] for cell in cells}
+    start = " | ".join(f"{before[seed]:.3f}" for seed in seeds)
+    mean = float(np.mean(list(before.values())))
+    lines.append(f"| start | {start} | {mean:.3f} | | | | | |")
+    for name, result in comparison["algorithms"].items():
+        own = [cell for cell in cells if cell["algorithm"] == name]
+        shown = " | ".join(f"{result['greedy'][seed]:.3f}" for seed in seeds)
+        low, high = result["difference"]["ci95"]
+        gap = f"{result['difference']['mean']:+.3f} ({low:+.3f} to {high:+.3f})"
+        gap = "" if name == comparison["baseline"] else gap
+        lines.append(
+            f"| {name} | {shown} | {result['mean']['greedy']:.3f} | {gap} "
+            f"| {_mean(own, 'seconds'):,.0f} | {_mean(own, 'tokens'):,.0f} | {_tree_cells(own)} |"
+        )
+    return "\n".join(lines)
+
+
+def _tree_cells(cells: Sequence[dict[str, Any]]) -> str:
+    """Leaves a thousand tokens and the share of mixed trees; nothing where nothing was played."""
+    if any(cell["mixed_trees"] is None for cell in cells):
+        return "|"
+    return f"{_mean(cells, 'leaves_a_kilotoken'):.1f} | {_mean(cells, 'mixed_trees'):.2f}"
+
+
+def _mean(cells: Sequence[dict[str, Any]], name: str) -> float:
+    return float(np.mean([cell[name] for cell in cells]))

@@ -1,0 +1,185 @@
+"""The comparison of algorithms: paired figures, cells, and a whole small one."""
+
+import json
+import math
+import statistics
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llamao1_cli.compare import cells
+from llamao1_cli.compare.cells import ALGORITHMS, Budget, Cell, cell_config, run_cells
+from llamao1_cli.compare.commands import compare
+from llamao1_cli.compare.figures import compared, curve, paired_difference, table
+from llamao1_cli.compare.picture import draw_curves
+from llamao1_cli.config import Config
+from llamao1_cli.config_file import load_config
+from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
+from llamao1_cli.run_folder import RunFolder
+
+TINY = Path(__file__).parent.parent / "configs" / "tiny.yaml"
+BITS = st.lists(st.lists(st.integers(0, 1), min_size=4, max_size=4), min_size=2, max_size=3)
+
+
+@given(one=BITS, other=BITS)
+def test_paired_difference_equals_a_plain_loop(one: list, other: list) -> None:
+    seeds = min(len(one), len(other))
+    got = paired_difference(one[:seeds], other[:seeds])
+    each = [statistics.mean(one[s][i] - other[s][i] for s in range(seeds)) for i in range(4)]
+    spread = 1.959963984540054 * statistics.stdev(each) / math.sqrt(4)
+    assert got["mean"] == pytest.approx(statistics.mean(each))
+    assert got["ci95"] == pytest.approx([got["mean"] - spread, got["mean"] + spread])
+    rates = [(statistics.mean(one[s]), statistics.mean(other[s])) for s in range(seeds)]
+    assert got["seeds"] == pytest.approx([a - b for a, b in rates])
+
+
+def cell(algorithm: str, seed: int, right: list[int]) -> dict:
+    accuracy = sum(right) / len(right)
+    points = [
+        {"iteration": 0, "seconds": 0.0, "tokens": 0.0, "accuracy": 0.25},
+        {"iteration": 7, "seconds": 30.0, "tokens": 4000.0, "accuracy": accuracy},
+    ]
+    return {
+        "algorithm": algorithm,
+        "seed": seed,
+        "before": 0.25,
+        "accuracy": {"greedy": accuracy},
+        "right": {"greedy": right},
+        "iterations": 7,
+        "seconds": 30.0,
+        "tokens": 4000.0,
+        "leaves_a_kilotoken": 25.0,
+        "mixed_trees": None if algorithm == "continued_warmup" else 0.5,
+        "curve": points,
+    }
+
+
+CELLS = [
+    cell("rlsp", 0, [1, 1, 1, 0]),
+    cell("rlsp", 1, [1, 0, 1, 0]),
+    cell("continued_warmup", 0, [1, 0, 0, 0]),
+    cell("continued_warmup", 1, [0, 0, 0, 0]),
+]
+
+
+def test_the_table_by_hand() -> None:
+    comparison = compared(CELLS, "rlsp")
+    result = comparison["algorithms"]["continued_warmup"]
+    assert result["mean"] == {"greedy": 0.125}
+    assert result["difference"]["seeds"] == [-0.5, -0.5]
+    # By problem -1/2, -1/2, -1, 0: standard error sqrt(1/6) / 2.
+    half = 1.959963984540054 * math.sqrt(1 / 6) / 2
+    assert result["difference"]["ci95"] == pytest.approx([-0.5 - half, -0.5 + half])
+    lines = table(CELLS, comparison).splitlines()
+    assert lines[2] == "| start | 0.250 | 0.250 | 0.250 | | | | | |"
+    assert lines[3] == "| rlsp | 0.750 | 0.500 | 0.625 |  | 30 | 4,000 | 25.0 | 0.50 |"
+    assert lines[4].startswith("| continued_warmup | 0.250 | 0.000 | 0.125 | -0.500 (-0.900 to ")
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_the_picture_is_a_png(tmp_path: Path) -> None:
+    draw_curves(CELLS, tmp_path / "deep" / "curves.png")
+    data = (tmp_path / "deep" / "curves.png").read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert len(data) > 10_000
+
+
+def test_cells_differ_from_the_configuration_where_they_say() -> None:
+    config = load_config(TINY, ["search.algorithm=forks", "search.chains=6", "search.forks=1.6"])
+    made = {
+        name: cell_config(config, name, 3, Budget(5.0, 700), Path("x/y")) for name in ALGORITHMS
+    }
+    for name, one in made.items():
+        assert (one.run.seed, one.run.dir, one.learn.algorithm) == (3, "x/y", name)
+        assert (one.run.budget_seconds, one.run.budget_tokens) == (5.0, 700)
+        flat = name in ("grpo", "k15", "expert_iteration")
+        assert (one.search.chains, one.search.forks) == ((8, 0.0) if flat else (6, 1.6))
+        assert one.learn.value_weight == (0.0 if flat else config.learn.value_weight)
+        same = config.model_copy(update={"run": one.run, "learn": one.learn, "search": one.search})
+        assert same == one
+
+
+@pytest.mark.slow
+def test_a_small_comparison_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(TINY, ["eval.every=1", "eval.strategies=[greedy]", "eval.problems=4"])
+    arguments = (config, ["rlsp", "continued_warmup"], [1], Budget(tokens=1200), tmp_path)
+    compare(*arguments)
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    assert [cell["algorithm"] for cell in result["cells"]] == ["rlsp", "continued_warmup"]
+    folders = [RunFolder(tmp_path / f"{cell['algorithm']}-seed1") for cell in result["cells"]]
+    starts = [folder.evaluation(0).read_text() for folder in folders]
+    assert starts[0] == starts[1] == RunFolder(tmp_path / "start-seed1").evaluation(0).read_text()
+    for one, folder in zip(result["cells"], folders, strict=True):
+        points = curve(Cell(one["algorithm"], 1, folder))
+        assert [point.iteration for point in points] == list(range(one["iterations"] + 1))
+        assert points[-1].tokens >= 1200 > points[-2].tokens
+        assert len(one["right"]["greedy"]) == 4
+    assert (tmp_path / "curves.png").exists()
+    before = (tmp_path / "comparison.json").read_bytes()
+    monkeypatch.setattr(cells, "_train", lambda config: pytest.fail("everything is done"))
+    compare(*arguments)
+    assert (tmp_path / "comparison.json").read_bytes() == before
+
+
+def test_a_cell_that_fails_names_its_log_and_its_last_line(tmp_path: Path) -> None:
+    config = load_config(TINY, ["eval.strategies=[greedy]", "warmup.data={path: nowhere.jsonl}"])
+    with pytest.raises(
+        RunFailedError, match=r"start-seed0 failed, see .*log: llamao1: nowhere.jsonl"
+    ):
+        run_cells(config, ["rlsp"], [0], Budget(1.0), tmp_path)
+
+
+def test_a_signal_reaches_the_run_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    class Child:
+        def wait(self) -> None:
+            if not ended:
+                raise InterruptedRunError(15)
+
+        def terminate(self) -> None:
+            ended.append(True)
+
+    with pytest.raises(InterruptedRunError):
+        cells._wait(Child())
+    assert ended == [True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"algorithms": ["rlsp", "ppo"]}, "--algorithms: ppo"),
+        ({"algorithms": ["rlsp", "rlsp"]}, "name each once"),
+        ({"algorithms": []}, "--algorithms: nothing"),
+        ({"seeds": []}, "--seeds: give numbers"),
+        ({"budget": Budget()}, "give --budget-seconds or --budget-tokens"),
+        ({"config": load_config(TINY, ["warmup=null"])}, "continued_warmup needs"),
+        ({"config": load_config(TINY, ["eval.strategies=[mcts]"])}, "add greedy"),
+    ],
+)
+def test_comparisons_that_make_no_sense_are_refused(
+    tmp_path: Path, changes: dict, part: str
+) -> None:
+    sound = {
+        "config": load_config(TINY),
+        "algorithms": ["rlsp", "continued_warmup"],
+        "seeds": [0],
+        "budget": Budget(1.0),
+        "out": tmp_path / "out",
+    }
+    with pytest.raises(UserError, match=part):
+        compare(**(sound | changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_for_a_comparison(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    config: Config = load_config(TINY)
+    with pytest.raises(UserError, match="is a file"):
+        compare(config, ["rlsp"], [0], Budget(1.0), tmp_path / "out")
