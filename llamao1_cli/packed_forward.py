@@ -5,12 +5,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from llamao1_cli.engine.copy import TOLERANCE
 from llamao1_cli.errors import UserError
 from llamao1_cli.experience import Actions, Experience, Ratings
 from llamao1_cli.packed_attention import attending_packed
 from llamao1_cli.packing import Packed, pack
 
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the largest logit
 BRANCHES = (range(10), [*range(4), *range(10, 16)])  # two paths that part after four tokens
 
 

@@ -20,8 +20,8 @@ a value of 0 is dropped                    test_search: a_value_of_zero_counts; 
                                            a_target_of_zero_counts_and_order_does_not
 unfinished leaves are failures             test_rectify: rectify_by_hand, equals_plain_recursion
 the advantage runs backwards               test_experience: gae_by_hand, gae_on_a_chain
-no end of thought, no meta-action          test_experience: arrays_line_up_with_the_tokens, every_
-                                           sampled_token_trains_once; test_tree: path_ids_join
+no end of thought, no meta-action          test_experience: every_sampled_token_trains_once;
+                                           test_tree: path_ids_join
 right padding, an assumed BOS              test_update: the_gradient_is_that_of_naive_losses; here:
                                            a_tokenizers_own_bos_stays_out
 value read and trained at two places       test_update: the_trained_value_is_the_one_the_engine_
