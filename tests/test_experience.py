@@ -36,11 +36,11 @@ def with_signal(codec: Codec, count: int) -> list[Tree]:
 
 
 def by_recursion(tree: Tree, node: Node, discount: float, lam: float) -> float:
-    before = tree.nodes[node.parent].thought.value
+    before = tree.nodes[node.parent].value
     if node.answer is not None:
         delta = (1.0 if node.outcome else 0.0) - before
     else:
-        delta = discount * node.thought.value - before
+        delta = discount * node.value - before
     below = [n for n in tree.nodes if n.parent == node.id]
     later = [by_recursion(tree, n, discount, lam) for n in below]
     return delta + (discount * lam * sum(later) / len(later) if later else 0.0)
@@ -269,7 +269,7 @@ def test_advantages_are_scaled_by_the_batch_and_never_by_a_tree(codec: Codec, cr
 def test_a_tree_of_near_equals_stays_quiet_in_a_batch(codec: Codec) -> None:
     loud, quiet = with_signal(codec, 2)
     for leaf in quiet.leaf_nodes():
-        leaf.outcome, leaf.thought.value = None, 0.5 + leaf.id * 1e-5
+        leaf.outcome, leaf.value = None, 0.5 + leaf.id * 1e-5
     rectify(quiet, 1.0, "rating")
     config = LearnConfig(credit="tree")
     assert has_signal(quiet)
