@@ -57,7 +57,7 @@ class Parts:
 
 def assemble(config: Config, weights: Path | None = None) -> Parts:
     """Load everything; `weights` is a checkpoint's model folder, or None for the one configured,
-    which no value head knows.
+    whose value head is untrained.
 
     Raises UserError for data or a model that cannot be loaded.
     """

@@ -249,7 +249,7 @@ class SearchConfig(Section):
         False, description="Show each thought's rating in the path; else it reads unknown."
     )
     unfinished: Literal["failure", "rating"] = Field(
-        "failure", description="What an unfinished leaf is worth: 0, or the value it is rated at."
+        "failure", description="What an unfinished leaf is worth: 0, or its value."
     )
 
     @model_validator(mode="after")

@@ -17,7 +17,8 @@ from llamao1_cli.path_features import PathFigures, extend_paths, feature_rows
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.value_head import ValueHead
 
-# Older nodes are of another policy; fewer would let the head chase one iteration's problems.
+# Iterations that are learned from. The nodes of older ones are of another policy, and calibrate the
+# head worse; those of one alone are few.
 WINDOW = 4
 MARGIN = 0.3  # nodes whose targets differ by no more are not told apart
 FILE = "value_examples.safetensors"

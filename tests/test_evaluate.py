@@ -9,6 +9,7 @@ from fake_engine import FakeEngine, Script, by_equality
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import EvalConfig, SearchConfig
+from llamao1_cli.display import evaluation_table
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.evaluate import (
     Evaluator,
@@ -203,6 +204,21 @@ def test_values_and_ratings_are_both_judged(codec: Codec) -> None:
     result = Evaluator(problems, selfplay, by_equality, search, config).run(["majority"])
     assert result["rating"]["brier"] == pytest.approx(0.25)
     assert result["value"]["brier"] == pytest.approx((1 / (1 + math.exp(-1))) ** 2)
+
+
+def test_the_table_tells_what_the_head_is_good_for(codec: Codec) -> None:
+    result = evaluator(FakeEngine(codec), codec, ["7"] * 3, SearchConfig()).run(EVERYTHING)
+    result["differences"]["weighted_vote@4 - majority@4"] |= {
+        "difference": 0.25,
+        "ci95": [-0.5, 0.75],
+    }
+    result["value"] |= {"auc": 0.875, "auc_within": None}
+    lines = str(evaluation_table(result, "held-out").caption).splitlines()
+    assert lines[0] == "weighted_vote@4 - majority@4: +0.250 (-0.500 to +0.750)"
+    assert lines[1].startswith("values of 12 solutions: AUC 0.875, within a problem none, Brier 0.")
+    assert lines[2].startswith("ratings of 12 solutions: AUC ")
+    greedy = evaluator(FakeEngine(codec), codec, ["7"], SearchConfig()).run(["greedy"])
+    assert evaluation_table(greedy, "held-out").caption is None
 
 
 def test_evaluation_is_the_same_each_time(codec: Codec) -> None:
