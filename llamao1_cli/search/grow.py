@@ -68,13 +68,12 @@ def grow(
 
     A tree goes on as soon as its own expansions are back, whatever the others do. `grade` judges
     (answer, true answer) pairs while the trees grow; None, as in evaluation, leaves every outcome
-    unknown, and values take its place. `judge` gives the nodes that trees have gained their values.
-    `on_turn` sees the trees whenever some have grown. `rule` takes the place of the configured
-    algorithm.
+    unknown, and values take its place. `judge` gives the nodes of trees that have grown their
+    values, the root's with the first. `on_turn` sees the trees whenever some have grown. `rule`
+    takes the place of the configured algorithm.
     """
     rule = rule or (Mcts(config) if config.algorithm == "mcts" else Forks(config))
     trees = _plant(problems, seeds, engine, codec)
-    judge(trees)
     waiting: dict[int, tuple[Turn, int]] = {}  # by ticket: the turn and its place there
     picks = rule.pick(trees)
     while picks or waiting:
