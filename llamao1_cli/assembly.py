@@ -1,6 +1,5 @@
 """The parts of a run put together from its configuration: task, model, engine, grader."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ from llamao1_cli.engine.vllm import VllmEngine
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate import Evaluator, OnTurn
 from llamao1_cli.models import LanguageModel, load_model
+from llamao1_cli.seeds import derive_seed
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.load import load_task
 from llamao1_cli.tasks.problem import Task
+from llamao1_cli.value_head import ValueHead
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ class Parts:
     task: Task
     language_model: LanguageModel
     codec: Codec
+    value_head: ValueHead | None
     engine: Engine
     selfplay: SelfPlay
     grader: Grader
 
-    def evaluate(self, strategies: Sequence[str], on_turn: OnTurn) -> dict[str, Any]:
-        """Accuracy of strategies on the held-out problems, in the format of evaluation files."""
+    def evaluate(self, on_turn: OnTurn) -> dict[str, Any]:
+        """The configured strategies on the held-out problems, in the format of evaluation files."""
         config = self.config
         problems = self.task.test_problems(config.eval.problems)
         evaluator = Evaluator(
@@ -49,12 +51,13 @@ class Parts:
             "n": len(problems),
             "model": self.language_model.name,
             "seed": config.run.seed,
-            **evaluator.run(strategies, on_turn),
+            **evaluator.run(config.eval.strategies, on_turn),
         }
 
 
 def assemble(config: Config, weights: Path | None = None) -> Parts:
-    """Load everything; `weights` is a checkpoint's model folder, or None for the one configured.
+    """Load everything; `weights` is a checkpoint's model folder, or None for the one configured,
+    whose value head is untrained.
 
     Raises UserError for data or a model that cannot be loaded.
     """
@@ -67,6 +70,7 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
     codec = language_model.codec(config.search.allowed_metas)
     if config.engine.backend == "vllm" and accelerator.num_processes > 1:
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
+    value_head = make_value_head(config, weights)
     engine = make_engine(config, language_model.model, codec)
     return Parts(
         config=config,
@@ -74,10 +78,22 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
         task=task,
         language_model=language_model,
         codec=codec,
+        value_head=value_head,
         engine=engine,
-        selfplay=SelfPlay(engine, codec, accelerator, config.run.seed),
+        selfplay=SelfPlay(engine, codec, accelerator, config.run.seed, value_head),
         grader=Grader(config.grading.workers, config.grading.timeout_s),
     )
+
+
+def make_value_head(config: Config, weights: Path | None) -> ValueHead | None:
+    """The value head that was saved with `weights`, else an untrained one; None if there is to be
+    none. Raises UserError for a saved one of another size."""
+    if config.value_head is None:
+        return None
+    head = ValueHead(config.value_head.hidden_size, derive_seed(config.run.seed, "value head"))
+    if weights is not None:
+        head.load(weights)
+    return head
 
 
 def make_engine(config: Config, model: PreTrainedModel, codec: Codec) -> Engine:

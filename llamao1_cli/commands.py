@@ -96,7 +96,7 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
     parts = assemble(config, weights)
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, display.rounds("evaluation") as on_turn:
-        result = parts.evaluate(config.eval.strategies, lambda name, trees: on_turn(trees))
+        result = parts.evaluate(lambda name, trees: on_turn(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
     display.table(result, f"{result['model']}: {result['n']} held-out problems")

@@ -255,7 +255,7 @@ class SearchConfig(Section):
         False, description="Show each thought's rating in the path; else it reads unknown."
     )
     unfinished: Literal["failure", "rating"] = Field(
-        "failure", description="What an unfinished leaf is worth: 0, or its rating."
+        "failure", description="What an unfinished leaf is worth: 0, or its value."
     )
 
     @model_validator(mode="after")
@@ -354,6 +354,19 @@ class LearnConfig(Section):
         return self.clip if self.clip_high is None else self.clip_high
 
 
+class ValueHeadConfig(Section):
+    """A small network that judges every path by its ratings and its token log-probs."""
+
+    hidden_size: Count = Field(32, description="Width of its hidden layer.")
+    steps: Count = Field(50, description="Adam steps an iteration, each on all recent nodes.")
+    learning_rate: Positive = Field(
+        0.01, description="First learning rate of an iteration; it falls to 0 in a line."
+    )
+    pair_weight: Weight = Field(
+        0.3, description="Weight of telling leaves, or siblings, of one tree apart."
+    )
+
+
 class ReplayConfig(Section):
     """Prioritized replay of experiences."""
 
@@ -380,10 +393,7 @@ class EvalConfig(Section):
     strategies: Annotated[
         list[Literal["greedy", "pass", "majority", "best_of", "weighted_vote", "mcts"]],
         Field(min_length=1),
-    ] = Field(
-        ["greedy"],
-        description="Test-time strategies of the last evaluation; earlier ones run greedy.",
-    )
+    ] = Field(["greedy"], description="Test-time strategies of every evaluation.")
     samples: Count = Field(8, description="Solutions sampled a problem.")
     temperature: Positive = Field(1.0, description="Temperature of the samples and of MCTS.")
     simulations: Count = Field(4, description="Simulations of MCTS.")
@@ -400,6 +410,10 @@ class Config(Section):
     engine: EngineConfig = Field(EngineConfig(), description="The rollout engine.")
     search: SearchConfig = Field(SearchConfig(), description="The search.")
     learn: LearnConfig = Field(LearnConfig(), description="The update.")
+    value_head: ValueHeadConfig | None = Field(
+        ValueHeadConfig(),
+        description="What judges the thoughts; null leaves them their ratings.",
+    )
     replay: ReplayConfig = Field(ReplayConfig(), description="The replay buffer.")
     eval: EvalConfig = Field(EvalConfig(), description="The evaluation.")
 

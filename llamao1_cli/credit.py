@@ -54,8 +54,8 @@ def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
     for node in reversed(tree.nodes[1:]):
         assert node.parent is not None
         reward = _reward(node) if node.terminal else 0.0
-        ahead = 0.0 if node.terminal else discount * node.thought.value
-        delta = reward + ahead - tree.nodes[node.parent].thought.value
+        ahead = 0.0 if node.terminal else discount * node.value
+        delta = reward + ahead - tree.nodes[node.parent].value
         later = float(np.mean(result[node.children])) if node.children else 0.0
         result[node.id] = delta + discount * lam * later
     return result

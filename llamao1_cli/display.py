@@ -115,7 +115,8 @@ class Display:
 
 
 def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
-    """Accuracy, interval and cost of each strategy; the value's quality below."""
+    """Accuracy, interval and cost of each strategy; below what the weighted vote gains, and the
+    quality of the values and of the ratings."""
     table = Table(title=escape(title), title_justify="left")
     for column in ("strategy", "accuracy", "95% interval", "tokens a problem", "seconds"):
         table.add_column(column, justify="left" if column == "strategy" else "right")
@@ -128,17 +129,23 @@ def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
             f"{row['generated_tokens'] / max(row['n'], 1):.1f}",
             f"{row['seconds']:.1f}",
         )
-    if result["value"]:
-        table.caption = value_line(result["value"])
-        table.caption_justify = "left"
+    lines = [difference_line(name, row) for name, row in result["differences"].items()]
+    lines += [value_line(name, result[name]) for name in ("value", "rating") if result[name]]
+    table.caption, table.caption_justify = "\n".join(lines) or None, "left"
     return table
 
 
-def value_line(value: Mapping[str, Any]) -> str:
-    """The quality of the ratings in one line."""
+def difference_line(name: str, row: Mapping[str, Any]) -> str:
+    """A paired difference with its interval in one line."""
+    low, high = row["ci95"]
+    return f"{name}: {row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def value_line(name: str, value: Mapping[str, Any]) -> str:
+    """The quality of the values or ratings in one line."""
     shown = {k: "none" if value[k] is None else f"{value[k]:.3f}" for k in ("auc", "auc_within")}
     return (
-        f"ratings of {value['n']} solutions: AUC {shown['auc']}, within a problem "
+        f"{name}s of {value['n']} solutions: AUC {shown['auc']}, within a problem "
         f"{shown['auc_within']}, Brier {value['brier']:.3f}, constant {value['brier_constant']:.3f}"
     )
 
@@ -154,7 +161,7 @@ def draw_tree(tree: Tree) -> Branch:
 
 
 def _label(node: Node) -> Text:
-    label = Text(f"{node.thought.value:.2f} ", style="cyan")
+    label = Text(f"{node.value:.2f} ", style="cyan")
     label.append(f"x{node.visits} " if node.visits else "", style="dim")
     if node.thought.meta:
         label.append(f"{node.thought.meta.name.lower()} ", style="dim")

@@ -15,7 +15,14 @@ from llamao1_cli.config import EvalConfig, SearchConfig
 from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.selfplay import SelfPlay
-from llamao1_cli.statistics import auc, auc_within, mean_interval, pass_at_k, wilson_interval
+from llamao1_cli.statistics import (
+    auc,
+    auc_within,
+    mean_interval,
+    paired_interval,
+    pass_at_k,
+    wilson_interval,
+)
 from llamao1_cli.tasks.problem import Problem
 
 Result = dict[str, Any]
@@ -48,39 +55,47 @@ class Evaluator:
         strategies: Sequence[str],
         on_turn: OnTurn = lambda name, trees: None,
     ) -> Result:
-        """`{"strategies": {name: figures}, "value": figures or None}`."""
-        results: Result = {}
-        value = None
+        """`{"strategies": {name: figures}, "differences": {names: figures}, "value": figures or
+        None, "rating": figures or None}`: the quality of the nodes' values, and of their ratings
+        alone, where samples were drawn."""
+        result: Result = {"strategies": {}, "differences": {}, "value": None, "rating": None}
+        figures = result["strategies"]
         if "greedy" in strategies:
             forest = self._grow(self._greedy, "greedy", on_turn)
-            results["greedy"] = self._accuracy(forest, first_answer)
-        if {"pass", "majority", "best_of", "weighted_vote"} & set(strategies):
+            figures["greedy"] = _accuracy(forest, self._right(forest, first_answer))
+        if {"pass", *VOTES} & set(strategies):
             forest = self._grow(self._samples, "samples", on_turn)
             outcomes = self._outcomes(forest[0])
-            value = value_quality(forest[0], outcomes)
-            results |= self._sampled(forest, outcomes, strategies)
+            result["value"] = value_quality(forest[0], outcomes, lambda node: node.value)
+            result["rating"] = value_quality(forest[0], outcomes, lambda node: node.thought.value)
+            figures |= self._passes(forest, outcomes) if "pass" in strategies else {}
+            voted, result["differences"] = self._votes(forest, strategies)
+            figures |= voted
         if "mcts" in strategies:
             forest = self._grow(self._mcts, "mcts", on_turn)
-            results["mcts"] = self._accuracy(forest, search_vote)
-        return {"strategies": results, "value": value}
+            figures["mcts"] = _accuracy(forest, self._right(forest, search_vote))
+        return result
 
-    def _sampled(
-        self, forest: Forest, outcomes: list[list[bool]], strategies: Sequence[str]
-    ) -> Result:
-        """The strategies that read the same samples; each is charged for all of them."""
+    def _passes(self, forest: Forest, outcomes: list[list[bool]]) -> Result:
+        """pass@k; each k is charged for all samples."""
         k, results = self._config.samples, {}
-        if "pass" in strategies:
-            for draws in (2**power for power in range(k.bit_length())):
-                # A problem that leaves no room for a thought has one leaf, its root: k failures.
-                chances = [pass_at_k(k, sum(row), draws) for row in outcomes]
-                results[f"pass@{draws}"] = _figures(forest, chances, mean_interval(chances))
-        if "majority" in strategies:
-            results[f"majority@{k}"] = self._accuracy(forest, majority)
-        if "best_of" in strategies:
-            results[f"best_of_{k}"] = self._accuracy(forest, best_rated)
-        if "weighted_vote" in strategies:
-            results[f"weighted_vote@{k}"] = self._accuracy(forest, weighted_vote)
+        for draws in (2**power for power in range(k.bit_length())):
+            # A problem that leaves no room for a thought has one leaf, its root: k failures.
+            chances = [pass_at_k(k, sum(row), draws) for row in outcomes]
+            results[f"pass@{draws}"] = _figures(forest, chances, mean_interval(chances))
         return results
+
+    def _votes(self, forest: Forest, strategies: Sequence[str]) -> tuple[Result, Result]:
+        """The strategies that choose among the same samples, each charged for all of them, and what
+        the weighted vote gains over majority."""
+        k = self._config.samples
+        names = {s: f"{s}_{k}" if s == "best_of" else f"{s}@{k}" for s in VOTES}
+        right = {s: self._right(forest, VOTES[s]) for s in VOTES if s in strategies}
+        results = {names[s]: _accuracy(forest, row) for s, row in right.items()}
+        if not {"majority", "weighted_vote"} <= right.keys():
+            return results, {}
+        name = f"{names['weighted_vote']} - {names['majority']}"
+        return results, {name: _difference(right["weighted_vote"], right["majority"])}
 
     def _grow(self, search: SearchConfig, name: str, on_turn: OnTurn) -> Forest:
         start = time.perf_counter()
@@ -104,7 +119,8 @@ class Evaluator:
             rows[id(tree)].append(bool(leaf.answer) and next(verdicts))
         return list(rows.values())
 
-    def _accuracy(self, forest: Forest, choose: Callable[[Tree], str | None]) -> Result:
+    def _right(self, forest: Forest, choose: Callable[[Tree], str | None]) -> list[bool]:
+        """Whether the answer chosen for each problem is right; no answer is wrong."""
         choices = [choose(tree) for tree in forest[0]]
         asked = [
             (choice, problem.answer)
@@ -112,9 +128,7 @@ class Evaluator:
             if choice is not None
         ]
         verdicts = iter(self._grade(asked))
-        right = [choice is not None and next(verdicts) for choice in choices]
-        figures = _figures(forest, right, wilson_interval(sum(right), len(right)))
-        return figures | {"right": [int(each) for each in right]}
+        return [choice is not None and next(verdicts) for choice in choices]
 
 
 def first_answer(tree: Tree) -> str | None:
@@ -128,19 +142,19 @@ def majority(tree: Tree) -> str | None:
 
 
 def weighted_vote(tree: Tree) -> str | None:
-    """The answer whose samples' ratings sum highest."""
-    return _vote(tree, lambda node: node.thought.value)
+    """The answer whose samples' values sum highest."""
+    return _vote(tree, lambda node: node.value)
 
 
 def search_vote(tree: Tree) -> str | None:
-    """The answer whose leaves' ratings, each times its visits, sum highest."""
-    return _vote(tree, lambda node: node.thought.value * max(node.visits, 1))
+    """The answer whose leaves' values, each times its visits, sum highest."""
+    return _vote(tree, lambda node: node.value * max(node.visits, 1))
 
 
-def best_rated(tree: Tree) -> str | None:
-    """The answer of the sample with the highest rating."""
+def best_judged(tree: Tree) -> str | None:
+    """The answer of the sample with the highest value."""
     ends = [node for node in tree.nodes if node.terminal]
-    return max(ends, key=lambda node: node.thought.value).answer if ends else None
+    return max(ends, key=lambda node: node.value).answer if ends else None
 
 
 def _vote(tree: Tree, weight: Callable[[Node], float]) -> str | None:
@@ -154,21 +168,41 @@ def _vote(tree: Tree, weight: Callable[[Node], float]) -> str | None:
     return first[max(totals, key=lambda form: totals[form])] if totals else None
 
 
-def value_quality(trees: list[Tree], outcomes: list[list[bool]]) -> Result:
-    """How well the last ratings of samples foretell their outcomes.
+# Strategies that choose an answer among the same samples.
+VOTES = {"majority": majority, "best_of": best_judged, "weighted_vote": weighted_vote}
+
+
+def value_quality(
+    trees: list[Tree], outcomes: list[list[bool]], worth: Callable[[Node], float]
+) -> Result:
+    """How well what samples' last thoughts are worth foretells their outcomes.
 
     `brier_constant` is the Brier score of always saying the mean; `auc_within` compares right and
     wrong samples of one problem only.
     """
-    ratings = [[leaf.thought.value for leaf in tree.leaf_nodes()] for tree in trees]
-    flat = np.array([value for row in ratings for value in row])
+    values = [[worth(leaf) for leaf in tree.leaf_nodes()] for tree in trees]
+    flat = np.array([value for row in values for value in row])
     truth = np.array([outcome for row in outcomes for outcome in row], float)
     return {
         "auc": auc(flat, truth),
-        "auc_within": auc_within(ratings, outcomes),
+        "auc_within": auc_within(values, outcomes),
         "brier": float(np.mean((flat - truth) ** 2)),
         "brier_constant": float(np.mean((truth.mean() - truth) ** 2)),
         "n": len(truth),
+    }
+
+
+def _accuracy(forest: Forest, right: list[bool]) -> Result:
+    figures = _figures(forest, right, wilson_interval(sum(right), len(right)))
+    return figures | {"right": [int(each) for each in right]}
+
+
+def _difference(first: list[bool], second: list[bool]) -> Result:
+    """How much more often the first is right than the second on the same problems."""
+    return {
+        "difference": float(np.mean(first) - np.mean(second)),
+        "ci95": list(paired_interval(first, second)),
+        "n": len(first),
     }
 
 

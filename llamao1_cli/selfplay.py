@@ -12,17 +12,25 @@ from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import UserError
 from llamao1_cli.run_folder import write_whole
-from llamao1_cli.search.grow import Grade, grow
+from llamao1_cli.search.grow import Grade, grow, keep_ratings
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.value_head import PathJudge, ValueHead
 
 
 class SelfPlay:
     """Plays problems with one engine a rank; every rank gets the trees of all."""
 
-    def __init__(self, engine: Engine, codec: Codec, accelerator: Accelerator, seed: int) -> None:
-        self._engine, self._codec = engine, codec
+    def __init__(
+        self,
+        engine: Engine,
+        codec: Codec,
+        accelerator: Accelerator,
+        seed: int,
+        value_head: ValueHead | None = None,
+    ) -> None:
+        self._engine, self._codec, self._value_head = engine, codec, value_head
         self._accelerator, self._seed = accelerator, seed
 
     def play(
@@ -44,6 +52,7 @@ class SelfPlay:
             self._codec,
             search,
             grade=grade,
+            judge=PathJudge(self._value_head) if self._value_head else keep_ratings,
             on_turn=on_turn,
         )
         return trees if world == 1 else self._gather(trees)

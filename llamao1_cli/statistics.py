@@ -30,6 +30,22 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
     return max(0.0, mean - spread), min(1.0, mean + spread)
 
 
+def paired_interval(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float]:
+    """A 95% interval of the share of `first` minus that of `second`, tried on the same items;
+    (-1, 1) without any.
+
+    The normal interval of the discordant shares, with half an item added to each cell of the table
+    (Agresti and Min 2005): no disagreement among few items does not prove that there is none.
+    """
+    if not first:
+        return -1.0, 1.0
+    total = len(first) + 2
+    gains = (sum(a and not b for a, b in zip(first, second, strict=True)) + 0.5) / total
+    losses = (sum(b and not a for a, b in zip(first, second, strict=True)) + 0.5) / total
+    spread = Z95 * math.sqrt((gains + losses - (gains - losses) ** 2) / total)
+    return max(-1.0, gains - losses - spread), min(1.0, gains - losses + spread)
+
+
 def pass_at_k(samples: int, correct: int, k: int) -> float:
     """Unbiased chance that one of k samples is right, 1 - C(n - c, k) / C(n, k) (Chen et al. 2021).
 

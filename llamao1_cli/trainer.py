@@ -33,6 +33,7 @@ from llamao1_cli.signals import Interrupts
 from llamao1_cli.supervised import Warmup
 from llamao1_cli.tracking import Tracker
 from llamao1_cli.update import Updater, trainable_weights
+from llamao1_cli.value_training import ValueTrainer
 
 
 class RLSPTrainer:
@@ -59,6 +60,9 @@ class RLSPTrainer:
         self._accelerator = parts.accelerator
         self._model = self._accelerator.prepare(parts.language_model.model)
         self._replay: Replay[Experience] = Replay(config.replay.capacity, config.replay.alpha)
+        self._values: ValueTrainer | None = None
+        if parts.value_head and config.value_head:
+            self._values = ValueTrainer(parts.value_head, config.value_head)
         self._warmup_done = 0
         self._iteration = 0
         self._stage = "warmup" if config.warmup else "self-play"
@@ -74,6 +78,8 @@ class RLSPTrainer:
         self._start_stage()
         checkpoint.load_optimizer(path, self._optimizer)
         checkpoint.load_replay(path, self._replay)
+        if self._values:
+            self._values.load(path)
         if self._updater.reference is not None:
             self._updater.reference = checkpoint.load_weights(path)
         if self._tracker:
@@ -90,22 +96,18 @@ class RLSPTrainer:
         with self._saving_when_interrupted():
             self._warm_up()
             if self._iteration == 0:
-                self._evaluate(everything=last == 0)
+                self._evaluate()
             while self._iteration < last and self._progress(self._iteration) < 1.0:
                 number, start = self._iteration + 1, time.perf_counter()
                 if self._config.learn.algorithm == "continued_warmup":
                     with self._interrupts.deferred():
                         self._imitate(number, start, last)
                 else:
-                    forest = (
-                        self._stored(files[number - 1], number) if files else self._play(number)
-                    )
-                    with self._interrupts.deferred():
-                        self._learn(forest, number, start, last)
+                    self._self_play(number, start, last, files[number - 1] if files else None)
                 every = self._config.eval.every
                 if every and number % every == 0 and number != last:
-                    self._evaluate(everything=False)
-            return self._evaluate(everything=True)
+                    self._evaluate()
+            return self._evaluate()
 
     def warm_up(self) -> None:
         """The supervised stage alone; ends with the checkpoint that self-play starts from."""
@@ -196,6 +198,9 @@ class RLSPTrainer:
                 number=number,
                 progress=self._progress(number),
             )
+        if self._values:
+            with self._timed("value_head"):
+                learned |= self._values.learn(trees, number)
         sizes = {"experiences": float(len(fresh)), "replay": float(len(self._replay))}
         self._close("self-play", played | learned | sizes, number, start, last)
 
@@ -252,15 +257,14 @@ class RLSPTrainer:
 
     # Evaluation
 
-    def _evaluate(self, *, everything: bool) -> dict[str, Any]:
+    def _evaluate(self) -> dict[str, Any]:
         """Evaluate and keep the result, unless this iteration has been evaluated before."""
         path = self._folder.evaluation(self._iteration)
         if path.exists():
             result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return result
-        strategies = self._config.eval.strategies if everything else ["greedy"]
         with self._display.rounds("evaluation") as on_turn:
-            result = self._parts.evaluate(strategies, lambda name, trees: on_turn(trees))
+            result = self._parts.evaluate(lambda name, trees: on_turn(trees))
         if self._accelerator.is_main_process:
             write_whole(path, json.dumps(result, indent=1) + "\n")
             self._display.evaluation(self._iteration, result)
@@ -299,6 +303,8 @@ class RLSPTrainer:
             save_model(self._parts.language_model, path / "model")
             checkpoint.save_optimizer(path, self._optimizer)
             checkpoint.save_replay(path, self._replay)
+            if self._values:
+                self._values.save(path)
             if self._updater.reference is not None:
                 checkpoint.save_weights(path, self._updater.reference)
             checkpoint.save_state(

@@ -30,6 +30,19 @@ def cells(values: list[float]) -> str:
     return f"{shown} | {statistics.mean(values):.3f} ± {spread:.3f}"
 
 
+def quality(name: str, figures: list[dict[str, Any]]) -> list[str]:
+    """The rows of how well the values, or the ratings, foretell outcomes."""
+    if not figures:
+        return []
+    ratio = [row["brier"] / max(row["brier_constant"], 1e-9) for row in figures]
+    lines = [f"| Brier score of the {name} / constant | {cells(ratio)} |"]
+    titles = {"auc": f"AUC of the {name}", "auc_within": f"AUC of the {name} within a problem"}
+    for key, title in titles.items():
+        if all(row[key] is not None for row in figures):
+            lines.append(f"| {title} | {cells([row[key] for row in figures])} |")
+    return lines
+
+
 def table(runs: list[Path]) -> str:
     """The table as Markdown."""
     pairs = [evaluations(run) for run in runs]
@@ -40,13 +53,11 @@ def table(runs: list[Path]) -> str:
     for name in pairs[0][1]["strategies"]:
         after = [last["strategies"][name]["accuracy"] for _, last in pairs]
         lines.append(f"| {name}, after | {cells(after)} |")
-    values = [last["value"] for _, last in pairs if last["value"]]
-    if values:
-        ratio = [value["brier"] / max(value["brier_constant"], 1e-9) for value in values]
-        lines.append(f"| Brier score of the ratings / constant | {cells(ratio)} |")
-    for key, name in (("auc", "AUC of the ratings"), ("auc_within", "AUC within a problem")):
-        if values and all(value[key] is not None for value in values):
-            lines.append(f"| {name} | {cells([value[key] for value in values])} |")
+    for name in pairs[0][1]["differences"]:
+        gains = [last["differences"][name]["difference"] for _, last in pairs]
+        lines.append(f"| {name} | {cells(gains)} |")
+    for kind in ("value", "rating"):
+        lines += quality(f"{kind}s", [last[kind] for _, last in pairs if last[kind]])
     lines.append(f"| seconds of self-play | {cells([seconds(run) for run in runs])} |")
     problems = pairs[0][1]["n"]
     cores, python = os.cpu_count(), platform.python_version()

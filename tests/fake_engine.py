@@ -115,6 +115,7 @@ def random_tree(codec: Codec, seed: int, size: int = 12, answer: str = "7") -> T
     rng = np.random.default_rng(seed)
     tree = Tree.plant(Problem(f"p{seed}", f"How many are {seed}?", answer), seed, rng.random())
     tree.root.thought.shown = Rating.UNKNOWN
+    tree.root.value = 1.0 - tree.root.value
     while len(tree.nodes) < size:
         open_nodes = [node for node in tree.nodes if not node.terminal]
         parent = open_nodes[rng.integers(len(open_nodes))]
@@ -156,5 +157,6 @@ def _grow_one(tree: Tree, parent: Node, codec: Codec, rng: np.random.Generator) 
     new.shown = list(Rating)[rng.integers(3)]
     node = tree.attach(parent, [new])[0]
     node.visits, node.value_sum = int(rng.integers(1, 9)), float(rng.random() * 3)
+    node.value = 1.0 - new.value  # judged otherwise than rated
     if final:
         node.outcome = stated == tree.problem.answer

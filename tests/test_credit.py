@@ -24,11 +24,11 @@ from llamao1_cli.search.tree import Node, Tree
 
 
 def by_recursion(tree: Tree, node: Node, discount: float, lam: float) -> float:
-    before = tree.nodes[node.parent].thought.value
+    before = tree.nodes[node.parent].value
     if node.answer is not None:
         delta = (1.0 if node.outcome else 0.0) - before
     else:
-        delta = discount * node.thought.value - before
+        delta = discount * node.value - before
     below = [n for n in tree.nodes if n.parent == node.id]
     later = [by_recursion(tree, n, discount, lam) for n in below]
     return delta + (discount * lam * sum(later) / len(later) if later else 0.0)

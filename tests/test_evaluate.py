@@ -1,15 +1,19 @@
 """Test-time strategies: what each one answers, what it costs, and that none sees the truth."""
 
+import math
+
 import pytest
+import torch
 from accelerate import Accelerator
 from fake_engine import FakeEngine, Script, by_equality
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import EvalConfig, SearchConfig
+from llamao1_cli.display import evaluation_table
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.evaluate import (
     Evaluator,
-    best_rated,
+    best_judged,
     first_answer,
     majority,
     search_vote,
@@ -18,7 +22,9 @@ from llamao1_cli.evaluate import (
 )
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import SelfPlay
+from llamao1_cli.statistics import paired_interval
 from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.value_head import ValueHead
 
 EVERYTHING = ["greedy", "pass", "majority", "best_of", "weighted_vote", "mcts"]
 SECRET = "zq98123"
@@ -47,17 +53,17 @@ def test_votes_by_hand() -> None:
     assert first_answer(tree) == "7"
     assert majority(tree) == "7"  # 7 and 7.0 are one answer
     assert weighted_vote(tree) == "8"  # 0.8, 0.9, 0.1
-    assert best_rated(tree) == "8"  # a thought without an answer is none
+    assert best_judged(tree) == "8"  # a thought without an answer is none
     assert search_vote(tree) == "8"  # 0.8, 0.9, 0.9: the earliest of equals
     tree.nodes[5].visits = 10
     assert search_vote(tree) == "9"
-    for choose in (first_answer, majority, weighted_vote, best_rated, search_vote):
+    for choose in (first_answer, majority, weighted_vote, best_judged, search_vote):
         assert choose(sampled((None, 0.5, 1))) is None
 
 
 def test_a_rating_of_zero_still_votes() -> None:
     tree = sampled(("7", 0.0, 1), ("7", 0.0, 1))
-    assert [choose(tree) for choose in (majority, weighted_vote, best_rated)] == ["7"] * 3
+    assert [choose(tree) for choose in (majority, weighted_vote, best_judged)] == ["7"] * 3
 
 
 def test_no_strategy_learns_the_answer_nor_what_was_right(codec: Codec) -> None:
@@ -95,6 +101,7 @@ def test_accuracies_by_hand(codec: Codec) -> None:
     result = evaluator(engine, codec, ["7"] * 3, SearchConfig()).run(
         EVERYTHING, forests.__setitem__
     )
+    assert result["rating"] == result["value"]  # there is no head
     figures = result["strategies"]
     lucky = [node.answer == "7" for node in forests["samples"][1].nodes[1:]]
     assert len(lucky) == 4
@@ -146,12 +153,72 @@ def test_a_problem_without_room_counts_as_failed(codec: Codec) -> None:
 
 def test_value_quality_by_hand() -> None:
     trees = [sampled(("7", 0.9, 1), ("8", 0.4, 1)), sampled(("8", 0.6, 1), ("8", 0.1, 1))]
-    quality = value_quality(trees, [[True, False], [False, False]])
+    outcomes = [[True, False], [False, False]]
+    quality = value_quality(trees, outcomes, lambda node: node.thought.value)
     assert quality["auc"] == 1.0
     assert quality["auc_within"] == 1.0
     assert quality["brier"] == pytest.approx((0.01 + 0.16 + 0.36 + 0.01) / 4)
     assert quality["brier_constant"] == pytest.approx(0.25 * 0.75)
     assert quality["n"] == 4
+
+
+def test_votes_go_by_values_and_not_by_ratings() -> None:
+    tree = sampled(("7", 0.9, 1), ("8", 0.1, 1))
+    for node, value in zip(tree.nodes[1:], (0.2, 0.3), strict=True):
+        node.value = value
+    for choose in (weighted_vote, search_vote, best_judged):
+        assert choose(tree) == "8"
+
+
+def test_what_the_weighted_vote_gains_over_majority(codec: Codec) -> None:
+    def think(request, depth, meta, rng):
+        right = request.seed % 3 == 0
+        return f"\\boxed{{{7 if right else 8}}}", 1.0 if right else 0.05
+
+    forests: dict[str, list[Tree]] = {}
+    engine, search = FakeEngine(codec, think), SearchConfig()
+    result = evaluator(engine, codec, ["7"] * 40, search, samples=5).run(
+        ["majority", "weighted_vote"], forests.__setitem__
+    )
+    answers = [[node.answer for node in tree.nodes[1:]] for tree in forests["samples"]]
+    gained = sum(0 < row.count("7") < 3 for row in answers)
+    assert 0 < gained < 40
+    assert result["differences"].keys() == {"weighted_vote@5 - majority@5"}
+    (row,) = result["differences"].values()
+    assert row["difference"] == pytest.approx(gained / 40)
+    assert row["ci95"] == pytest.approx(
+        paired_interval([True] * gained + [False] * (40 - gained), [False] * 40)
+    )
+    assert row["n"] == 40
+    alone = evaluator(engine, codec, ["7"], search).run(["majority", "best_of"])
+    assert alone["differences"] == {}
+
+
+def test_values_and_ratings_are_both_judged(codec: Codec) -> None:
+    head = ValueHead(4, 0)
+    torch.nn.init.ones_(head.outer.bias)  # every logit is one more than the rating's
+    problems = [Problem(str(i), f"How many are {i}?", "7") for i in range(6)]
+    engine = FakeEngine(codec, lambda *_: ("\\boxed{8}", 0.5))
+    selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed=0, value_head=head)
+    search, config = SearchConfig(), EvalConfig(samples=4)
+    result = Evaluator(problems, selfplay, by_equality, search, config).run(["majority"])
+    assert result["rating"]["brier"] == pytest.approx(0.25)
+    assert result["value"]["brier"] == pytest.approx((1 / (1 + math.exp(-1))) ** 2)
+
+
+def test_the_table_tells_what_the_head_is_good_for(codec: Codec) -> None:
+    result = evaluator(FakeEngine(codec), codec, ["7"] * 3, SearchConfig()).run(EVERYTHING)
+    result["differences"]["weighted_vote@4 - majority@4"] |= {
+        "difference": 0.25,
+        "ci95": [-0.5, 0.75],
+    }
+    result["value"] |= {"auc": 0.875, "auc_within": None}
+    lines = str(evaluation_table(result, "held-out").caption).splitlines()
+    assert lines[0] == "weighted_vote@4 - majority@4: +0.250 (-0.500 to +0.750)"
+    assert lines[1].startswith("values of 12 solutions: AUC 0.875, within a problem none, Brier 0.")
+    assert lines[2].startswith("ratings of 12 solutions: AUC ")
+    greedy = evaluator(FakeEngine(codec), codec, ["7"], SearchConfig()).run(["greedy"])
+    assert evaluation_table(greedy, "held-out").caption is None
 
 
 def test_evaluation_is_the_same_each_time(codec: Codec) -> None:

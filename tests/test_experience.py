@@ -201,7 +201,7 @@ def test_advantages_are_scaled_by_the_batch_and_never_by_a_tree(codec: Codec, cr
 def test_a_tree_of_near_equals_stays_quiet_in_a_batch(codec: Codec) -> None:
     loud, quiet = with_signal(codec, 2)
     for leaf in quiet.leaf_nodes():
-        leaf.outcome, leaf.thought.value = None, 0.5 + leaf.id * 1e-5
+        leaf.outcome, leaf.value = None, 0.5 + leaf.id * 1e-5
     rectify(quiet, 1.0, "rating")
     config = LearnConfig(credit="tree")
     assert has_signal(quiet)

@@ -16,7 +16,7 @@ def worth(tree: Tree, node: Node, discount: float, unfinished: str) -> float:
         return discount * sum(worth(tree, n, discount, unfinished) for n in below) / len(below)
     if node.outcome is not None:
         return 1.0 if node.outcome else 0.0
-    return node.thought.value if unfinished == "rating" else 0.0
+    return node.value if unfinished == "rating" else 0.0
 
 
 def leaves_below(tree: Tree, node: Node) -> int:
@@ -45,7 +45,7 @@ def test_rectify_by_hand() -> None:
     #   1     2        1: right, wrong, right; 2: wrong and one unfinished, rated 0.6
     # 3 4 5  6 7
     tree = shaped_tree([0, 0, 1, 1, 1, 2, 2], {3: True, 4: False, 5: True, 6: False})
-    tree.nodes[7].thought.value = 0.6
+    tree.nodes[7].value = 0.6
     rectify(tree, 0.9, "failure")
     assert [n.target for n in tree.nodes] == pytest.approx([0.27, 0.6, 0, 1, 0, 1, 0, 0])
     rectify(tree, 0.9, "rating")

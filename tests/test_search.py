@@ -88,7 +88,7 @@ def test_backup_equals_a_recount_from_the_log(
                 sample * 0.9 ** (leaf.depth - node.depth)
                 for leaf in log
                 if node in tree.path(leaf)
-                for sample in [leaf.thought.value if leaf.outcome is None else leaf.outcome]
+                for sample in [leaf.value if leaf.outcome is None else leaf.outcome]
             ]
             assert node.visits == len(samples) > 0
             assert node.mean_value == pytest.approx(sum(samples) / len(samples))

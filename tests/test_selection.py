@@ -35,8 +35,8 @@ def alphazero_by_hand(tree: Tree, node: Node) -> list[float]:
     children = [tree.nodes[i] for i in node.children]
     chances = [math.exp(np.mean(child.thought.logprobs)) for child in children]
     quality = [child.value_sum / child.visits for child in children]
-    low = min([node.thought.value, *quality])
-    high = max([node.thought.value, *quality])
+    low = min([node.value, *quality])
+    high = max([node.value, *quality])
     visits = sum(child.visits for child in children) + 1
     rate = math.sqrt(visits) * (1.25 + math.log((visits + 19652 + 1) / 19652))
     return [

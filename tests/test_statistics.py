@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamao1_cli.statistics import auc, auc_within, mean_interval, pass_at_k, wilson_interval
+from llamao1_cli.statistics import (
+    auc,
+    auc_within,
+    mean_interval,
+    paired_interval,
+    pass_at_k,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +54,44 @@ def test_mean_interval_by_hand() -> None:
     assert mean_interval([0, 1, 0, 1]) == pytest.approx((0.0, 1.0))
     assert mean_interval([0, 1] * 50)[0] == pytest.approx(0.5 - 1.959964 * math.sqrt(25 / 99) / 10)
     assert 0.5 - spread < 0  # so that the bound above is a cut one
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_paired_interval_equals_the_mean_of_weighted_pairs(pairs: list[tuple[bool, bool]]) -> None:
+    # Each of the four cells holds half an item more; then the normal interval of mean differences.
+    differences = np.array(
+        [a - b for a, b in [(float(x), float(y)) for x, y in pairs]] + [0, 1, -1]
+    )
+    weights = np.array([1.0] * len(pairs) + [1.0, 0.5, 0.5])
+    mean = np.average(differences, weights=weights)
+    variance = np.average((differences - mean) ** 2, weights=weights)
+    spread = 1.959964 * math.sqrt(variance / weights.sum())
+    first, second = zip(*pairs, strict=True)
+    low, high = paired_interval(first, second)
+    expected = (max(-1.0, mean - spread), min(1.0, mean + spread))
+    assert (low, high) == pytest.approx(expected, abs=1e-6)
+    assert low <= np.mean(first) - np.mean(second) <= high
+
+
+@pytest.mark.parametrize(
+    ("gains", "losses"), [(0.1, 0.1), (0.3, 0.1), (0.05, 0.01), (0.5, 0.3), (0.02, 0.2)]
+)
+def test_paired_interval_covers_as_often_as_it_says(gains: float, losses: float) -> None:
+    # Every outcome of 40 problems, with its multinomial probability.
+    n, covered = 40, 0.0
+    for won in range(n + 1):
+        for lost in range(n + 1 - won):
+            ways = math.comb(n, won) * math.comb(n - won, lost)
+            chance = ways * gains**won * losses**lost * (1 - gains - losses) ** (n - won - lost)
+            first = [True] * won + [False] * (n - won)
+            second = [False] * won + [True] * lost + [False] * (n - won - lost)
+            low, high = paired_interval(first, second)
+            covered += chance * (low <= gains - losses <= high)
+    assert 0.94 < covered < 0.999
+
+
+def test_paired_interval_of_nothing() -> None:
+    assert paired_interval([], []) == (-1.0, 1.0)
 
 
 @pytest.mark.parametrize("samples", range(1, 8))

@@ -18,11 +18,21 @@ from llamao1_cli.config import Config
 from llamao1_cli.config_file import load_config
 from llamao1_cli.display import Display
 from llamao1_cli.errors import InterruptedRunError, UserError
+from llamao1_cli.resolve import resolve
+from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.supervised import Warmup
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "configs" / "tiny.yaml"
 LLAMAO1 = Path(sys.executable).parent / "llamao1"
+# What a checkpoint must hold for a run to go on as if it had never stopped.
+STATE = (
+    "model/model.safetensors",
+    "model/value_head/weights.safetensors",
+    "optimizer.safetensors",
+    "replay.safetensors",
+    "value_examples.safetensors",
+)
 
 
 def tiny_run(folder: Path, *overrides: str) -> Config:
@@ -40,7 +50,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def assert_same_weights(one: Path, other: Path, checkpoint: str) -> None:
-    for name in ("model/model.safetensors", "optimizer.safetensors", "replay.safetensors"):
+    for name in STATE:
         first = load_file(one / "checkpoints" / checkpoint / name)
         second = load_file(other / "checkpoints" / checkpoint / name)
         assert first.keys() == second.keys()
@@ -192,7 +202,16 @@ def test_a_run_leaves_the_files_of_the_design(tmp_path: Path) -> None:
         assert figures["n"] == 6
         assert figures["generated_tokens"] > 0
         assert figures["seconds"] > 0
-    assert {"auc", "brier", "n"} <= result["value"].keys()
+    for kind in ("value", "rating"):
+        assert {"auc", "auc_within", "brier", "brier_constant", "n"} == result[kind].keys()
+    (difference,) = result["differences"].values()
+    low, high = difference["ci95"]
+    assert low <= difference["difference"] <= high
+    before = json.loads((run / "eval" / "iteration-000000.json").read_text())
+    assert before["strategies"].keys() == result["strategies"].keys()
+    assert before["value"] == before["rating"]  # the head has learned nothing yet
+    seconds = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
+    assert {"rollout", "experience", "update", "value_head", "weights"} <= seconds.keys()
     assert any((run / "tensorboard").iterdir())
 
 
@@ -203,8 +222,44 @@ def test_stored_trees_are_learned_from(tmp_path: Path) -> None:
     fit(again, trees=run / "trees")
     played, stored = metrics(run), metrics(tmp_path / "again")
     # Same seed, same warm-up, same trees: the update must be the same too.
-    assert [row["policy_loss"] for row in played[4:]] == [row["policy_loss"] for row in stored[4:]]
+    for key in ("policy_loss", "value_head_loss", "value_head_pair_loss"):
+        assert [row[key] for row in played[4:]] == [row[key] for row in stored[4:]]
     assert not (tmp_path / "again" / "trees").exists()
+
+
+def test_the_head_goes_with_the_models_weights(tmp_path: Path) -> None:
+    run, report = tmp_path / "run", tmp_path / "report.json"
+    fit(tiny_run(run, "eval.strategies=[majority]"))
+    trees = [read_trees(run, number) for number in (1, 2)]
+    judged = [[node.value == node.thought.value for node in nodes] for nodes in trees]
+    assert all(judged[0])  # an untrained head judges nothing
+    assert not any(judged[1])
+
+    def evaluate(*overrides: str) -> Any:
+        commands.evaluate(*resolve(None, run, list(overrides)), report)
+        return json.loads(report.read_text())
+
+    last = json.loads((run / "eval" / "iteration-000002.json").read_text())
+    again = evaluate()
+    assert again["value"] == last["value"] != last["rating"]
+    assert again["rating"] == last["rating"]
+    unjudged = evaluate("value_head=null")
+    assert unjudged["value"] == unjudged["rating"] == last["rating"]
+    with pytest.raises(UserError, match=r"value_head\.hidden_size"):
+        evaluate("value_head.hidden_size=5")
+
+
+def read_trees(run: Path, number: int) -> list[Node]:
+    lines = (run / "trees" / f"iteration-{number:06d}.jsonl").read_text().splitlines()
+    return [node for line in lines for node in Tree.from_json(json.loads(line)).nodes]
+
+
+def test_a_run_without_a_value_head(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(tiny_run(run, "value_head=null", "eval.problems=2"))
+    assert not list(run.glob("checkpoints/*/**/*value*"))
+    assert "value_head_loss" not in metrics(run)[-1]
+    assert all(node.value == node.thought.value for node in read_trees(run, 2))
 
 
 def cli(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -279,6 +334,13 @@ def test_two_ranks_train_together(tmp_path: Path) -> None:
     together, single = metrics(run), metrics(alone)
     for one, two in zip(single[:5], together[:5], strict=True):
         assert one.keys() == two.keys()
-        for key in ("loss", "grad_norm", "policy_loss", "value_loss", "generated_tokens"):
+        for key in (
+            "loss",
+            "grad_norm",
+            "policy_loss",
+            "value_loss",
+            "value_head_loss",
+            "generated_tokens",
+        ):
             if key in one:
                 assert two[key] == pytest.approx(one[key], abs=1e-4), key

@@ -44,6 +44,7 @@ def trees(draw: st.DrawFn) -> Tree:
     tree = Tree.plant(draw(PROBLEMS), draw(st.integers(0, 2**62)), draw(FLOATS))
     for new in draw(st.lists(thoughts(), max_size=6)):
         node = tree.attach(tree.nodes[draw(st.integers(0, len(tree.nodes) - 1))], [new])[0]
+        node.value = draw(FLOATS)
         node.closed, node.visits = draw(st.booleans()), draw(st.integers(0, 9))
         node.outcome = draw(st.none() | st.booleans())
         node.target, node.value_sum = draw(st.none() | FLOATS), draw(FLOATS)
@@ -205,7 +206,7 @@ def test_attach_finds_answers_and_links() -> None:
 
 
 def test_figures_of_a_node() -> None:
-    node = Node(1, 0, 1, Thought(None, "a", value=0.3))
+    node = Node(1, 0, 1, Thought(None, "a", value=0.9), 0.3)
     assert (node.mean_value, node.likelihood, node.varentropy) == (0.3, 1.0, 0.0)
     node.thought.logprobs, node.thought.varentropy = [-1.0, -3.0], [0.5, 1.0]
     assert node.likelihood == pytest.approx(math.exp(-2.0))

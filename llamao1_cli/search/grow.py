@@ -18,6 +18,11 @@ from llamao1_cli.tasks.problem import Problem
 
 Pick = tuple[Tree, Node, int]
 Grade = Callable[[Sequence[tuple[str, str]]], list[bool]]
+Judge = Callable[[Sequence[Tree]], None]
+
+
+def keep_ratings(trees: Sequence[Tree]) -> None:
+    """Judge nothing: every node's value stays its rating."""
 
 
 class SearchRule(Protocol):
@@ -55,6 +60,7 @@ def grow(
     config: SearchConfig,
     *,
     grade: Grade | None,
+    judge: Judge = keep_ratings,
     on_turn: Callable[[list[Tree]], None] = lambda trees: None,
     rule: SearchRule | None = None,
 ) -> list[Tree]:
@@ -62,8 +68,9 @@ def grow(
 
     A tree goes on as soon as its own expansions are back, whatever the others do. `grade` judges
     (answer, true answer) pairs while the trees grow; None, as in evaluation, leaves every outcome
-    unknown, and ratings take its place. `on_turn` sees the trees whenever some have grown.
-    `rule` takes the place of the configured algorithm.
+    unknown, and values take its place. `judge` gives the nodes of trees that have grown their
+    values, the root's with the first. `on_turn` sees the trees whenever some have grown. `rule`
+    takes the place of the configured algorithm.
     """
     rule = rule or (Mcts(config) if config.algorithm == "mcts" else Forks(config))
     trees = _plant(problems, seeds, engine, codec)
@@ -73,6 +80,7 @@ def grow(
         waiting |= _ask(picks, engine, codec, config, answers_known=grade is not None)
         turns = _answered(waiting, engine)
         grown = [(turn.tree, chain) for turn in turns for chain in _attach(turn)]
+        judge([turn.tree for turn in turns])
         if grade is not None:
             _grade([(tree, node) for tree, nodes in grown for node in nodes], grade)
         for tree, nodes in grown:
@@ -89,7 +97,7 @@ def grow(
 def rectify(tree: Tree, discount: float, unfinished: str) -> None:
     """Give each node the value that outcomes give it, and count the leaves below it.
 
-    A leaf is worth its outcome (1 or 0); one that is unfinished or ungraded 0, or its rating where
+    A leaf is worth its outcome (1 or 0); one that is unfinished or ungraded 0, or its value where
     `unfinished` is "rating". An inner node is worth the discounted mean over its children: they
     were sampled alike, while a mean over leaves would favour the branches that search visited most.
     """
@@ -107,7 +115,7 @@ def rectify(tree: Tree, discount: float, unfinished: str) -> None:
 def _leaf_target(node: Node, unfinished: str) -> float:
     if node.outcome is not None:
         return float(node.outcome)
-    return node.thought.value if unfinished == "rating" else 0.0
+    return node.value if unfinished == "rating" else 0.0
 
 
 def _plant(

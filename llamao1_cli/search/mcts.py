@@ -67,7 +67,7 @@ class Mcts:
             if node is tree.root and config.root_noise:
                 noise = root_noise(tree.seed, config.max_children, len(children))
                 priors = (1 - config.root_noise) * priors + config.root_noise * noise
-            return alphazero_scores(values, visits, priors, node.thought.value)
+            return alphazero_scores(values, visits, priors, node.value)
         scores = reference_scores(
             values,
             visits,
@@ -88,8 +88,8 @@ def root_noise(seed: int, most: int, count: int) -> np.ndarray:
 
 
 def leaf_value(node: Node) -> float:
-    """What a leaf is worth in the search: its outcome where it is known, else its rating."""
-    return node.thought.value if node.outcome is None else float(node.outcome)
+    """What a leaf is worth in the search: its outcome where it is known, else its value."""
+    return node.value if node.outcome is None else float(node.outcome)
 
 
 def back_up(tree: Tree, node: Node, value: float, discount: float) -> None:

@@ -22,6 +22,7 @@ class Node:
     parent: int | None
     depth: int
     thought: Thought
+    value: float  # probability that the path ends right: judged by a value head, or its rating
     children: list[int] = field(default_factory=list)
     answer: str | None = None  # the final answer it states; such a node is terminal
     closed: bool = False  # the path has no room for another thought
@@ -39,7 +40,7 @@ class Node:
     @property
     def mean_value(self) -> float:
         """Q: mean of the values backed up through the node; its own value before that."""
-        return self.value_sum / self.visits if self.visits else self.thought.value
+        return self.value_sum / self.visits if self.visits else self.value
 
     @property
     def likelihood(self) -> float:
@@ -69,7 +70,7 @@ class Tree:
     def plant(cls, problem: Problem, seed: int, value: float) -> "Tree":
         """A tree of the root alone; `value` is the root's rating."""
         thought = Thought(Meta.PROBLEM, problem.text, value=value, shown=Rating.UNKNOWN)
-        return cls(problem, seed, [Node(0, None, 0, thought)])
+        return cls(problem, seed, [Node(0, None, 0, thought, value)])
 
     @property
     def root(self) -> Node:
@@ -95,7 +96,7 @@ class Tree:
         """Add a chain of thoughts below `parent`; returns its nodes, or [] for an empty chain."""
         added = []
         for thought in thoughts:
-            node = Node(len(self.nodes), parent.id, parent.depth + 1, thought)
+            node = Node(len(self.nodes), parent.id, parent.depth + 1, thought, thought.value)
             node.answer = stated_answer(thought.text)
             parent.children.append(node.id)
             self.nodes.append(node)

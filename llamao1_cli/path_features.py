@@ -1,0 +1,83 @@
+"""What a path tells about its end: its ratings and log-probs, which any engine returns."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llamao1_cli.search.tree import Node
+
+FEATURES = (
+    "rating",  # logit of the last thought's rating
+    "lowest_rating",
+    "mean_rating",
+    "logprob",  # of all sampled tokens together
+    "lowest_logprob",  # of a token
+    "second_logprob",  # of the next to lowest token
+    "steps",
+    "finished",  # whether it states an answer
+)
+RATING = FEATURES.index("rating")
+LOGIT_LIMIT = 16.0  # a rating of 0 or 1 in fp32 is no more certain than that
+
+
+@dataclass(frozen=True)
+class PathFigures:
+    """Sums and extremes over a path, from which those of the next thought's path follow."""
+
+    rating: float
+    lowest_rating: float
+    rating_sum: float
+    logprob: float
+    lowest: tuple[float, float]  # log-probs of the least likely tokens; 0, certain, for none
+    steps: int
+    finished: bool
+
+    @property
+    def features(self) -> tuple[float, ...]:
+        """The features in the order of `FEATURES`."""
+        mean = self.rating_sum / (self.steps + 1)
+        return (
+            self.rating,
+            self.lowest_rating,
+            mean,
+            self.logprob,
+            *self.lowest,
+            self.steps,
+            self.finished,
+        )
+
+
+def extend_path(before: PathFigures | None, node: Node) -> PathFigures:
+    """The figures of the path to `node`, from those of its parent's; None: it is the root."""
+    rating, logprobs = logit(node.thought.value), node.thought.logprobs
+    lowest = sorted([*logprobs, 0.0, 0.0] if before is None else [*logprobs, *before.lowest])[:2]
+    return PathFigures(
+        rating=rating,
+        lowest_rating=rating if before is None else min(rating, before.lowest_rating),
+        rating_sum=rating if before is None else rating + before.rating_sum,
+        logprob=sum(logprobs) + (0.0 if before is None else before.logprob),
+        lowest=(lowest[0], lowest[1]),
+        steps=node.depth,
+        finished=node.terminal,
+    )
+
+
+def extend_paths(known: list[PathFigures], nodes: Sequence[Node]) -> None:
+    """Add the figures of a tree's nodes that follow the `known` ones; parents stand before their
+    children, so that every thought is read once."""
+    for node in nodes:
+        known.append(extend_path(None if node.parent is None else known[node.parent], node))
+
+
+def feature_rows(paths: Sequence[PathFigures]) -> np.ndarray:
+    """Features `[N, F]`, float32."""
+    return np.array([path.features for path in paths], np.float32).reshape(-1, len(FEATURES))
+
+
+def logit(probability: float) -> float:
+    """log p / (1 - p), cut at +-`LOGIT_LIMIT`."""
+    if not 0.0 < probability < 1.0:
+        return LOGIT_LIMIT if probability >= 1.0 else -LOGIT_LIMIT
+    return min(max(math.log(probability / (1.0 - probability)), -LOGIT_LIMIT), LOGIT_LIMIT)
