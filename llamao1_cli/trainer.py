@@ -5,7 +5,6 @@ replay, take optimizer steps, note what happened, save.
 """
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from llamao1_cli import checkpoint
 from llamao1_cli.assembly import Parts
@@ -30,6 +28,7 @@ from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import forest_metrics, read_trees, write_trees
 from llamao1_cli.signals import Interrupts
+from llamao1_cli.spending import Spending
 from llamao1_cli.supervised import Warmup
 from llamao1_cli.tracking import Tracker
 from llamao1_cli.update import Updater, trainable_weights
@@ -66,15 +65,15 @@ class RLSPTrainer:
         self._warmup_done = 0
         self._iteration = 0
         self._stage = "warmup" if config.warmup else "self-play"
-        self._spent = {"seconds": 0.0, "tokens": 0.0}  # on self-play and update
-        self._seconds: dict[str, float] = {}
+        self._spending = Spending(config.run, parts.accelerator)
         self._start_stage()
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint whose weights the model already has."""
         state = checkpoint.load_state(path)
         self._stage, self._iteration = state["stage"], state["iteration"]
-        self._warmup_done, self._spent = state["warmup_steps"], state["spent"]
+        self._warmup_done = state["warmup_steps"]
+        self._spending.seconds, self._spending.tokens = state["spent"]
         self._start_stage()
         checkpoint.load_optimizer(path, self._optimizer)
         checkpoint.load_replay(path, self._replay)
@@ -97,13 +96,14 @@ class RLSPTrainer:
             self._warm_up()
             if self._iteration == 0:
                 self._evaluate()
-            while self._iteration < last and self._progress(self._iteration) < 1.0:
-                number, start = self._iteration + 1, time.perf_counter()
+            while self._iteration < last and self._spending.progress(self._iteration) < 1.0:
+                number = self._iteration + 1
+                self._spending.begin()
                 if self._config.learn.algorithm == "continued_warmup":
                     with self._interrupts.deferred():
-                        self._imitate(number, start, last)
+                        self._imitate(number, last)
                 else:
-                    self._self_play(number, start, last, files[number - 1] if files else None)
+                    self._self_play(number, last, files[number - 1] if files else None)
                 every = self._config.eval.every
                 if every and number % every == 0 and number != last:
                     self._evaluate()
@@ -142,16 +142,19 @@ class RLSPTrainer:
 
     # Self-play
 
-    def _self_play(self, number: int, start: float, last: int, file: Path | None) -> None:
-        forest = self._stored(file, number) if file else self._play(number)
+    def _self_play(self, number: int, last: int, file: Path | None) -> None:
+        trees = self._stored(file, number) if file else self._play(number)
         with self._interrupts.deferred():
-            self._learn(forest, number, start, last)
+            self._learn(trees, number, last)
 
     def _play(self, number: int) -> list[Tree]:
         problems = self._parts.task.train_problems(
             self._config.run.seed, number, self._config.learn.problems
         )
-        with self._display.rounds(f"iteration {number}") as on_turn, self._timed("rollout"):
+        with (
+            self._display.rounds(f"iteration {number}") as on_turn,
+            self._spending.timed("rollout"),
+        ):
             trees = self._parts.selfplay.play(
                 problems,
                 self._config.search,
@@ -159,7 +162,7 @@ class RLSPTrainer:
                 grade=self._timed_grade(),
                 on_turn=on_turn,
             )
-        self._seconds["rollout"] -= self._seconds.get("grading", 0.0)
+        self._spending.shift("rollout", -self._spending.phase("grading"))
         for tree in trees:
             tree.iteration = number
         if self._accelerator.is_main_process:
@@ -167,7 +170,7 @@ class RLSPTrainer:
         return trees
 
     def _stored(self, path: Path, number: int) -> list[Tree]:
-        with self._timed("reading"):
+        with self._spending.timed("reading"):
             trees = read_trees(path, self._parts.codec)
         for tree in trees:
             tree.iteration = number
@@ -175,11 +178,11 @@ class RLSPTrainer:
 
     # Learning
 
-    def _learn(self, trees: list[Tree], number: int, start: float, last: int) -> None:
+    def _learn(self, trees: list[Tree], number: int, last: int) -> None:
         """Everything that changes the run's state, so that a signal finds it before or after."""
         config, played = self._config, forest_metrics(trees)
-        self._spent["tokens"] += played["generated_tokens"]
-        with self._timed("experience"):
+        self._spending.tokens += played["generated_tokens"]
+        with self._spending.timed("experience"):
             fresh = experiences(
                 trees,
                 self._parts.codec,
@@ -189,22 +192,22 @@ class RLSPTrainer:
             )
             self._replay.drop_older(number - config.replay.max_age)
             self._replay.add(fresh, number)
-        with self._timed("update"):
+        with self._spending.timed("update"):
             learned = learn_from(
                 self._replay,
                 self._updater,
                 config,
                 fresh=len(fresh),
                 number=number,
-                progress=self._progress(number),
+                progress=self._spending.progress(number),
             )
         if self._values:
-            with self._timed("value_head"):
+            with self._spending.timed("value_head"):
                 learned |= self._values.learn(trees, number)
         sizes = {"experiences": float(len(fresh)), "replay": float(len(self._replay))}
-        self._close("self-play", played | learned | sizes, number, start, last)
+        self._close("self-play", played | learned | sizes, number, last)
 
-    def _imitate(self, number: int, start: float, last: int) -> None:
+    def _imitate(self, number: int, last: int) -> None:
         """The control's iteration: as many demonstrations as there would be problems."""
         warmup = self._warmup
         assert warmup is not None
@@ -212,48 +215,29 @@ class RLSPTrainer:
         if self._demonstrations is None:
             done = warmup.steps + (number - 1) * count
             self._demonstrations = islice(warmup.batches(), done, None)
-        rate = learning_rate(self._config, number, self._progress(number))
+        rate = learning_rate(self._config, number, self._spending.progress(number))
         losses = []
-        with self._timed("update"):
+        with self._spending.timed("update"):
             for batch in islice(self._demonstrations, count):
                 name = f"iteration {number}"
                 metrics = warmup.step(self._model, self._optimizer, batch, rate, name)
                 losses.append(metrics["loss"])
-                self._spent["tokens"] += sum(len(text.inputs) for text in batch)
-        self._close("imitation", {"loss": float(np.mean(losses))}, number, start, last)
+                self._spending.tokens += sum(len(text.inputs) for text in batch)
+        self._close("imitation", {"loss": float(np.mean(losses))}, number, last)
 
-    def _close(
-        self, stage: str, metrics: dict[str, float], number: int, start: float, last: int
-    ) -> None:
+    def _close(self, stage: str, metrics: dict[str, float], number: int, last: int) -> None:
         """Take the new weights over, note what happened, save."""
-        with self._timed("weights"):
+        with self._spending.timed("weights"):
             self._parts.engine.refresh()
         self._iteration = number
-        took = self._slowest(time.perf_counter() - start)
-        self._spent["seconds"] += took
-        seconds = self._seconds | {"iteration": took, "spent": self._spent["seconds"]}
-        self._seconds = {}
-        metrics |= {"spent_tokens": self._spent["tokens"]}
+        seconds = self._spending.close()
+        metrics |= {"spent_tokens": self._spending.tokens}
         self._log(stage, number, metrics | {"seconds": seconds})
         self._display.iteration(number, self._config.run.iterations, metrics, seconds)
-        final = number == last or self._progress(number) >= 1.0
+        final = number == last or self._spending.progress(number) >= 1.0
         if final or number % self._config.run.checkpoint_every == 0:
-            with self._timed("checkpoint"):  # its time shows in the next iteration's metrics
+            with self._spending.timed("checkpoint"):  # shows in the next iteration's metrics
                 self._save()
-
-    def _progress(self, number: int) -> float:
-        """The share of the run that is over: of its iterations or of what it may spend."""
-        run = self._config.run
-        budgets = {"seconds": run.budget_seconds, "tokens": run.budget_tokens}
-        spent = [self._spent[name] / most for name, most in budgets.items() if most]
-        return max([number / max(run.iterations, 1), *spent])
-
-    def _slowest(self, seconds: float) -> float:
-        """The same on all ranks, so that all stop together."""
-        everyone = self._accelerator.gather(
-            torch.tensor([seconds], device=self._accelerator.device, dtype=torch.float32)
-        )
-        return float(everyone.max())
 
     # Evaluation
 
@@ -313,7 +297,7 @@ class RLSPTrainer:
                     "stage": self._stage,
                     "iteration": self._iteration,
                     "warmup_steps": self._warmup_done,
-                    "spent": self._spent,
+                    "spent": [self._spending.seconds, self._spending.tokens],
                     "metrics_bytes": self._tracker.size if self._tracker else 0,
                 },
             )
@@ -333,15 +317,9 @@ class RLSPTrainer:
         if self._tracker:
             self._tracker.log(stage, step, metrics)
 
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
-
     def _timed_grade(self) -> Grade:
         def grade(pairs: Sequence[tuple[str, str]]) -> list[bool]:
-            with self._timed("grading"):
+            with self._spending.timed("grading"):
                 return self._parts.grader.grade(pairs)
 
         return grade

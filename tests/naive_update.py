@@ -15,7 +15,8 @@ from llamao1_cli.credit import advantages, has_signal
 from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.experience import Experience, experiences
-from llamao1_cli.search.grow import grow, rectify
+from llamao1_cli.search.grow import grow
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.update import Updater, trainable_weights
@@ -43,7 +44,8 @@ def wild_trees(codec: Codec, count: int, size: int = 10) -> list[Tree]:
         for child in tree.children(tree.root):
             twin = copy.deepcopy(child.thought)
             twin.logprobs = [logprob - 0.1 for logprob in twin.logprobs]
-            tree.attach(tree.root, [twin])[0].outcome = child.id % 2 == 0
+            again = tree.attach(tree.root, [twin])[0]
+            again.outcome = child.outcome if child.terminal else child.id % 2 == 0
     for leaf in trees[1].leaf_nodes():
         leaf.outcome = True
     for tree in trees:

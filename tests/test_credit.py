@@ -19,7 +19,7 @@ from llamao1_cli.credit import (
     right_paths,
 )
 from llamao1_cli.errors import UserError
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Node, Tree
 
 
@@ -113,7 +113,7 @@ def flat_tree(outcomes: list[bool], lengths: list[int], depth: int = 2) -> Tree:
         nodes = [tree.nodes[1 + i + level * count] for level in range(depth)]
         for place, node in enumerate(nodes):
             size = length - 1 if place == 0 else int(place == 1)
-            node.thought.ids, node.thought.logprobs = [5] * size, [-1.0] * size
+            node.thought.ids, node.thought.logprobs = [5 + i] * size, [-1.0] * size
     rectify(tree, 1.0, "failure")
     return tree
 

@@ -18,7 +18,7 @@ from llamao1_cli.config import ValueHeadConfig
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.language import Rating
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.statistics import auc_within
 from llamao1_cli.tasks.problem import Problem
@@ -45,7 +45,8 @@ def telling_tree(seed: int) -> Tree:
             if number % 2 and step == 1:
                 logprobs[rng.integers(5)] = -rng.uniform(2.0, 4.0)
             rating = {"value": float(rng.random()), "shown": Rating.UNKNOWN}
-            thought = Thought(None, text, [1] * 5, logprobs, [0.0] * 5, [0.0] * 5, **rating)
+            ids = [10 * number + step] * 5
+            thought = Thought(None, text, ids, logprobs, [0.0] * 5, [0.0] * 5, **rating)
             (node,) = tree.attach(node, [thought])
         node.outcome = number % 2 == 0
     rectify(tree, 1.0, "failure")
