@@ -8,6 +8,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from llamao1_cli.compare.figures import paired_difference
+
 
 def evaluations(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The first and the last evaluation of a run."""
@@ -56,6 +58,13 @@ def table(runs: list[Path]) -> str:
     for name in pairs[0][1]["differences"]:
         gains = [last["differences"][name]["difference"] for _, last in pairs]
         lines.append(f"| {name} | {cells(gains)} |")
+        one, other = (
+            [last["strategies"][each]["right"] for _, last in pairs] for each in name.split(" - ")
+        )
+        pooled = paired_difference(one, other)
+        low, high = pooled["ci95"]
+        shown = f"{pooled['mean']:+.3f} ({low:+.3f} to {high:+.3f})"
+        lines.append(f"| {name}, the same problems, 95% |{' |' * len(runs)} {shown} |")
     for kind in ("value", "rating"):
         lines += quality(f"{kind}s", [last[kind] for _, last in pairs if last[kind]])
     lines.append(f"| seconds of self-play | {cells([seconds(run) for run in runs])} |")

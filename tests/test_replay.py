@@ -175,7 +175,7 @@ def test_a_replay_survives_a_checkpoint(codec: Codec, tmp_path: Path) -> None:
             for name, value in vars(a).items()
             if isinstance(value, np.ndarray)
         ]
-        assert len(arrays) == 10
+        assert len(arrays) == 11
         for a, b in arrays:
             assert np.array_equal(a, b)
             assert a.dtype == b.dtype
