@@ -10,7 +10,6 @@ import numpy as np
 
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.errors import UserError
-from llamao1_cli.search.rectify import same_thoughts
 from llamao1_cli.search.tree import Node, Tree
 
 STD_FLOOR = 1e-4  # keeps GRPO's division finite
@@ -32,13 +31,8 @@ def advantages(tree: Tree, config: LearnConfig, discount: float) -> np.ndarray |
 
 
 def has_signal(tree: Tree) -> bool:
-    """Whether the leaves differ in what they turned out to be worth.
-
-    A leaf that says what another node goes on from is worth what became of that one: no end.
-    """
-    first = same_thoughts(tree)
-    gone_on = {first[node.id] for node in tree.nodes if node.children}
-    values = {node.target for node in tree.leaf_nodes() if first[node.id] not in gone_on}
+    """Whether the leaves differ in what they turned out to be worth."""
+    values = {node.target for node in tree.leaf_nodes()}
     return len(values) > 1
 
 

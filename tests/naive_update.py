@@ -15,8 +15,7 @@ from llamao1_cli.credit import advantages, has_signal
 from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.experience import Experience, experiences
-from llamao1_cli.search.grow import grow
-from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.grow import grow, rectify
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.update import Updater, trainable_weights

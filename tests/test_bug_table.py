@@ -63,7 +63,7 @@ from llamao1_cli.language import METAS, Rating
 from llamao1_cli.models import LanguageModel
 from llamao1_cli.optimization import optimizer_step
 from llamao1_cli.packed_attention import attending_packed
-from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.grow import rectify
 from llamao1_cli.update import NOTHING, Sums, Updater
 
 

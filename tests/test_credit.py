@@ -19,7 +19,7 @@ from llamao1_cli.credit import (
     right_paths,
 )
 from llamao1_cli.errors import UserError
-from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Node, Tree
 
 

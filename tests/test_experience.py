@@ -12,7 +12,7 @@ from llamao1_cli.codec import Codec, Place
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.credit import advantages, has_signal
 from llamao1_cli.experience import Experience, experiences
-from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Node, Tree
 
 TREERL = LearnConfig(credit="treerl")

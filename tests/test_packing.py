@@ -18,7 +18,7 @@ from llamao1_cli.experience import Actions, Experience, Ratings, experiences
 from llamao1_cli.packed_attention import IMPLEMENTATION, attending_packed
 from llamao1_cli.packed_forward import check_packs, packed_logits
 from llamao1_cli.packing import RUN, micro_batches, pack, split
-from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.grow import rectify
 
 Prefix = tuple[int, ...]
 

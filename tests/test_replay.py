@@ -14,7 +14,7 @@ from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.replay import EPSILON, Replay
-from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.grow import rectify
 
 
 def filled(priorities: list[float], alpha: float = 1.0) -> Replay[str]:

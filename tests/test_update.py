@@ -29,8 +29,7 @@ from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.experience import advantages, experiences
-from llamao1_cli.search.grow import grow
-from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.grow import grow, rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.update import trainable_weights

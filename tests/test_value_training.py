@@ -18,7 +18,7 @@ from llamao1_cli.config import ValueHeadConfig
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.language import Rating
-from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.statistics import auc_within
 from llamao1_cli.tasks.problem import Problem

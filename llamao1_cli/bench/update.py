@@ -19,7 +19,7 @@ from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.experience import experiences
 from llamao1_cli.optimization import make_optimizer
 from llamao1_cli.packing import micro_batches
-from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.update import Updater, trainable_weights
 

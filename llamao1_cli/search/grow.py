@@ -13,7 +13,6 @@ from llamao1_cli.language import Meta, hint
 from llamao1_cli.search.forks import Forks
 from llamao1_cli.search.mcts import Mcts
 from llamao1_cli.search.metas import draw_metas, transition_matrix
-from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -93,6 +92,30 @@ def grow(
     for tree in trees:
         rectify(tree, config.discount, config.unfinished)
     return trees
+
+
+def rectify(tree: Tree, discount: float, unfinished: str) -> None:
+    """Give each node the value that outcomes give it, and count the leaves below it.
+
+    A leaf is worth its outcome (1 or 0); one that is unfinished or ungraded 0, or its value where
+    `unfinished` is "rating". An inner node is worth the discounted mean over its children: they
+    were sampled alike, while a mean over leaves would favour the branches that search visited most.
+    """
+    for node in reversed(tree.nodes):  # children stand behind their parents
+        children = tree.children(node)
+        if children:
+            targets = [child.target for child in children if child.target is not None]
+            node.target = discount * sum(targets) / len(targets)
+            node.leaves = sum(child.leaves for child in children)
+        else:
+            node.target = _leaf_target(node, unfinished)
+            node.leaves = 1
+
+
+def _leaf_target(node: Node, unfinished: str) -> float:
+    if node.outcome is not None:
+        return float(node.outcome)
+    return node.value if unfinished == "rating" else 0.0
 
 
 def _plant(
