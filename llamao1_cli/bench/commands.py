@@ -70,6 +70,11 @@ def run_update(
 
     The trees are those of `trees_file`, or of the configured search's shape.
     """
+    if config.learn.algorithm not in ("rlsp", "grpo"):
+        raise UserError(
+            f"learn.algorithm: {config.learn.algorithm}: its loss has no padded counterpart here; "
+            "measure rlsp or grpo"
+        )
     if config.search.algorithm == "forks":
         shape = shape | {"chains": config.search.chains, "forks": config.search.max_forks}
     # Stored trees have the lengths of the configured model.
