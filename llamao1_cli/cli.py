@@ -267,7 +267,7 @@ def _exit_codes() -> Iterator[None]:
     except RunFailedError as error:
         _fail(str(error), 1)
     except InterruptedRunError as error:
-        _fail(f"{error}; --resume goes on from the last checkpoint", error.exit_code)
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
 

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import transformers
 import yaml
@@ -13,7 +12,7 @@ import yaml
 from llamao1_cli.assembly import Parts, assemble
 from llamao1_cli.codec import MarkedIds
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import dump_config
+from llamao1_cli.config_file import changed_keys, dump_config
 from llamao1_cli.display import Display
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate import search_vote
@@ -49,6 +48,8 @@ FREE_KEYS = {
 
 def train(config: Config, *, trees: Path | None, resume: bool, overwrite: bool) -> None:
     """The whole run."""
+    if trees and config.learn.algorithm == "continued_warmup":
+        raise UserError("--trees: learn.algorithm: continued_warmup reads no trees; use another")
     files = tree_files(trees) if trees else None
     with _trainer(config, resume=resume, overwrite=overwrite) as (trainer, display):
         trainer.fit(files)
@@ -197,13 +198,12 @@ def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite:
         )
     if not folder.config.is_file():
         raise UserError(f"run.dir: {folder.path} is not a run folder (no config.yaml)")
-    before = _flat(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
-    now = _flat(config.model_dump(mode="json"))
-    changed = sorted(
+    before = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    changed = [
         key
-        for key in before.keys() | now.keys()
-        if before.get(key) != now.get(key) and key not in FREE_KEYS and not key.startswith("eval.")
-    )
+        for key in changed_keys(before, config)
+        if key not in FREE_KEYS and not key.startswith("eval.")
+    ]
     if changed:
         raise UserError(
             f"--resume: the configuration differs from that of {folder.path} in "
@@ -222,13 +222,3 @@ def _prepare_folder(folder: RunFolder, config: Config, *, overwrite: bool) -> Tr
     write_whole(folder.config, dump_config(config))
     sinks = make_sinks(config.run.trackers, folder.path, config.model_dump(mode="json"))
     return Tracker(folder.metrics, sinks)
-
-
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
-    if not isinstance(settings, dict):
-        return {prefix: settings}
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}.{key}".lstrip("."))
-    return flat

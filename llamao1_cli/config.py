@@ -298,7 +298,7 @@ class LearnConfig(Section):
         "treerl",
         description="rlsp: what gives a thought its advantage. treerl (its gain in value over "
         "parent and root, times the root of its leaves) and tree (over the parent) need graded "
-        "leaves; gae needs ratings that can be trusted, and fails where success is rare.",
+        "leaves; gae needs values that can be trusted, and fails where success is rare.",
     )
     gae_lambda: Fraction = Field(0.95, description="Lambda of credit `gae`.")
     group_std: bool = Field(
@@ -418,7 +418,15 @@ class Config(Section):
     eval: EvalConfig = Field(EvalConfig(), description="The evaluation.")
 
     @model_validator(mode="after")
-    def _control_has_texts(self) -> "Config":
-        if self.learn.algorithm == "continued_warmup" and self.warmup is None:
+    def _fit_the_algorithm(self) -> "Config":
+        learn, search = self.learn, self.search
+        if learn.algorithm == "continued_warmup" and self.warmup is None:
             raise ValueError("learn.algorithm: continued_warmup needs the section `warmup`")
+        if learn.algorithm == "continued_warmup" and learn.kl_weight:
+            raise ValueError("learn.kl_weight: continued_warmup has no such term; set it to 0")
+        if learn.algorithm == "k15" and (search.algorithm != "forks" or search.forks):
+            raise ValueError(
+                "learn.algorithm: k15 learns from whole solutions; set search.algorithm: forks and "
+                "search.forks: 0"
+            )
         return self

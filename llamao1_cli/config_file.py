@@ -41,6 +41,12 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def changed_keys(before: object, now: Config) -> list[str]:
+    """The dotted keys in which plain settings differ from a configuration, in order."""
+    old, new = _flat(before), _flat(now.model_dump(mode="json"))
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
 def reference() -> str:
     """The configuration reference as Markdown, made from the typed fields."""
     parts = [
@@ -191,3 +197,13 @@ def _type_name(annotation: Any) -> str:
     if origin is tuple:
         return f"{len(arguments)} x {_type_name(arguments[0])}"
     return " or ".join(_type_name(argument) for argument in arguments)
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    if not isinstance(settings, dict):
+        return {prefix: settings}
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}.{key}".lstrip("."))
+    return flat

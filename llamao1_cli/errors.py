@@ -12,6 +12,8 @@ class RunFailedError(Exception):
 class InterruptedRunError(Exception):
     """A signal asked the run to stop. Exit code 128 + signal number."""
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by signal {signum}")
-        self.exit_code = 128 + signum
+    def __init__(
+        self, signum: int, remedy: str = "--resume goes on from the last checkpoint"
+    ) -> None:
+        super().__init__(f"stopped by signal {signum}; {remedy}")
+        self.signum, self.exit_code = signum, 128 + signum

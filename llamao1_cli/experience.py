@@ -1,5 +1,6 @@
 """From searched trees to experiences: credit for each thought, and a token trie to learn from."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,8 @@ import numpy as np
 
 from llamao1_cli.codec import Codec, place_of
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.credit import advantages, target_of
+from llamao1_cli.credit import advantages, has_signal, target_of
+from llamao1_cli.errors import RunFailedError
 from llamao1_cli.search.tree import Node, Tree, node_ids
 
 
@@ -82,6 +84,8 @@ def scaled_advantages(
     if config.algorithm != "rlsp" or not signal:
         return credit
     scale = float(np.std(np.concatenate(signal))) or 1.0
+    if not math.isfinite(scale):
+        raise RunFailedError("an advantage is not finite; a rating or a value of the trees is not")
     return [None if values is None else values / scale for values in credit]
 
 
@@ -107,8 +111,9 @@ class _Trie:
 
 
 def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens: int) -> Experience:
-    """The whole tree; of a tree without signal one path, which speaks for all leaves."""
-    nodes = tree.path(next(tree.leaf_nodes())) if credit is None else _depth_first(tree)
+    """The whole tree; of one whose leaves are all worth the same a path that speaks for all."""
+    alike = credit is None and not has_signal(tree)
+    nodes = tree.path(next(tree.leaf_nodes())) if alike else _depth_first(tree)
     trie = _Trie()
     ends: dict[int | None, int] = {None: -1}  # last token of each node
     acted: list[tuple[Node, list[int]]] = []
@@ -122,7 +127,7 @@ def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens:
         rated.append(places[read])
         if credit is not None and node.thought.ids and not np.isnan(credit[node.id]):
             acted.append((node, places[offset - 1 :]))
-    leaves = [tree.root.leaves if credit is None else node.leaves for node in nodes]
+    leaves = [tree.root.leaves if alike else node.leaves for node in nodes]
     targets = [target_of(node) for node in nodes]
     return Experience(
         np.array(trie.ids, np.int32),

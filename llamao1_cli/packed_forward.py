@@ -42,7 +42,7 @@ def check_packs(model: PreTrainedModel) -> None:
     expected = torch.cat([model(input_ids=ids, use_cache=False).logits[0] for ids in paths])
     try:
         got = _probe(model, tokens)
-    except (TypeError, RuntimeError, KeyError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
         raise UserError(
             f"{architecture} cannot be trained on packed trees "
             f"({str(error).splitlines()[0][:120]}); use another model"

@@ -40,6 +40,12 @@ class RunFolder:
         """The evaluation after an iteration; 0 is before self-play."""
         return self.path / "eval" / f"iteration-{iteration:06d}.json"
 
+    def forget_evaluations(self, iteration: int) -> None:
+        """Delete the evaluations after a later iteration, which is going to be run again."""
+        for file in (self.path / "eval").glob("iteration-*.json"):
+            if int(file.stem.removeprefix("iteration-")) > iteration:
+                file.unlink()
+
     def occupied(self) -> bool:
         """Whether another run has been here."""
         return self.path.exists() and any(self.path.iterdir())

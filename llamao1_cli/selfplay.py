@@ -1,6 +1,7 @@
 """Self-play: problems in, trees out, spread over the ranks of one run."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -105,6 +106,8 @@ def _check_tokens(tree: Tree, codec: Codec) -> None:
     for node in tree.nodes:
         if node.target is None:
             raise ValueError(f"node {node.id} has no target; its search did not end")
+        if not all(map(math.isfinite, (node.target, node.value, *node.thought.logprobs))):
+            raise ValueError(f"node {node.id} has figures that are not finite")
         ids = node.thought.ids
         known = max(ids, default=0) < len(codec.tokenizer)
         if node.parent is not None and (not known or codec.decode(ids)[1] != node.thought.text):

@@ -31,7 +31,7 @@ class Tracker:
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, stage: str, step: int, metrics: Metrics) -> None:
-        """Note the metrics of a step of a stage (warmup or self-play)."""
+        """Note the metrics of a step of a stage (warmup, self-play or imitation)."""
         self._file.write(json.dumps({"stage": stage, "step": step, **metrics}) + "\n")
         self._file.flush()
         numbers = {f"{stage}/{k}": v for k, v in metrics.items() if isinstance(v, int | float)}

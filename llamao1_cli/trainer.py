@@ -83,6 +83,7 @@ class RLSPTrainer:
             self._updater.reference = checkpoint.load_weights(path)
         if self._tracker:
             self._tracker.cut(state["metrics_bytes"])
+            self._folder.forget_evaluations(self._iteration)
 
     def fit(self, files: Sequence[Path] | None = None) -> dict[str, Any]:
         """The whole run, from where it stands; returns the last evaluation.
@@ -94,9 +95,10 @@ class RLSPTrainer:
         last = min(last, len(files)) if files else last
         with self._saving_when_interrupted():
             self._warm_up()
-            if self._iteration == 0:
-                self._evaluate()
             while self._iteration < last and self._spending.progress(self._iteration) < 1.0:
+                every = self._config.eval.every
+                if self._iteration == 0 or (every and self._iteration % every == 0):
+                    self._evaluate()
                 number = self._iteration + 1
                 self._spending.begin()
                 if self._config.learn.algorithm == "continued_warmup":
@@ -104,9 +106,6 @@ class RLSPTrainer:
                         self._imitate(number, last)
                 else:
                     self._self_play(number, last, files[number - 1] if files else None)
-                every = self._config.eval.every
-                if every and number % every == 0 and number != last:
-                    self._evaluate()
             return self._evaluate()
 
     def warm_up(self) -> None:
@@ -238,6 +237,7 @@ class RLSPTrainer:
         if final or number % self._config.run.checkpoint_every == 0:
             with self._spending.timed("checkpoint"):  # shows in the next iteration's metrics
                 self._save()
+                self._accelerator.wait_for_everyone()  # or the wait would count as rollout
 
     # Evaluation
 

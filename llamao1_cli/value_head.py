@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -75,6 +76,8 @@ class ValueHead(nn.Module):
             return
         try:
             self.load_state_dict(load_file(folder / FILE))
+        except SafetensorError as error:
+            raise UserError(f"{folder / FILE}: not a value head: {error}") from None
         except RuntimeError:
             raise UserError(
                 f"value_head.hidden_size: {folder / FILE} has another; set the one it trained with"

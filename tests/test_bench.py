@@ -135,9 +135,9 @@ def test_an_update_is_measured_against_the_same_loss(codec: Codec, work: Workloa
 
 
 def test_the_figures_of_an_update_are_those_of_its_trees(codec: Codec) -> None:
-    model, everything = toy_model(codec), LearnConfig(kl_weight=0.1, checkpoint_activations=True)
+    model = toy_model(codec)
     trees = grown(model, codec, WORK, rows=8, memory=2**28)
-    result = bench_update(model, codec, trees, everything, SearchConfig(), repeats=2)
+    result = bench_update(model, codec, trees, LearnConfig(), SearchConfig(), repeats=2)
     rows = result["variants"]
     assert list(rows) == ["padded", "paths", "packed"]
     paths = [tree.path_ids(leaf, codec) for tree in trees for leaf in tree.leaf_nodes()]
@@ -186,6 +186,21 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
 )
 def test_bad_options_are_refused(options: list[str], message: str) -> None:
     arguments = ["bench", "rollout", "--config", "configs/tiny.yaml", *options]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UserError)
+    assert message in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("learn.algorithm=expert_iteration", "measure rlsp or grpo"),
+        ("learn.kl_weight=0.1", "would burden packed trees alone"),
+        ("learn.checkpoint_activations=true", "would burden packed trees alone"),
+    ],
+)
+def test_updates_that_are_no_comparison_are_refused(setting: str, message: str) -> None:
+    arguments = ["bench", "update", "--config", "configs/tiny.yaml", "--set", setting]
     done = CliRunner().invoke(app, arguments)
     assert isinstance(done.exception, UserError)
     assert message in str(done.exception)

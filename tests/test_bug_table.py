@@ -19,7 +19,7 @@ patience not reset                         test_search: patience_ends_each_tree_
 a value of 0 is dropped                    test_search: a_value_of_zero_counts; test_rectify:
                                            a_target_of_zero_counts_and_order_does_not
 unfinished leaves are failures             test_rectify: rectify_by_hand, equals_plain_recursion
-the advantage runs backwards               test_experience: gae_by_hand, gae_on_a_chain
+the advantage runs backwards               test_credit: gae_by_hand, gae_on_a_chain
 no end of thought, no meta-action          test_experience: every_sampled_token_trains_once;
                                            test_tree: path_ids_join
 right padding, an assumed BOS              test_update: the_gradient_is_that_of_naive_losses; here:

@@ -2,7 +2,12 @@
 
 import json
 import math
+import os
+import signal
 import statistics
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +61,7 @@ def cell(algorithm: str, seed: int, right: list[int]) -> dict:
     }
 
 
+SHORT = ["eval.every=1", "eval.strategies=[greedy]", "eval.problems=4"]
 CELLS = [
     cell("rlsp", 0, [1, 1, 1, 0]),
     cell("rlsp", 1, [1, 0, 1, 0]),
@@ -87,7 +93,8 @@ def test_the_picture_is_a_png(tmp_path: Path) -> None:
 
 
 def test_cells_differ_from_the_configuration_where_they_say() -> None:
-    config = load_config(TINY, ["search.algorithm=forks", "search.chains=6", "search.forks=1.6"])
+    overrides = ["search.algorithm=forks", "search.chains=6", "search.forks=1.6"]
+    config = load_config(TINY, [*overrides, "replay.alpha=0.6"])
     made = {
         name: cell_config(config, name, 3, Budget(5.0, 700), Path("x/y")) for name in ALGORITHMS
     }
@@ -97,15 +104,16 @@ def test_cells_differ_from_the_configuration_where_they_say() -> None:
         flat = name in ("grpo", "k15", "expert_iteration")
         assert (one.search.chains, one.search.forks) == ((8, 0.0) if flat else (6, 1.6))
         assert one.learn.value_weight == (0.0 if flat else config.learn.value_weight)
-        same = config.model_copy(update={"run": one.run, "learn": one.learn, "search": one.search})
-        assert same == one
+        assert one.replay.alpha == (0.0 if flat else 0.6)
+        sections = {name: getattr(one, name) for name in ("run", "learn", "search", "replay")}
+        assert config.model_copy(update=sections) == one
 
 
 @pytest.mark.slow
 def test_a_small_comparison_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = load_config(TINY, ["eval.every=1", "eval.strategies=[greedy]", "eval.problems=4"])
+    config = load_config(TINY, SHORT)
     arguments = (config, ["rlsp", "continued_warmup"], [1], Budget(tokens=1200), tmp_path)
     compare(*arguments)
     result = json.loads((tmp_path / "comparison.json").read_text())
@@ -123,6 +131,11 @@ def test_a_small_comparison_goes_on_where_it_stopped(
     monkeypatch.setattr(cells, "_train", lambda config: pytest.fail("everything is done"))
     compare(*arguments)
     assert (tmp_path / "comparison.json").read_bytes() == before
+    with pytest.raises(UserError, match=r"rlsp-seed1 was begun with another run\.budget_tokens;"):
+        compare(*arguments[:3], Budget(tokens=1300), tmp_path)
+    other = load_config(TINY, [*SHORT, "warmup.examples=32"])
+    with pytest.raises(UserError, match=r"start-seed1 was begun with another warmup\.examples;"):
+        compare(other, *arguments[1:])
 
 
 def test_a_cell_that_fails_names_its_log_and_its_last_line(tmp_path: Path) -> None:
@@ -151,6 +164,28 @@ def test_a_signal_reaches_the_run_under_way(
     assert ended == [True]
 
 
+@pytest.mark.slow
+def test_an_interrupted_comparison_leaves_a_checkpoint_and_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C, as a terminal sends it: to the whole process group."""
+    command = [sys.executable, "-m", "llamao1_cli.cli", "compare", "--config", str(TINY)]
+    options = ["--algorithms", "rlsp", "--seeds", "0", "--budget-tokens", "3000"]
+    sets = ["--set", "eval.strategies=[greedy]", "--set", "run.checkpoint_every=1000"]
+    line = [*command, *options, *sets, "--out", str(tmp_path)]
+    parent = subprocess.Popen(line, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "rlsp-seed0" / "metrics.jsonl"
+    while not (metrics.exists() and "self-play" in metrics.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    os.killpg(parent.pid, signal.SIGINT)
+    _, said = parent.communicate(timeout=60)
+    assert parent.returncode == 130
+    assert "the same command goes on from there" in said
+    (checkpoint,) = (tmp_path / "rlsp-seed0" / "checkpoints").glob("iteration-*[1-9]")
+    assert int(checkpoint.name.removeprefix("iteration-")) >= 1
+    assert subprocess.run(line, check=True).returncode == 0
+    assert (tmp_path / "comparison.json").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
@@ -159,6 +194,8 @@ def test_a_signal_reaches_the_run_under_way(
         ({"algorithms": []}, "--algorithms: nothing"),
         ({"seeds": []}, "--seeds: give numbers"),
         ({"budget": Budget()}, "give --budget-seconds or --budget-tokens"),
+        ({"budget": Budget(math.inf)}, "give --budget-seconds or --budget-tokens"),
+        ({"algorithms": ["rlsp", "grpo"]}, "set search.algorithm: forks"),
         ({"config": load_config(TINY, ["warmup=null"])}, "continued_warmup needs"),
         ({"config": load_config(TINY, ["eval.strategies=[mcts]"])}, "add greedy"),
     ],

@@ -75,6 +75,11 @@ def run_update(
             f"learn.algorithm: {config.learn.algorithm}: its loss has no padded counterpart here; "
             "measure rlsp or grpo"
         )
+    if config.learn.kl_weight or config.learn.checkpoint_activations:
+        raise UserError(
+            "learn.kl_weight and learn.checkpoint_activations would burden packed trees alone; "
+            "leave them out"
+        )
     if config.search.algorithm == "forks":
         shape = shape | {"chains": config.search.chains, "forks": config.search.max_forks}
     # Stored trees have the lengths of the configured model.

@@ -21,7 +21,7 @@ from llamao1_cli.optimization import make_optimizer
 from llamao1_cli.packing import micro_batches
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.update import Updater, trainable_weights
+from llamao1_cli.update import Updater
 
 RATE = 1e-6  # small enough that repetitions train the same model
 VARIANTS = ("padded", "paths", "packed")
@@ -121,8 +121,6 @@ def _steps(
     forwarded["packed"] = sum(len(part.ids) for group in parts for _, part in group)
     accelerator = Accelerator(cpu=model.device.type == "cpu")
     updater = Updater(config, codec, search.sampling, accelerator, model, optimizer)
-    if config.kl_weight:
-        updater.reference = trainable_weights(model)
     ones = np.ones(len(batch), np.float32)
     steps["packed"] = partial(updater.step, batch, ones, RATE, "bench")
     return steps, forwarded

@@ -114,7 +114,8 @@ class _Fork:
             if tree.simulations == 1:
                 picks.append((tree, tree.root, self._chains))
             elif tree.simulations == 2:
-                inner = [node for node in tree.nodes[1:] if node.children]
+                # Where chains are one thought long, a fork is one more of them.
+                inner = [node for node in tree.nodes[1:] if node.children] or [tree.root]
                 drawn = np.random.default_rng(tree.seed).integers(len(inner), size=self._forks)
                 picks += [(tree, inner[place], 1) for place in drawn]
         return picks

@@ -8,13 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import dump_config
-from llamao1_cli.errors import InterruptedRunError, RunFailedError
+from llamao1_cli.config_file import changed_keys, dump_config
+from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 from llamao1_cli.run_folder import RunFolder, write_whole
 
 ENDLESS = 1_000_000  # iterations: the budget ends a run, and its schedules follow the budget
-ALGORITHMS = ("rlsp", "grpo", "k15", "expert_iteration", "continued_warmup")
+# What may differ between two calls without changing what is compared.
+FREE_KEYS = {"run.threads", "run.trackers", "run.checkpoint_every", "run.keep_checkpoints"}
+FLAT = ("grpo", "k15", "expert_iteration")
+ALGORITHMS = ("rlsp", *FLAT, "continued_warmup")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Cell:
 
 def cell_config(config: Config, algorithm: str, seed: int, budget: Budget, folder: Path) -> Config:
     """The run of a cell. Flat algorithms sample as many solutions a problem as the trees have
-    leaves on average, and train no ratings, as they are published."""
+    leaves at most on average, and train no ratings, as they are published."""
     run = {
         "dir": str(folder),
         "seed": seed,
@@ -45,10 +50,11 @@ def cell_config(config: Config, algorithm: str, seed: int, budget: Budget, folde
         "budget_tokens": budget.tokens,
     }
     changes: dict[str, dict[str, object]] = {"run": run, "learn": {"algorithm": algorithm}}
-    if algorithm in ("grpo", "k15", "expert_iteration"):
+    if algorithm in FLAT:
         chains = config.search.chains + round(config.search.forks)
         changes["search"] = {"algorithm": "forks", "forks": 0.0, "chains": chains}
         changes["learn"]["value_weight"] = 0.0
+        changes["replay"] = {"alpha": 0.0}  # its priorities are the errors of ratings
     return _changed(config, changes)
 
 
@@ -59,7 +65,9 @@ def start_config(config: Config, seed: int, folder: Path) -> Config:
 
 def run_start(config: Config) -> None:
     """Warm up and evaluate, unless that is done."""
-    if not RunFolder(Path(config.run.dir)).evaluation(0).exists():
+    folder = RunFolder(Path(config.run.dir))
+    _check_same(folder, config)
+    if not folder.evaluation(0).exists():
         _train(config)
 
 
@@ -72,6 +80,7 @@ def run_cell(config: Config, start: RunFolder) -> None:
         shutil.copytree(start.path, beside)
         write_whole(RunFolder(beside).config, dump_config(config))
         beside.rename(folder.path)
+    _check_same(folder, config)
     if not finished(folder):
         _train(config)
         write_whole(_mark(folder), "")
@@ -86,6 +95,19 @@ def _mark(folder: RunFolder) -> Path:
     return folder.path / "finished"
 
 
+def _check_same(folder: RunFolder, config: Config) -> None:
+    """Refuse to go on with a run that was begun under other settings."""
+    if not folder.config.is_file():
+        return
+    before = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    changed = [key for key in changed_keys(before, config) if key not in FREE_KEYS]
+    if changed:
+        raise UserError(
+            f"--out: {folder.path} was begun with another {', '.join(changed)}; use the old "
+            "values, or give another folder"
+        )
+
+
 def _changed(config: Config, changes: dict[str, dict[str, object]]) -> Config:
     settings = config.model_dump()
     for section, values in changes.items():
@@ -94,7 +116,7 @@ def _changed(config: Config, changes: dict[str, dict[str, object]]) -> Config:
 
 
 def _train(config: Config) -> None:
-    """`llamao1 train` in a process of its own, its output in train.log of the run folder.
+    """`llamao1 train` in a process of its own, its output in a log beside the run folder.
 
     Raises RunFailedError with the last line it wrote, InterruptedRunError if a signal ended it.
     """
@@ -104,11 +126,15 @@ def _train(config: Config) -> None:
     write_whole(settings, dump_config(config))
     command = [sys.executable, "-m", "llamao1_cli.cli", "train", "--config", str(settings)]
     log = folder.with_name(f"{folder.name}.log")
-    resume = ["--resume"] if any(folder.iterdir()) else []
+    resume = ["--resume"] if RunFolder(folder).config.is_file() else ["--overwrite"]
     with log.open("a", encoding="utf-8") as out:
-        # Its width is that of a page: what it prints is a file here.
+        # A session of its own keeps Ctrl-C from it: it gets our signal alone, and has time to save.
         child = subprocess.Popen(
-            [*command, *resume], stdout=out, stderr=out, env={**os.environ, "COLUMNS": "100"}
+            [*command, *resume],
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "COLUMNS": "100"},
+            start_new_session=True,
         )
         _wait(child)
     if child.returncode > 128:

@@ -1,17 +1,18 @@
 """`llamao1 compare`: run the cells, print the table, write figures and picture."""
 
 import json
+import math
 import platform
 from pathlib import Path
 
 import torch
 
-from llamao1_cli.compare.cells import ALGORITHMS, Budget, run_cells
+from llamao1_cli.compare.cells import ALGORITHMS, FLAT, Budget, run_cells
 from llamao1_cli.compare.figures import compared, figures, table
 from llamao1_cli.compare.picture import draw_curves
 from llamao1_cli.config import Config
 from llamao1_cli.display import Display
-from llamao1_cli.errors import UserError
+from llamao1_cli.errors import InterruptedRunError, UserError
 from llamao1_cli.run_folder import write_whole
 from llamao1_cli.signals import Interrupts
 
@@ -25,13 +26,14 @@ def compare(
     """
     _check(config, algorithms, seeds, budget, out)
     display, interrupts = Display(), Interrupts()
-    with interrupts.listening():
-        cells = run_cells(config, algorithms, seeds, budget, out, display.say)
+    try:
+        with interrupts.listening():
+            cells = run_cells(config, algorithms, seeds, budget, out, display.say)
+    except InterruptedRunError as stop:
+        raise InterruptedRunError(stop.signum, "the same command goes on from there") from None
     each = [figures(cell) for cell in cells]
     comparison = compared(each, algorithms[0])
-    machine = f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
-    if torch.cuda.is_available():
-        machine = torch.cuda.get_device_name()
+    machine = _machine(config)
     result = {"machine": machine, "budget": vars(budget), "comparison": comparison, "cells": each}
     write_whole(out / "comparison.json", json.dumps(result, indent=1) + "\n")
     shown = table(each, comparison)
@@ -39,6 +41,14 @@ def compare(
     draw_curves(each, out / "curves.png")
     display.say(shown)
     display.say(f"{out}: comparison.json, comparison.md, curves.png; {machine}")
+
+
+def _machine(config: Config) -> str:
+    """What the runs ran on."""
+    if torch.cuda.is_available() and config.model.device != "cpu":
+        return torch.cuda.get_device_name()
+    threads = config.run.threads or torch.get_num_threads()
+    return f"{threads} CPU threads, {platform.machine()}"
 
 
 def _check(
@@ -52,10 +62,16 @@ def _check(
         raise UserError("--seeds: give numbers of 0 and more, such as 0,1,2")
     if len({*algorithms}) < len(algorithms) or len({*seeds}) < len(seeds):
         raise UserError("--algorithms and --seeds: name each once")
-    if not (budget.seconds > 0 or budget.tokens > 0):
+    limits = (budget.seconds, budget.tokens)
+    if not all(math.isfinite(limit) for limit in limits) or max(limits) <= 0:
         raise UserError("give --budget-seconds or --budget-tokens: what each run may spend")
     if "greedy" not in config.eval.strategies:
         raise UserError("eval.strategies: add greedy, which is what is compared")
+    if {*algorithms} & {*FLAT} and config.search.algorithm != "forks":
+        raise UserError(
+            f"--algorithms: {', '.join(FLAT)} sample as many solutions as search.chains and "
+            "search.forks say; set search.algorithm: forks"
+        )
     if "continued_warmup" in algorithms and config.warmup is None:
         raise UserError("--algorithms: continued_warmup needs the section `warmup`")
     if out.exists() and not out.is_dir():
