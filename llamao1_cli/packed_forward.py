@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from llamao1_cli.engine.copy import TOLERANCE
+from llamao1_cli.engine.copy import TOLERANCE, logit_gap
 from llamao1_cli.errors import UserError
 from llamao1_cli.experience import Actions, Experience, Ratings
 from llamao1_cli.packed_attention import attending_packed
@@ -49,9 +49,7 @@ def check_packs(model: PreTrainedModel) -> None:
         ) from None
     finally:
         model.train(training)
-    scale = expected.float().abs().max().clamp(min=1.0)
-    gaps = (got.float() - expected.float()).abs().amax(-1) / scale
-    gap = float(gaps.median() if model.dtype == torch.bfloat16 else gaps.max())
+    gap = logit_gap(got, expected, model.dtype)
     if not gap <= TOLERANCE[model.dtype]:
         raise UserError(
             f"{architecture} gives other logits for a packed tree than for its paths "

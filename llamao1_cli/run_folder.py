@@ -40,10 +40,16 @@ class RunFolder:
         """The evaluation after an iteration; 0 is before self-play."""
         return self.path / "eval" / f"iteration-{iteration:06d}.json"
 
+    def evaluations(self) -> dict[int, Path]:
+        """The evaluations that are there by their iteration, in order."""
+        files = (self.path / "eval").glob("iteration-*.json")
+        found = {int(file.stem.removeprefix("iteration-")): file for file in files}
+        return dict(sorted(found.items()))
+
     def forget_evaluations(self, iteration: int) -> None:
         """Delete the evaluations after a later iteration, which is going to be run again."""
-        for file in (self.path / "eval").glob("iteration-*.json"):
-            if int(file.stem.removeprefix("iteration-")) > iteration:
+        for number, file in self.evaluations().items():
+            if number > iteration:
                 file.unlink()
 
     def occupied(self) -> bool:

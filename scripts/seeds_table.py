@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from llamao1_cli.compare.figures import paired_difference
+from llamao1_cli.run_folder import RunFolder
 
 
 def evaluations(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The first and the last evaluation of a run."""
-    files = sorted((run / "eval").glob("iteration-*.json"))
+    files = list(RunFolder(run).evaluations().values())
     first, last = (json.loads(path.read_text(encoding="utf-8")) for path in (files[0], files[-1]))
     return first, last
 

@@ -81,18 +81,10 @@ def run_cell(config: Config, start: RunFolder) -> None:
         write_whole(RunFolder(beside).config, dump_config(config))
         beside.rename(folder.path)
     _check_same(folder, config)
-    if not finished(folder):
+    mark = folder.path / "finished"  # trained and evaluated to its end
+    if not mark.exists():
         _train(config)
-        write_whole(_mark(folder), "")
-
-
-def finished(folder: RunFolder) -> bool:
-    """Whether the cell has been trained and evaluated to its end."""
-    return _mark(folder).exists()
-
-
-def _mark(folder: RunFolder) -> Path:
-    return folder.path / "finished"
+        write_whole(mark, "")
 
 
 def _check_same(folder: RunFolder, config: Config) -> None:

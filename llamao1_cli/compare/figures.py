@@ -28,8 +28,7 @@ def curve(cell: Cell) -> list[Point]:
     for row in rows(cell):
         spent[row["step"]] = (row["seconds"]["spent"], row["spent_tokens"])
     points = []
-    for file in sorted((cell.folder.path / "eval").glob("iteration-*.json")):
-        iteration = int(file.stem.removeprefix("iteration-"))
+    for iteration, file in cell.folder.evaluations().items():
         result = json.loads(file.read_text(encoding="utf-8"))
         accuracy = result["strategies"]["greedy"]["accuracy"]
         points.append(Point(iteration, *spent[iteration], accuracy))
@@ -44,7 +43,7 @@ def rows(cell: Cell) -> list[dict[str, Any]]:
 
 def last_evaluation(cell: Cell) -> dict[str, Any]:
     """The evaluation at the end of a run."""
-    file = max((cell.folder.path / "eval").glob("iteration-*.json"))
+    file = list(cell.folder.evaluations().values())[-1]
     result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return result
 
