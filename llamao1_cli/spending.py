@@ -51,8 +51,8 @@ class Spending:
 
     def progress(self, number: int) -> float:
         """The share of the run that is over after iteration `number`, of its iterations or of what
-        it may spend; 1 and more is the end."""
+        it may spend; 1 is the end, however far the last iteration ran over."""
         run = self._config
         budgets = ((self.seconds, run.budget_seconds), (self.tokens, run.budget_tokens))
         spent = [amount / most for amount, most in budgets if most]
-        return max([number / max(run.iterations, 1), *spent])
+        return min(max([number / max(run.iterations, 1), *spent]), 1.0)

@@ -18,6 +18,8 @@ def test_progress_is_that_of_what_runs_out_first() -> None:
     spending.tokens = 900.0
     assert spending.progress(2) == pytest.approx(0.9)
     assert spending.progress(10) == pytest.approx(1.0)
+    spending.tokens = 1300.0  # the replay's beta follows, and must not pass 1
+    assert spending.progress(3) == 1.0
     free = Spending(RunConfig(iterations=4), Accelerator(cpu=True))
     free.seconds = free.tokens = 1e9
     assert free.progress(1) == pytest.approx(0.25)
