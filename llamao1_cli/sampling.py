@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from llamao1_cli.engine.protocol import Sampling
+
 FLOOR = -1e9  # stands for log 0: finite, so that its product with probability 0 is 0
 BLOCK = 256  # tokens whose weights are summed at once
 
@@ -24,6 +26,14 @@ def action_scores(
     scores = logits.float().masked_fill(~allowed, FLOOR)
     scores = (scores - scores.amax(-1, keepdim=True).detach()) / temperature
     return truncate(scores, top_k, top_p, keep)
+
+
+def action_logprobs(logits: Tensor, tokens: Tensor, allowed: Tensor, sampling: Sampling) -> Tensor:
+    """Log-probs `[...]` of `tokens` under the distribution that `sampling` draws from logits
+    `[..., V]`; greedy choices are scored under temperature 1."""
+    temperature = sampling.temperature or 1.0
+    scores = action_scores(logits, allowed, temperature, sampling.top_k, sampling.top_p, tokens)
+    return scores.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
 
 def truncate(

@@ -28,7 +28,7 @@ from llamao1_cli.optimization import optimizer_step
 from llamao1_cli.packed_attention import attending_packed
 from llamao1_cli.packed_forward import check_packs, packed_logits
 from llamao1_cli.packing import Packed, Part, micro_batches, pack
-from llamao1_cli.sampling import action_scores
+from llamao1_cli.sampling import action_logprobs
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -183,17 +183,10 @@ class Updater:
     def _forward(self, model: torch.nn.Module, packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs `[A]` of the actions, as they are sampled, and positive - negative logits `[M]`
         of the ratings."""
-        logits, tokens, sampling = packed_logits(model, packed), packed.token, self._sampling
+        logits, tokens = packed_logits(model, packed), packed.token
         policy, rating = logits.split([len(tokens), len(logits) - len(tokens)])
-        scores = action_scores(
-            policy,
-            self._allowed(logits)[packed.place],
-            sampling.temperature or 1.0,  # greedy choices are scored under temperature 1
-            sampling.top_k,
-            sampling.top_p,
-            keep=tokens,
-        )
-        picked = scores.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        allowed = self._allowed(logits)[packed.place]
+        picked = action_logprobs(policy, tokens, allowed, self._sampling)
         difference = rating[:, self._codec.positive] - rating[:, self._codec.negative]
         return picked[packed.predicted], difference.float()[packed.rated]
 

@@ -12,7 +12,7 @@ from llamao1_cli.config import LearnConfig
 from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.experience import scaled_advantages
 from llamao1_cli.losses import policy_loss, value_loss
-from llamao1_cli.sampling import action_scores
+from llamao1_cli.sampling import action_logprobs
 from llamao1_cli.search.tree import Node, Tree, node_ids
 
 
@@ -51,6 +51,8 @@ class PathStep:
         of like length together, logits only where some row of the batch trains."""
         self._model, self._codec, self._config = model, codec, config
         self._sampling, self._optimizer, self._lean = sampling, optimizer, lean
+        vocabulary = model.get_output_embeddings().weight.shape[0]
+        self._grammar = codec.grammar(vocabulary).to(model.device)
         if lean:
             paths = sorted(paths, key=lambda path: len(path.ids))
         self._rows = _rows(paths, config.micro_batch_tokens)
@@ -106,11 +108,7 @@ class PathStep:
     def _logprobs(
         self, logits: torch.Tensor, tokens: torch.Tensor, places: torch.Tensor
     ) -> torch.Tensor:
-        sampling = self._sampling
-        allowed = self._codec.grammar(logits.shape[-1]).to(logits.device)[places]
-        temperature = sampling.temperature or 1.0
-        scores = action_scores(logits, allowed, temperature, sampling.top_k, sampling.top_p, tokens)
-        return scores.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        return action_logprobs(logits, tokens, self._grammar[places], self._sampling)
 
 
 def tree_paths(
