@@ -172,6 +172,13 @@ def compare(
             "compared with the first."
         ),
     ] = "rlsp,grpo,expert_iteration,continued_warmup",
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One more to compare, an algorithm with settings of its own, such as "
+            "'replay: rlsp replay.max_age=2 replay.draws=2'; may be repeated."
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, each a run of every algorithm.")] = "0,1,2",
     budget_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds of self-play and update a run.")
@@ -180,7 +187,7 @@ def compare(
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train by several algorithms from one start with one budget, and compare them.
+    """Train by several algorithms, or variants of them, from one start with one budget.
 
     Run again, it goes on where it stopped. Set `eval.every` for curves with more than two points;
     evaluation and warm-up are not charged. Of `continued_warmup` the tokens it reads are charged.
@@ -193,9 +200,10 @@ def compare(
         typer.echo(dump_config(resolved), nl=False)
         return
     from llamao1_cli.compare import commands
-    from llamao1_cli.compare.cells import Budget
+    from llamao1_cli.compare.cells import Budget, parse_variant
 
-    commands.compare(resolved, names, numbers, Budget(budget_seconds, budget_tokens), out)
+    variants = commands.named_algorithms(names) + [parse_variant(text) for text in variant or []]
+    commands.compare(resolved, variants, numbers, Budget(budget_seconds, budget_tokens), out)
 
 
 @app.command(

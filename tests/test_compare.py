@@ -15,8 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamao1_cli.compare import cells
-from llamao1_cli.compare.cells import ALGORITHMS, Budget, Cell, cell_config, run_cells
-from llamao1_cli.compare.commands import compare
+from llamao1_cli.compare.cells import (
+    ALGORITHMS,
+    Budget,
+    Cell,
+    Variant,
+    cell_config,
+    parse_variant,
+    run_cells,
+)
+from llamao1_cli.compare.commands import compare, named_algorithms
 from llamao1_cli.compare.figures import compared, curve, paired_difference, table
 from llamao1_cli.compare.picture import draw_curves
 from llamao1_cli.config import Config
@@ -47,7 +55,7 @@ def cell(algorithm: str, seed: int, right: list[int]) -> dict:
         {"iteration": 7, "seconds": 30.0, "tokens": 4000.0, "accuracy": accuracy},
     ]
     return {
-        "algorithm": algorithm,
+        "name": algorithm,
         "seed": seed,
         "before": 0.25,
         "accuracy": {"greedy": accuracy},
@@ -72,7 +80,7 @@ CELLS = [
 
 def test_the_table_by_hand() -> None:
     comparison = compared(CELLS, "rlsp")
-    result = comparison["algorithms"]["continued_warmup"]
+    result = comparison["variants"]["continued_warmup"]
     assert result["mean"] == {"greedy": 0.125}
     assert result["difference"]["seeds"] == [-0.5, -0.5]
     # By problem -1/2, -1/2, -1, 0: standard error sqrt(1/6) / 2.
@@ -96,7 +104,8 @@ def test_cells_differ_from_the_configuration_where_they_say() -> None:
     overrides = ["search.algorithm=forks", "search.chains=6", "search.forks=1.6"]
     config = load_config(TINY, [*overrides, "replay.alpha=0.6"])
     made = {
-        name: cell_config(config, name, 3, Budget(5.0, 700), Path("x/y")) for name in ALGORITHMS
+        name: cell_config(config, Variant(name, name), 3, Budget(5.0, 700), Path("x/y"))
+        for name in ALGORITHMS
     }
     for name, one in made.items():
         assert (one.run.seed, one.run.dir, one.learn.algorithm) == (3, "x/y", name)
@@ -114,15 +123,21 @@ def test_a_small_comparison_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config(TINY, SHORT)
-    arguments = (config, ["rlsp", "continued_warmup"], [1], Budget(tokens=1200), tmp_path)
+    arguments = (
+        config,
+        named_algorithms(["rlsp", "continued_warmup"]),
+        [1],
+        Budget(tokens=1200),
+        tmp_path,
+    )
     compare(*arguments)
     result = json.loads((tmp_path / "comparison.json").read_text())
-    assert [cell["algorithm"] for cell in result["cells"]] == ["rlsp", "continued_warmup"]
-    folders = [RunFolder(tmp_path / f"{cell['algorithm']}-seed1") for cell in result["cells"]]
+    assert [cell["name"] for cell in result["cells"]] == ["rlsp", "continued_warmup"]
+    folders = [RunFolder(tmp_path / f"{cell['name']}-seed1") for cell in result["cells"]]
     starts = [folder.evaluation(0).read_text() for folder in folders]
     assert starts[0] == starts[1] == RunFolder(tmp_path / "start-seed1").evaluation(0).read_text()
     for one, folder in zip(result["cells"], folders, strict=True):
-        points = curve(Cell(one["algorithm"], 1, folder))
+        points = curve(Cell(one["name"], 1, folder))
         assert [point.iteration for point in points] == list(range(one["iterations"] + 1))
         assert points[-1].tokens >= 1200 > points[-2].tokens
         assert len(one["right"]["greedy"]) == 4
@@ -143,7 +158,7 @@ def test_a_cell_that_fails_names_its_log_and_its_last_line(tmp_path: Path) -> No
     with pytest.raises(
         RunFailedError, match=r"start-seed0 failed, see .*log: llamao1: nowhere.jsonl"
     ):
-        run_cells(config, ["rlsp"], [0], Budget(1.0), tmp_path)
+        run_cells(config, named_algorithms(["rlsp"]), [0], Budget(1.0), tmp_path)
 
 
 def test_a_signal_reaches_the_run_under_way(
@@ -189,13 +204,13 @@ def test_an_interrupted_comparison_leaves_a_checkpoint_and_goes_on(tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"algorithms": ["rlsp", "ppo"]}, "--algorithms: ppo"),
-        ({"algorithms": ["rlsp", "rlsp"]}, "name each once"),
-        ({"algorithms": []}, "--algorithms: nothing"),
+        ({"variants": named_algorithms(["rlsp", "rlsp"])}, "name each once"),
+        ({"variants": []}, "--algorithms: nothing"),
+        ({"variants": [parse_variant("old: rlsp replay.age=2")]}, "did you mean `max_age`"),
         ({"seeds": []}, "--seeds: give numbers"),
         ({"budget": Budget()}, "give --budget-seconds or --budget-tokens"),
         ({"budget": Budget(math.inf)}, "give --budget-seconds or --budget-tokens"),
-        ({"algorithms": ["rlsp", "grpo"]}, "set search.algorithm: forks"),
+        ({"variants": named_algorithms(["rlsp", "grpo"])}, "set search.algorithm: forks"),
         ({"config": load_config(TINY, ["warmup=null"])}, "continued_warmup needs"),
         ({"config": load_config(TINY, ["eval.strategies=[mcts]"])}, "add greedy"),
     ],
@@ -205,7 +220,7 @@ def test_comparisons_that_make_no_sense_are_refused(
 ) -> None:
     sound = {
         "config": load_config(TINY),
-        "algorithms": ["rlsp", "continued_warmup"],
+        "variants": named_algorithms(["rlsp", "continued_warmup"]),
         "seeds": [0],
         "budget": Budget(1.0),
         "out": tmp_path / "out",
@@ -215,8 +230,30 @@ def test_comparisons_that_make_no_sense_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_unknown_algorithm_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="--algorithms: ppo: give some of rlsp"):
+        named_algorithms(["rlsp", "ppo"])
+
+
+def test_a_variant_is_an_algorithm_with_settings_of_its_own() -> None:
+    variant = parse_variant("slow: rlsp  learn.learning_rate=1e-5 replay.max_age=2")
+    config = load_config(TINY)
+    changed = cell_config(config, variant, 0, Budget(1.0), Path("x"))
+    plain = cell_config(config, Variant("rlsp", "rlsp"), 0, Budget(1.0), Path("x"))
+    assert (variant.name, variant.algorithm) == ("slow", "rlsp")
+    assert (changed.learn.learning_rate, changed.replay.max_age) == (1e-5, 2)
+    sections = {"learn": plain.learn, "replay": plain.replay}
+    assert changed.model_copy(update=sections) == plain
+
+
+@pytest.mark.parametrize("text", ["", "slow", "slow:", "slow: ppo", "a/b: rlsp", ": rlsp"])
+def test_what_is_no_variant_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"--variant .*expected 'NAME: ALGORITHM"):
+        parse_variant(text)
+
+
 def test_a_file_is_no_folder_for_a_comparison(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     config: Config = load_config(TINY)
     with pytest.raises(UserError, match="is a file"):
-        compare(config, ["rlsp"], [0], Budget(1.0), tmp_path / "out")
+        compare(config, named_algorithms(["rlsp"]), [0], Budget(1.0), tmp_path / "out")

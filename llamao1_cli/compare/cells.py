@@ -1,6 +1,7 @@
 """The runs of a comparison: one folder a cell, each continued where it stopped."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import changed_keys, dump_config
+from llamao1_cli.config_file import build_config, changed_keys, dump_config
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 from llamao1_cli.run_folder import RunFolder, write_whole
 
@@ -31,17 +32,42 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One algorithm on one seed."""
+class Variant:
+    """What is compared: an algorithm, and settings of its own."""
 
+    name: str
     algorithm: str
+    overrides: tuple[str, ...] = ()  # each `section.key=value`
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant on one seed."""
+
+    name: str
     seed: int
     folder: RunFolder
 
 
-def cell_config(config: Config, algorithm: str, seed: int, budget: Budget, folder: Path) -> Config:
+def parse_variant(text: str) -> Variant:
+    """`NAME: ALGORITHM section.key=value …`; UserError for anything else."""
+    name, _, rest = text.partition(":")
+    algorithm, *overrides = rest.split() or [""]
+    if not re.fullmatch(r"[\w.+-]+", name) or algorithm not in ALGORITHMS:
+        raise UserError(
+            f"--variant {text!r:.100}: expected 'NAME: ALGORITHM section.key=value …', such as "
+            "'replay: rlsp replay.max_age=2 replay.draws=2'"
+        )
+    return Variant(name, algorithm, tuple(overrides))
+
+
+def cell_config(
+    config: Config, variant: Variant, seed: int, budget: Budget, folder: Path
+) -> Config:
     """The run of a cell. Flat algorithms sample as many solutions a problem as the trees have
-    leaves at most on average, and train no ratings, as they are published."""
+    leaves at most on average, and train no ratings, as they are published; a variant's own settings
+    come last. Raises UserError for settings that are not valid."""
+    algorithm = variant.algorithm
     run = {
         "dir": str(folder),
         "seed": seed,
@@ -55,7 +81,8 @@ def cell_config(config: Config, algorithm: str, seed: int, budget: Budget, folde
         changes["search"] = {"algorithm": "forks", "forks": 0.0, "chains": chains}
         changes["learn"]["value_weight"] = 0.0
         changes["replay"] = {"alpha": 0.0}  # its priorities are the errors of ratings
-    return _changed(config, changes)
+    settings = _changed(config, changes).model_dump()
+    return build_config(settings, f"--variant {variant.name}", [*variant.overrides])
 
 
 def start_config(config: Config, seed: int, folder: Path) -> Config:
@@ -148,7 +175,7 @@ def _wait(child: subprocess.Popen[bytes]) -> None:
 
 def run_cells(
     config: Config,
-    algorithms: list[str],
+    variants: list[Variant],
     seeds: list[int],
     budget: Budget,
     out: Path,
@@ -160,9 +187,9 @@ def run_cells(
         start = RunFolder(out / f"start-seed{seed}")
         on_cell(f"seed {seed}: warm-up")
         run_start(start_config(config, seed, start.path))
-        for algorithm in algorithms:
-            folder = RunFolder(out / f"{algorithm}-seed{seed}")
-            on_cell(f"seed {seed}: {algorithm}")
-            run_cell(cell_config(config, algorithm, seed, budget, folder.path), start)
-            cells.append(Cell(algorithm, seed, folder))
+        for variant in variants:
+            folder = RunFolder(out / f"{variant.name}-seed{seed}")
+            on_cell(f"seed {seed}: {variant.name}")
+            run_cell(cell_config(config, variant, seed, budget, folder.path), start)
+            cells.append(Cell(variant.name, seed, folder))
     return cells

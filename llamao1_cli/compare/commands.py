@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from llamao1_cli.compare.cells import ALGORITHMS, FLAT, Budget, run_cells
+from llamao1_cli.compare.cells import ALGORITHMS, FLAT, Budget, Variant, cell_config, run_cells
 from llamao1_cli.compare.figures import compared, figures, table
 from llamao1_cli.compare.picture import draw_curves
 from llamao1_cli.config import Config
@@ -18,21 +18,21 @@ from llamao1_cli.signals import Interrupts
 
 
 def compare(
-    config: Config, algorithms: list[str], seeds: list[int], budget: Budget, out: Path
+    config: Config, variants: list[Variant], seeds: list[int], budget: Budget, out: Path
 ) -> None:
     """Train what is missing, then write comparison.json, comparison.md and curves.png to `out`.
 
     Raises UserError for settings that do not make a comparison.
     """
-    _check(config, algorithms, seeds, budget, out)
+    _check(config, variants, seeds, budget, out)
     display, interrupts = Display(), Interrupts()
     try:
         with interrupts.listening():
-            cells = run_cells(config, algorithms, seeds, budget, out, display.say)
+            cells = run_cells(config, variants, seeds, budget, out, display.say)
     except InterruptedRunError as stop:
         raise InterruptedRunError(stop.signum, "the same command goes on from there") from None
     each = [figures(cell) for cell in cells]
-    comparison = compared(each, algorithms[0])
+    comparison = compared(each, variants[0].name)
     machine = _machine(config)
     result = {"machine": machine, "budget": vars(budget), "comparison": comparison, "cells": each}
     write_whole(out / "comparison.json", json.dumps(result, indent=1) + "\n")
@@ -51,23 +51,30 @@ def _machine(config: Config) -> str:
     return f"{threads} CPU threads, {platform.machine()}"
 
 
+def named_algorithms(names: list[str]) -> list[Variant]:
+    """The algorithms as they are configured; UserError for one that is not known."""
+    unknown = [name for name in names if name not in ALGORITHMS]
+    if unknown:
+        raise UserError(f"--algorithms: {', '.join(unknown)}: give some of {', '.join(ALGORITHMS)}")
+    return [Variant(name, name) for name in names]
+
+
 def _check(
-    config: Config, algorithms: list[str], seeds: list[int], budget: Budget, out: Path
+    config: Config, variants: list[Variant], seeds: list[int], budget: Budget, out: Path
 ) -> None:
-    unknown = [name for name in algorithms if name not in ALGORITHMS]
-    if unknown or not algorithms:
-        given = ", ".join(unknown) or "nothing"
-        raise UserError(f"--algorithms: {given}: give some of {', '.join(ALGORITHMS)}")
+    names, algorithms = [v.name for v in variants], {v.algorithm for v in variants}
+    if not variants:
+        raise UserError(f"--algorithms: nothing: give some of {', '.join(ALGORITHMS)}")
     if not seeds or min(seeds) < 0:
         raise UserError("--seeds: give numbers of 0 and more, such as 0,1,2")
-    if len({*algorithms}) < len(algorithms) or len({*seeds}) < len(seeds):
-        raise UserError("--algorithms and --seeds: name each once")
+    if len({*names}) < len(names) or len({*seeds}) < len(seeds):
+        raise UserError("--algorithms, --variant and --seeds: name each once")
     limits = (budget.seconds, budget.tokens)
     if not all(math.isfinite(limit) for limit in limits) or max(limits) <= 0:
         raise UserError("give --budget-seconds or --budget-tokens: what each run may spend")
     if "greedy" not in config.eval.strategies:
         raise UserError("eval.strategies: add greedy, which is what is compared")
-    if {*algorithms} & {*FLAT} and config.search.algorithm != "forks":
+    if algorithms & {*FLAT} and config.search.algorithm != "forks":
         raise UserError(
             f"--algorithms: {', '.join(FLAT)} sample as many solutions as search.chains and "
             "search.forks say; set search.algorithm: forks"
@@ -76,3 +83,5 @@ def _check(
         raise UserError("--algorithms: continued_warmup needs the section `warmup`")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {out} is a file; name a folder")
+    for variant in variants:
+        cell_config(config, variant, seeds[0], budget, out)

@@ -54,7 +54,7 @@ def figures(cell: Cell) -> dict[str, Any]:
     evaluation, points = last_evaluation(cell), curve(cell)
     tokens = sum(row["generated_tokens"] for row in played)
     return {
-        "algorithm": cell.algorithm,
+        "name": cell.name,
         "seed": cell.seed,
         "before": points[0].accuracy,
         "accuracy": {
@@ -75,13 +75,13 @@ def figures(cell: Cell) -> dict[str, Any]:
 
 
 def compared(cells: Sequence[dict[str, Any]], baseline: str) -> dict[str, Any]:
-    """Means over seeds of each algorithm, and its paired difference to the baseline.
+    """Means over seeds of each variant, and its paired difference to the baseline.
 
     Raises KeyError if the baseline has no cell.
     """
     by_name: dict[str, dict[int, dict[str, Any]]] = {}
     for cell in cells:
-        by_name.setdefault(cell["algorithm"], {})[cell["seed"]] = cell
+        by_name.setdefault(cell["name"], {})[cell["seed"]] = cell
     result = {}
     for name, seeds in by_name.items():
         greedy = {seed: cell["accuracy"]["greedy"] for seed, cell in seeds.items()}
@@ -96,7 +96,7 @@ def compared(cells: Sequence[dict[str, Any]], baseline: str) -> dict[str, Any]:
                 [by_name[baseline][seed]["right"]["greedy"] for seed in seeds],
             ),
         }
-    return {"baseline": baseline, "algorithms": result}
+    return {"baseline": baseline, "variants": result}
 
 
 def paired_difference(
@@ -123,7 +123,7 @@ def table(cells: Sequence[dict[str, Any]], comparison: dict[str, Any]) -> str:
     seeds = sorted({cell["seed"] for cell in cells})
     heads = " | ".join(f"seed {seed}" for seed in seeds)
     lines = [
-        f"| algorithm | {heads} | mean | to {comparison['baseline']}, 95% | seconds | tokens "
+        f"| variant | {heads} | mean | to {comparison['baseline']}, 95% | seconds | tokens "
         "| leaves a 1,000 tokens | mixed trees |",
         "|---" * (len(seeds) + 7) + "|",
     ]
@@ -131,8 +131,8 @@ def table(cells: Sequence[dict[str, Any]], comparison: dict[str, Any]) -> str:
     start = " | ".join(f"{before[seed]:.3f}" for seed in seeds)
     mean = float(np.mean(list(before.values())))
     lines.append(f"| start | {start} | {mean:.3f} | | | | | |")
-    for name, result in comparison["algorithms"].items():
-        own = [cell for cell in cells if cell["algorithm"] == name]
+    for name, result in comparison["variants"].items():
+        own = [cell for cell in cells if cell["name"] == name]
         shown = " | ".join(f"{result['greedy'][seed]:.3f}" for seed in seeds)
         low, high = result["difference"]["ci95"]
         gap = f"{result['difference']['mean']:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -17,7 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 def draw_curves(cells: Sequence[dict[str, Any]], path: Path) -> None:
     """Write a PNG: thin lines a seed, a thick one through the mean of the last points."""
-    names = list(dict.fromkeys(cell["algorithm"] for cell in cells))
+    names = list(dict.fromkeys(cell["name"] for cell in cells))
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for axis, key, label in zip(
         axes,
@@ -27,7 +27,7 @@ def draw_curves(cells: Sequence[dict[str, Any]], path: Path) -> None:
     ):
         for place, name in enumerate(names):
             colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-            own = [cell["curve"] for cell in cells if cell["algorithm"] == name]
+            own = [cell["curve"] for cell in cells if cell["name"] == name]
             for points in own:
                 axis.plot(
                     [point[key] for point in points],
