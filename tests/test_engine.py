@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from toy_models import KINDS, allowed_tokens, plain_figures, toy_model, walk
+from toy_models import KINDS, allowed_tokens, masked_window, plain_figures, toy_model, walk
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -609,6 +609,11 @@ def test_an_architecture_of_its_own_attention_is_refused(codec: Codec) -> None:
     )
     with pytest.raises(UserError, match="BloomForCausalLM"):
         engine(odd, codec)
+
+
+def test_a_window_that_only_masks_know_is_refused(codec: Codec) -> None:
+    with pytest.raises(UserError, match="gives other logits for PhimoeForCausalLM"):
+        engine(masked_window(len(codec.tokenizer)), codec)
 
 
 def _plain_value(model: PreTrainedModel, codec: Codec, path: list[int]) -> float:

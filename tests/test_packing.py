@@ -8,7 +8,7 @@ import torch
 from fake_engine import random_tree
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_models import KINDS, toy_model
+from toy_models import KINDS, masked_window, toy_model
 from transformers import BloomConfig, BloomForCausalLM, PreTrainedModel
 
 from llamao1_cli.codec import Codec
@@ -216,9 +216,15 @@ def own_attention(codec: Codec) -> PreTrainedModel:
     return BloomForCausalLM(BloomConfig(vocab_size=600, hidden_size=32, n_layer=2, n_head=4)).eval()
 
 
+def masks_a_window(codec: Codec) -> PreTrainedModel:
+    """Its windows are in the masks that it makes, and its attention never hears of them."""
+    return masked_window(len(codec.tokenizer))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (masks_a_window, "PhimoeForCausalLM gives other logits"),
         (attends_elsewhere, "LlamaForCausalLM cannot.*do not all go through AttentionInterface"),
         (forgets_positions, "LlamaForCausalLM gives other logits"),
         (own_attention, "BloomForCausalLM cannot"),

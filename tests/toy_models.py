@@ -16,6 +16,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    PhimoeConfig,
+    PhimoeForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -100,6 +102,16 @@ class Figures:
 
 
 @cache
+def masked_window(vocabulary: int) -> PreTrainedModel:
+    """A model with sliding windows in the masks it makes, which its attention is not told of."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    experts = {"num_local_experts": 2, "num_experts_per_tok": 1}
+    return PhimoeForCausalLM(
+        PhimoeConfig(vocab_size=vocabulary, **sizes, **GROUPED, **experts, sliding_window=64)
+    ).eval()
+
+
 def allowed_tokens(codec: Codec, place: int, forced: bool) -> list[int]:
     """Tokens allowed at a place of a thought, from the vocabulary's names."""
     names = codec.tokenizer.get_vocab()
