@@ -69,6 +69,11 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
     """Tree files of fixed weights; with `resume` only those that are missing."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {out} is a file; name a folder")
+    for key in ("budget_seconds", "budget_tokens"):
+        if getattr(config.run, key):
+            raise UserError(
+                f"run.{key}: self-play writes run.iterations files whatever they cost; set it to 0"
+            )
     if not resume and out.is_dir() and any(out.glob("*.jsonl")):
         raise UserError(f"{out}: holds tree files already; add --resume, or give another folder")
     parts = assemble(config, weights)

@@ -254,10 +254,10 @@ REFUSED = [
     (TRAIN + "-s run.dir=ok.jsonl/run", ["run.dir: ok.jsonl/run"]),
     (TRAIN + "-s model.lora.targets=[nope]", ["model.lora.targets", "nope"]),
     ("self-play -c small.yaml --out ok.jsonl", ["ok.jsonl", "folder"]),
+    ("self-play -c small.yaml --out x -s run.budget_tokens=9", ["run.budget_tokens: self-play"]),
     ("eval -c small.yaml --json .", ["--json", "."]),
     ("solve -c small.yaml \udcff", ["the problem"]),
 ]
-# Not yet refused as they should be; each row ends with what happens instead.
 
 
 @pytest.mark.parametrize(
