@@ -6,5 +6,5 @@ cd "$(dirname "$0")/.."
 bash scripts/setup.sh
 for task in quickstart hard; do
     .venv/bin/llamao1 compare --config "configs/$task.yaml" --out "runs/compare-$task" \
-        --budget-seconds 120 --set eval.every=10 --set 'eval.strategies=[greedy]' "$@"
+        --budget-seconds 90 --set eval.every=10 --set 'eval.strategies=[greedy]' "$@"
 done
