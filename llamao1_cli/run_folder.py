@@ -32,9 +32,14 @@ class RunFolder:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
+    @property
+    def forest(self) -> Path:
+        """The folder of the trees, a file an iteration."""
+        return self.path / "trees"
+
     def trees(self, iteration: int) -> Path:
         """The trees of an iteration, one a line."""
-        return self.path / "trees" / f"iteration-{iteration:06d}.jsonl"
+        return self.forest / f"iteration-{iteration:06d}.jsonl"
 
     def evaluation(self, iteration: int) -> Path:
         """The evaluation after an iteration; 0 is before self-play."""

@@ -78,14 +78,16 @@ def write_trees(path: Path, trees: Sequence[Tree]) -> None:
     write_whole(path, "".join(json.dumps(tree.to_json()) + "\n" for tree in trees))
 
 
-def read_trees(path: Path, codec: Codec) -> list[Tree]:
+def read_trees(path: Path, codec: Codec | None) -> list[Tree]:
     """Trees from JSONL. Raises UserError naming the line of one that is broken, that was not
-    rectified, or whose tokens this model's tokenizer does not read as its text."""
+    rectified, or whose tokens the model's tokenizer (if given) does not read as its text."""
     trees = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             tree = Tree.from_json(json.loads(line))
-            _check_tokens(tree, codec)
+            _check_figures(tree)
+            if codec is not None:
+                _check_tokens(tree, codec)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} line {number}: {error}") from None
         trees.append(tree)
@@ -102,12 +104,16 @@ def tree_files(folder: Path) -> list[Path]:
     return files
 
 
-def _check_tokens(tree: Tree, codec: Codec) -> None:
+def _check_figures(tree: Tree) -> None:
     for node in tree.nodes:
         if node.target is None:
             raise ValueError(f"node {node.id} has no target; its search did not end")
         if not all(map(math.isfinite, (node.target, node.value, *node.thought.logprobs))):
             raise ValueError(f"node {node.id} has figures that are not finite")
+
+
+def _check_tokens(tree: Tree, codec: Codec) -> None:
+    for node in tree.nodes:
         ids = node.thought.ids
         known = max(ids, default=0) < len(codec.tokenizer)
         if node.parent is not None and (not known or codec.decode(ids)[1] != node.thought.text):

@@ -1,0 +1,171 @@
+"""`llamao1 export`: trees as rows for other trainers, a checkpoint as a plain model folder."""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from llamao1_cli.codec import Codec
+from llamao1_cli.config_file import load_config
+from llamao1_cli.display import Display
+from llamao1_cli.errors import UserError
+from llamao1_cli.export.card import MARK, model_card
+from llamao1_cli.export.model import plain_tokenizer, save_plain, trained_model
+from llamao1_cli.export.rows import Row, dpo_rows, openlongcot_row, prm_rows, sft_rows
+from llamao1_cli.export.spelling import Speller
+from llamao1_cli.export.steps import problem_steps
+from llamao1_cli.language import MARKERS, METAS
+from llamao1_cli.run_folder import RunFolder, write_whole
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.selfplay import read_trees, tree_files
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+NOTHING = {
+    "sft": "no tree holds a right solution",
+    "dpo": "no two thoughts behind one path differ enough in what became of them",
+    "prm": "no tree holds a solution that was graded",
+}
+
+
+def export_openlongcot(source: Path, out: Path, *, last: int, overwrite: bool) -> None:
+    """Every tree as a line of marked text."""
+    _check_file(out, overwrite)
+    files = _tree_files(source, last)
+    _write(out, [openlongcot_row(tree) for tree in _trees(files, None)], files)
+
+
+def export_rows(
+    source: Path,
+    to: str,
+    out: Path,
+    *,
+    last: int,
+    margin: float,
+    tokenizer: Path | None,
+    overwrite: bool,
+) -> None:
+    """The rows of `to` (sft, dpo or prm), in the words of the model that grew the trees.
+
+    Raises UserError if there are none.
+    """
+    _check_file(out, overwrite)
+    files = _tree_files(source, last)
+    codec = _codec(tokenizer or source)
+    speller = Speller(codec, plain_tokenizer(codec.tokenizer))
+    made: list[Row | None] = []
+    for problem in problem_steps(_trees(files, codec)):
+        if to == "sft":
+            made += sft_rows(problem, speller)
+        elif to == "dpo":
+            made += dpo_rows(problem, speller, margin)
+        else:
+            made += prm_rows(problem, speller)
+    if not made:
+        raise UserError(f"{files[0].parent}: {NOTHING[to]}; take more trees, or of a later model")
+    rows = [row for row in made if row is not None]
+    if not rows:
+        raise UserError(
+            f"--to {to}: {codec.tokenizer.name_or_path}: the tokenizer reads marked text otherwise "
+            "than the tokens the model was trained on; only --to openlongcot is possible"
+        )
+    _write(out, rows, files, left_out=len(made) - len(rows))
+
+
+def export_model(source: Path, out: Path, *, overwrite: bool) -> None:
+    """The newest weights of a run as a plain model folder with its card; there whole or not at
+    all."""
+    folder = RunFolder(source)
+    if not folder.config.is_file():
+        raise UserError(f"{source}: not a run folder (no config.yaml), and --to hf needs one")
+    _check_folder(out, overwrite)
+    config, checkpoint = load_config(folder.config, None), folder.latest()
+    language_model = trained_model(config, checkpoint / "model")
+    evaluations = _evaluations(folder, checkpoint)
+    beside = out.absolute().with_name(f".{out.absolute().name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    save_plain(language_model, beside, config)
+    card = model_card(config, source.absolute().name, checkpoint.name, evaluations)
+    (beside / "README.md").write_text(card, encoding="utf-8")
+    if out.exists():
+        shutil.rmtree(out)
+    beside.rename(out)
+    Display().say(f"{out}: the model of {checkpoint}, with its tokenizer and model card")
+
+
+def _tree_files(source: Path, last: int) -> list[Path]:
+    """The tree files of a run folder, or of a folder of tree files; the newest `last` of them."""
+    folder = RunFolder(source)
+    return tree_files(folder.forest if folder.config.is_file() else source)[-last:]
+
+
+def _trees(files: Iterable[Path], codec: Codec | None) -> Iterator[Tree]:
+    """The trees of all files; only those of one file are in memory."""
+    for file in files:
+        yield from read_trees(file, codec)
+
+
+def _codec(source: Path) -> Codec:
+    """The marked language in the tokenizer of a run's newest checkpoint, or of a model folder."""
+    folder = RunFolder(source)
+    place = folder.latest() / "model" if folder.config.is_file() else source
+    if not (place / "tokenizer.json").is_file():
+        raise UserError(
+            f"{place}: holds no tokenizer.json; name the run or model folder that grew the trees "
+            "with --tokenizer"
+        )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+    missing = [marker for marker in MARKERS if marker not in tokenizer.get_vocab()]
+    if missing:
+        raise UserError(
+            f"--tokenizer: {place} does not know {missing[0]}; name a model that llamao1 saved"
+        )
+    return Codec(tokenizer, METAS)
+
+
+def _evaluations(folder: RunFolder, checkpoint: Path) -> dict[int, dict[str, Any]]:
+    """The run's evaluations up to a checkpoint, by their iteration."""
+    stage, _, number = checkpoint.name.partition("-")
+    until = int(number) if stage == "iteration" else 0
+    found = {}
+    for iteration, file in folder.evaluations().items():
+        if iteration <= until:
+            try:
+                found[iteration] = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise UserError(f"{file}: not valid JSON: {error}") from None
+    return found
+
+
+def _write(out: Path, rows: list[Row], files: list[Path], left_out: int = 0) -> None:
+    write_whole(out, "".join(json.dumps(row) + "\n" for row in rows))
+    count = f"{len(files)} file{'s' * (len(files) > 1)} of trees"
+    line = f"{out}: {len(rows)} rows from {count}"
+    if left_out:
+        line += f"; {left_out} left out, as they hold words that are special to the tokenizer"
+    Display().say(line)
+
+
+def _check_file(out: Path, overwrite: bool) -> None:
+    if out.is_dir():
+        raise UserError(f"--out: {out} is a folder; name a file")
+    if out.exists() and not overwrite:
+        raise UserError(f"--out: {out} exists; add --overwrite, or name another file")
+
+
+def _check_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a place in use; only what an earlier export wrote is ever replaced."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {out} is a file; name a folder")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    card = out / "README.md"
+    if not card.is_file() or MARK not in card.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(f"--out: {out} holds other files; name another folder")
+    if not overwrite:
+        raise UserError(f"--out: {out} exists; add --overwrite, or name another folder")

@@ -1,0 +1,73 @@
+"""What became of each thought, over all samples that say the same at the same place."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from llamao1_cli.language import MarkedNode, Meta, Rating
+from llamao1_cli.search.tree import Node, Tree
+
+
+@dataclass(eq=False)
+class Step:
+    """A thought behind those above it. Samples that read the same are one step, so that no step
+    is good in one row and bad in another."""
+
+    said: MarkedNode  # numbered by its depth, and rated as its path shows it
+    parent: "Step | None" = None
+    children: dict[MarkedNode, "Step"] = field(default_factory=dict)
+    outcome: bool | None = None  # whether the answer it states is right; None if it states none
+    leaves: int = 0  # sampled ends below it, itself included
+    right: int = 0  # those of them with a right answer
+    wrong: int = 0  # those with a wrong one
+
+    @property
+    def quality(self) -> Fraction:
+        """The Monte-Carlo value: the share of right leaves; one without an answer is not right."""
+        return Fraction(self.right, self.leaves)
+
+    def path(self) -> list["Step"]:
+        """The steps from the problem to this one, both included."""
+        steps = [self]
+        while steps[-1].parent is not None:
+            steps.append(steps[-1].parent)
+        return steps[::-1]
+
+    def below(self) -> Iterator["Step"]:
+        """This step and all below it, each followed by its own, in the order they were sampled."""
+        waiting = [self]
+        while waiting:
+            step = waiting.pop()
+            yield step
+            waiting += reversed(step.children.values())
+
+
+def problem_steps(trees: Iterable[Tree]) -> list[Step]:
+    """The first step of each problem, which is the problem; trees of one problem share steps."""
+    problems: dict[MarkedNode, Step] = {}
+    for tree in trees:
+        said = MarkedNode(-1, 0, tree.problem.text, Meta.PROBLEM, Rating.UNKNOWN)
+        add_tree(problems.setdefault(said, Step(said)), tree)
+    return list(problems.values())
+
+
+def add_tree(problem: Step, tree: Tree) -> list[Step]:
+    """Add what a tree has seen to the steps of its problem; gives the step of each node `[N]`."""
+    steps = [problem]
+    for node in tree.nodes[1:]:
+        assert node.parent is not None
+        parent, said = steps[node.parent], _said(node)
+        steps.append(parent.children.setdefault(said, Step(said, parent)))
+    for leaf in tree.leaf_nodes():
+        if leaf.outcome is not None:
+            steps[leaf.id].outcome = leaf.outcome
+        for node in tree.path(leaf):
+            steps[node.id].leaves += 1
+            steps[node.id].right += leaf.outcome is True
+            steps[node.id].wrong += leaf.outcome is False
+    return steps
+
+
+def _said(node: Node) -> MarkedNode:
+    thought = node.thought
+    return MarkedNode(node.depth - 1, node.depth, thought.text, thought.meta, Rating(thought.shown))
