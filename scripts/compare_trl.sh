@@ -7,13 +7,7 @@ cd "$(dirname "$0")/.."
 comparison="${1:?usage: bash scripts/compare_trl.sh COMPARISON SECONDS [SEED…]}"
 seconds="${2:?usage: bash scripts/compare_trl.sh COMPARISON SECONDS [SEED…]}"
 shift 2
-if [ ! -f .venv-trl/.installed ]; then
-    "${PYTHON:-python3}" -m venv .venv-trl
-    echo "compare_trl: installing TRL into .venv-trl"
-    .venv-trl/bin/python -m pip install --quiet --disable-pip-version-check \
-        --constraint constraints.txt --editable . 'trl==1.16.0'
-    touch .venv-trl/.installed
-fi
+VENV=.venv-trl bash scripts/setup.sh trl
 [ $# -gt 0 ] || set -- 0 1 2
 for seed in "$@"; do
     TRL_EXPERIMENTAL_SILENCE=1 .venv-trl/bin/python scripts/compare_trl.py \
