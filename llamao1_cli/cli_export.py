@@ -1,6 +1,5 @@
 """`llamao1 export`: what it may be asked for, checked before anything heavy is imported."""
 
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -64,8 +63,8 @@ def export(
     """
     if last is not None and to is Format.HF:
         raise UserError("--last: --to hf reads no trees; leave it out")
-    if min_margin is not None and (to is not Format.DPO or math.isnan(min_margin)):
-        raise UserError("--min-margin: only --to dpo has pairs; leave it out, or give 0 to 1")
+    if min_margin is not None and to is not Format.DPO:
+        raise UserError("--min-margin: only --to dpo has pairs; leave it out")
     if tokenizer is not None and to in (Format.HF, Format.OPENLONGCOT):
         raise UserError(f"--tokenizer: --to {to} needs none; leave it out")
     from llamao1_cli.export import commands

@@ -18,7 +18,7 @@ from llamao1_cli.config_file import load_config
 
 ROOT = Path(__file__).parents[1]
 LLAMAO1 = Path(sys.executable).with_name("llamao1")
-COMMANDS = ("train", "sft", "self-play", "eval", "solve", "compare", "config")
+COMMANDS = ("train", "sft", "self-play", "eval", "solve", "compare", "export", "config")
 SMALL: dict[str, Any] = {
     "run": {"iterations": 1},
     "model": {
@@ -257,6 +257,15 @@ REFUSED = [
     ("self-play -c small.yaml --out x -s run.budget_tokens=9", ["run.budget_tokens: self-play"]),
     ("eval -c small.yaml --json .", ["--json", "."]),
     ("solve -c small.yaml \udcff", ["the problem"]),
+    ("export nowhere --to sft --out x", ["nowhere: holds no tree files (*.jsonl); give a folder"]),
+    ("export nowhere --to hf --out x", ["nowhere: not a run folder (no config.yaml)"]),
+    ("export . --to prm --out ok.jsonl", ["--out: ok.jsonl exists; add --overwrite, or"]),
+    ("export . --to dpo --out .", ["--out: . is a folder; name a file"]),
+    ("export . --to openlongcot --out x", ["empty.jsonl: no trees in it"]),
+    ("export . --to sft --out x", [".: holds no tokenizer.json; name", "--tokenizer"]),
+    ("export . --to hf --out x --last 2", ["--last: --to hf reads no trees; leave it out"]),
+    ("export . --to sft --out x --min-margin 1", ["--min-margin: only --to dpo has pairs"]),
+    ("export . --to hf --out x --tokenizer .", ["--tokenizer: --to hf needs none; leave it out"]),
 ]
 
 

@@ -19,9 +19,9 @@ _TEMPLATE = """\
 
 # {title}
 
-{mark}: a language model that solves a problem thought by thought in a marked language, and rates
-each thought. It was trained by self-play reinforcement learning. Adapters are merged; the tokenizer
-holds all markers.
+{mark}: a language model that solves a problem thought by thought in a marked
+language, and rates each thought. It was trained by self-play reinforcement learning. Adapters are
+merged; the tokenizer holds all markers. A problem must hold none of them.
 
 | | |
 |---|---|
@@ -64,34 +64,38 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-def number(n):
-    own = f"<id_{n}>"
-    return own if own in tokenizer.get_vocab() else str(n)
+def read(text):
+    return tokenizer(text)["input_ids"]
 
 
 def header(depth):
-    return (
-        f"<start_of_father_id>{number(depth - 1)}<end_of_father_id>"
-        f"<start_of_local_id>{number(depth)}<end_of_local_id><start_of_thought>"
+    names = [f"<id_{n}>" for n in (depth - 1, depth)]
+    known = all(name in tokenizer.get_vocab() for name in names)
+    father, local = names if known else (depth - 1, depth)
+    return read(
+        f"<start_of_father_id>{father}<end_of_father_id>"
+        f"<start_of_local_id>{local}<end_of_local_id><start_of_thought>"
     )
 
 
 @torch.no_grad()
-def rating(text):
-    logits = model(**tokenizer(f"{text}<start_of_rating>", return_tensors="pt")).logits[0, -1]
+def rating(ids):
+    logits = model(torch.tensor([ids + read("<start_of_rating>")])).logits[0, -1]
     two = tokenizer.convert_tokens_to_ids(["<positive_rating>", "<negative_rating>"])
     return logits[two].softmax(-1)[0].item()
 
 
-text = f"{header(0)}<problem>{problem}<end_of_thought>"
+ids = header(0) + read(f"<problem>{problem}<end_of_thought>")
 shown = "<unknown_rating>"
 for depth in range(1, MAX_DEPTH + 1):
-    text += f"<start_of_rating>{shown}<end_of_rating>{header(depth)}"
-    read = tokenizer(text, return_tensors="pt")
-    written = model.generate(**read, do_sample=False)[0, read["input_ids"].shape[1] :]
-    thought = tokenizer.decode(written).removesuffix("<end_of_thought>")
-    text += f"{thought}<end_of_thought>"
-    value = rating(text)
+    ids += read(f"<start_of_rating>{shown}<end_of_rating>") + header(depth)
+    prompt = torch.tensor([ids])
+    mask = torch.ones_like(prompt)
+    written = model.generate(prompt, attention_mask=mask, do_sample=False)[0].tolist()
+    thought = tokenizer.decode(written[len(ids) :]).removesuffix("<end_of_thought>")
+    ended = written[-1] == tokenizer.eos_token_id
+    ids = written if ended else [*written, tokenizer.eos_token_id]
+    value = rating(ids)
     SHOWN
     print(f"{value:.2f} {thought}")
     if "\\\\boxed" in thought or "####" in thought:
