@@ -1,6 +1,7 @@
 """An engine without a model, and trees without a search, for tests of what stands around them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,9 +72,23 @@ class FakeEngine:
         for depth, meta in enumerate(request.metas, start=request.depth):
             text, value = self._script(request, depth, meta, rng)
             chain.append(thought(self._codec, rng, text, value, meta))
+            spent = sum(len(each.ids) for each in chain)
+            if request.budget is not None and spent >= request.budget:
+                chain[-1] = _cut(self._codec, chain[-1], spent - request.budget)
+                break
             if "boxed" in text:
                 break
         return chain
+
+
+def _cut(codec: Codec, whole: Thought, surplus: int) -> Thought:
+    """The thought without its last tokens; nothing changes if there are none too many."""
+    if not surplus:
+        return whole
+    kept = len(whole.ids) - surplus
+    figures = {name: getattr(whole, name)[:kept] for name in ("logprobs", "entropy", "varentropy")}
+    ids = whole.ids[:kept]
+    return replace(whole, text=codec.decode(ids)[1], ids=ids, complete=False, **figures)
 
 
 def thought(

@@ -195,6 +195,23 @@ def test_a_thought_that_does_not_end_is_cut(codec: Codec, llama: PreTrainedModel
             assert thought.complete or len(thought.ids) == 2
 
 
+def test_a_request_ends_with_its_tokens(codec: Codec, llama: PreTrainedModel) -> None:
+    whole = complete(engine(llama, codec), requests(codec, 12))
+    for most in (1, 5, 7, 12, 40):
+        cut = complete(engine(llama, codec), requests(codec, 12, budget=most))
+        for full, part in zip(whole, cut, strict=True):
+            tokens = [token for thought in full for token in thought.ids]
+            assert [token for thought in part for token in thought.ids] == tokens[:most]
+            assert part[:-1] == full[: len(part) - 1]  # whole thoughts stay as they were
+            if len(tokens) <= most:
+                assert part[-1].complete == full[-1].complete
+            elif len(part[-1].ids) < len(full[len(part) - 1].ids):
+                assert not part[-1].complete
+    asked = requests(codec, 6, budget=5)
+    for request, thoughts in zip(asked, complete(engine(llama, codec), asked), strict=True):
+        check(llama, codec, request, thoughts)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_forced_meta_actions_are_no_samples(
     codec: Codec, llama: PreTrainedModel, temperature: float

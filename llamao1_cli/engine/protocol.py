@@ -35,6 +35,7 @@ class Request:
     hints: tuple[str | None, ...]  # sentence before each thought, seen by that thought alone
     sampling: Sampling
     seed: int  # of the samples; the result does not depend on what else is in flight
+    budget: int | None = None  # tokens of all its thoughts together; the last one may be cut
 
 
 @dataclass

@@ -60,6 +60,12 @@ class Row:
         return place_of(index, self.thought.forced_meta, self.request.sampling.min_tokens)
 
     @property
+    def spent(self) -> bool:
+        """Whether its thoughts have all the tokens that the request allows them together."""
+        most = self.request.budget
+        return most is not None and sum(len(thought.ids) for thought in self.thoughts) >= most
+
+    @property
     def reach(self) -> int:
         """Most tokens its suffix can come to."""
         hints = (len(self.rules.codec.encode(hint)) for hint in self.request.hints if hint)
@@ -107,7 +113,8 @@ class Row:
         _add(thought, figures)
         self.pending = [figures.token]
         ended = figures.token == codec.thought_end
-        stopped = figures.token in sampling.stop_ids or len(thought.ids) == sampling.max_tokens
+        full = len(thought.ids) == sampling.max_tokens or self.spent
+        stopped = figures.token in sampling.stop_ids or full
         if not (ended or stopped):
             return
         thought.complete = ended
@@ -130,7 +137,8 @@ class Row:
         thought.meta = thought.meta or meta
         thought.value = value
         thought.shown = self._shown(value)
-        if stated_answer(thought.text) is not None or len(self.thoughts) == len(self.request.metas):
+        last = len(self.thoughts) == len(self.request.metas) or self.spent
+        if last or stated_answer(thought.text) is not None:
             self.done = True
             return
         self.pending = codec.closing(Rating(thought.shown))[1:]

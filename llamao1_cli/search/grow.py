@@ -1,7 +1,8 @@
 """Grow many trees at once: pick, ask, attach, grade, absorb, until the rule is done."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -38,18 +39,50 @@ class SearchRule(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Purse:
+    """What every tree may spend."""
+
+    budget: float  # tokens, infinite for as many as its rule asks for
+    judging: int  # most tokens that judge a thought
+
+
 @dataclass(eq=False)
 class Turn:
     """The expansions that a tree waits for, taken in together and in the order of asking."""
 
     tree: Tree
+    left: float  # tokens that nothing has been promised yet
     places: list[Node] = field(default_factory=list)
+    limits: list[int | None] = field(default_factory=list)  # None: as many tokens as it may need
     chains: list[list[Thought] | None] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
         """Whether every expansion has come back."""
         return None not in self.chains
+
+    def add(self, node: Node, limit: int | None) -> int:
+        """Ask for one more expansion of `node`; gives its place."""
+        self.places.append(node)
+        self.limits.append(limit)
+        self.chains.append(None)
+        return len(self.places) - 1
+
+    def promise(self, thoughts: int, max_tokens: int, judging: int) -> int | None:
+        """Set tokens aside for one more expansion of up to `thoughts` thoughts; gives the most it
+        may generate: None for as many as it may need, 0 where it has to wait.
+
+        What cannot be paid for in full waits until it is known what those before it left over. If
+        nothing else is asked for, it gets all that is left, and may be cut.
+        """
+        need = thoughts * (max_tokens + judging)
+        if need <= self.left:
+            self.left -= need
+            return None
+        limit = 0 if self.places else max(int(self.left) - thoughts * judging, 0)
+        self.left = 0
+        return limit
 
 
 def grow(
@@ -63,6 +96,8 @@ def grow(
     judge: Judge = keep_ratings,
     on_turn: Callable[[list[Tree]], None] = lambda trees: None,
     rule: SearchRule | None = None,
+    budget: float = math.inf,
+    judging: int = 0,
 ) -> list[Tree]:
     """A searched tree for each problem, reproducible from its seed.
 
@@ -71,13 +106,18 @@ def grow(
     unknown, and values take its place. `judge` gives the nodes of trees that have grown their
     values, the root's with the first. `on_turn` sees the trees whenever some have grown. `rule`
     takes the place of the configured algorithm.
+
+    No tree spends more than `budget` tokens, those included that `judge` generates, `judging` at
+    most for a new thought. It stops where the rule is done with it or no further expansion can be
+    paid for; the last one may be cut.
     """
+    purse = Purse(budget, judging)
     rule = rule or (Mcts(config) if config.algorithm == "mcts" else Forks(config))
     trees = _plant(problems, seeds, engine, codec)
     waiting: dict[int, tuple[Turn, int]] = {}  # by ticket: the turn and its place there
     picks = rule.pick(trees)
     while picks or waiting:
-        waiting |= _ask(picks, engine, codec, config, answers_known=grade is not None)
+        waiting |= _ask(picks, engine, codec, config, purse, answers_known=grade is not None)
         turns = _answered(waiting, engine)
         grown = [(turn.tree, chain) for turn in turns for chain in _attach(turn)]
         judge([turn.tree for turn in turns])
@@ -88,7 +128,7 @@ def grow(
                 rule.absorb(tree, nodes[-1])
         if turns:
             on_turn(trees)
-        picks = rule.pick([turn.tree for turn in turns])
+        picks = rule.pick([turn.tree for turn in turns if turn.tree.generated_tokens < budget])
     for tree in trees:
         rectify(tree, config.discount, config.unfinished)
     return trees
@@ -130,20 +170,29 @@ def _plant(
 
 
 def _ask(
-    picks: list[Pick], engine: Engine, codec: Codec, config: SearchConfig, *, answers_known: bool
+    picks: list[Pick],
+    engine: Engine,
+    codec: Codec,
+    config: SearchConfig,
+    purse: Purse,
+    *,
+    answers_known: bool,
 ) -> dict[int, tuple[Turn, int]]:
-    """Submit all picks; gives each ticket's turn and place in it."""
+    """Submit all picks that can be paid for; gives each ticket's turn and place in it."""
     turns: dict[int, Turn] = {}
     owners: list[tuple[Turn, int]] = []
     requests: list[Request] = []
     for tree, node, count in picks:
-        turn = turns.setdefault(id(tree), Turn(tree))
-        path = tree.path_ids(node, codec)
+        left = purse.budget - tree.generated_tokens
+        turn = turns.setdefault(id(tree), Turn(tree, left))
+        path, thoughts = tree.path_ids(node, codec), _reach(node, config)
         for _ in range(count):
-            owners.append((turn, len(turn.places)))
-            turn.places.append(node)
-            turn.chains.append(None)
-            requests.append(_request(tree, node, path, config, answers_known=answers_known))
+            limit = turn.promise(thoughts, config.max_thought_tokens, purse.judging)
+            if limit == 0:
+                break
+            owners.append((turn, turn.add(node, limit)))
+            request = _request(tree, node, path, config, answers_known=answers_known)
+            requests.append(replace(request, budget=limit))
     return dict(zip(engine.submit(requests), owners, strict=True))
 
 
@@ -159,13 +208,23 @@ def _answered(waiting: dict[int, tuple[Turn, int]], engine: Engine) -> list[Turn
 
 
 def _attach(turn: Turn) -> list[list[Node]]:
-    """The new nodes of each expansion; a node with no room for a thought is closed."""
+    """The new nodes of each expansion; a node with no room for a thought is closed. A thought that
+    was cut because the tokens were spent states no answer: the model was not done with it."""
     chains = []
-    for node, thoughts in zip(turn.places, turn.chains, strict=True):
+    for node, limit, thoughts in zip(turn.places, turn.limits, turn.chains, strict=True):
         assert thoughts is not None
         node.closed = node.closed or not thoughts
-        chains.append(turn.tree.attach(node, thoughts))
+        nodes = turn.tree.attach(node, thoughts)
+        if nodes and sum(len(each.ids) for each in thoughts) == limit and not thoughts[-1].complete:
+            nodes[-1].answer = None
+        chains.append(nodes)
     return chains
+
+
+def _reach(node: Node, config: SearchConfig) -> int:
+    """Most thoughts that an expansion of `node` may bring."""
+    rolls = config.rollout or config.algorithm == "forks"
+    return config.max_depth - node.depth if rolls else 1
 
 
 def _request(
@@ -173,8 +232,7 @@ def _request(
 ) -> Request:
     tree.expansions += 1
     rng = np.random.default_rng([tree.seed, 2, tree.expansions])
-    rolls = config.rollout or config.algorithm == "forks"
-    count = config.max_depth - node.depth if rolls else 1
+    count = _reach(node, config)
     metas: tuple[Meta | None, ...] = (None,) * count
     if config.meta_actions == "matrix":
         matrix = transition_matrix(tree)

@@ -65,6 +65,7 @@ class Tree:
     iteration: int = 0  # self-play iteration whose weights grew it
     expansions: int = 0  # requests made so far; each seeds its own samples
     simulations: int = 0
+    judging_tokens: int = 0  # generated to judge its thoughts
 
     @classmethod
     def plant(cls, problem: Problem, seed: int, value: float) -> "Tree":
@@ -76,6 +77,11 @@ class Tree:
     def root(self) -> Node:
         """The problem."""
         return self.nodes[0]
+
+    @property
+    def generated_tokens(self) -> int:
+        """All tokens generated for it: its thoughts', and those that judged them."""
+        return self.judging_tokens + sum(len(node.thought.ids) for node in self.nodes)
 
     def children(self, node: Node) -> list[Node]:
         """The children of a node, oldest first."""
