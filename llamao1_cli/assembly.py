@@ -1,5 +1,6 @@
 """The parts of a run put together from its configuration: task, model, engine, grader."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from llamao1_cli.seeds import derive_seed
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.load import load_task
-from llamao1_cli.tasks.problem import Task
+from llamao1_cli.tasks.problem import Problem, Task
 from llamao1_cli.value_head import ValueHead
 
 
@@ -40,18 +41,28 @@ class Parts:
 
     def evaluate(self, on_turn: OnTurn) -> dict[str, Any]:
         """The configured strategies on the held-out problems, in the format of evaluation files."""
+        problems = self.task.test_problems(self.config.eval.problems)
+        result = self._evaluator(problems).run(self.config.eval.strategies, on_turn)
+        return self._circumstances(len(problems)) | result
+
+    def evaluate_at(self, budgets: Sequence[int], on_turn: OnTurn) -> dict[str, Any]:
+        """The configured strategies at equal cost, under `budgets` in the order given."""
+        problems = self.task.test_problems(self.config.eval.problems)
+        evaluator, names = self._evaluator(problems), self.config.eval.strategies
+        rows = [evaluator.at_budget(names, budget, on_turn) for budget in budgets]
+        return self._circumstances(len(problems)) | {"budgets": rows}
+
+    def _evaluator(self, problems: Sequence[Problem]) -> Evaluator:
         config = self.config
-        problems = self.task.test_problems(config.eval.problems)
-        evaluator = Evaluator(
-            problems, self.selfplay, self.grader.grade, config.search, config.eval
-        )
+        return Evaluator(problems, self.selfplay, self.grader.grade, config.search, config.eval)
+
+    def _circumstances(self, problems: int) -> dict[str, Any]:
         return {
             "task": self.task.name,
             "split": "test",
-            "n": len(problems),
+            "n": problems,
             "model": self.language_model.name,
-            "seed": config.run.seed,
-            **evaluator.run(config.eval.strategies, on_turn),
+            "seed": self.config.run.seed,
         }
 
 

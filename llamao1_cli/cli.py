@@ -139,25 +139,43 @@ def self_play(
     commands.self_play(resolved, weights, out, resume=resume)
 
 
-@app.command("eval", epilog="Example: llamao1 eval --run runs/quickstart --json result.json")
+@app.command(
+    "eval",
+    epilog="Example: llamao1 eval --run runs/quickstart --budget 100,200,400 --json result.json",
+)
 def evaluate(
     config: AnyConfig = None,
     run: Run = None,
     set_: Set = None,
     json: Json = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare them at equal cost instead: every strategy may generate so many tokens "
+            "a problem. Several budgets, such as 100,200, give a curve."
+        ),
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Compare test-time strategies on held-out problems, with 95% intervals and costs."""
+    """Compare test-time strategies on held-out problems, with 95% intervals and costs.
+
+    `eval.strategies` names them. Pictures go beside the `--json` file: a reliability diagram of
+    the values, or with `--budget` accuracy over budget.
+    """
     from llamao1_cli.config_file import dump_config
     from llamao1_cli.resolve import resolve
 
+    budgets = _numbers("--budget", budget) if budget is not None else []
     resolved, weights = resolve(config, run, set_)
     if dry_run:
         typer.echo(dump_config(resolved), nl=False)
         return
     from llamao1_cli import commands
 
-    commands.evaluate(resolved, weights, json)
+    if budget is None:
+        commands.evaluate(resolved, weights, json)
+    else:
+        commands.evaluate_at(resolved, weights, json, budgets)
 
 
 @app.command(
@@ -219,17 +237,20 @@ def solve(
     config: AnyConfig = None,
     run: Run = None,
     set_: Set = None,
+    strategy: Annotated[
+        str, typer.Option(help="How to answer: one of `eval.strategies`, such as beam.")
+    ] = "mcts",
     json: Annotated[
         Path | None, typer.Option("--json", help="Write the searched tree to this file too.")
     ] = None,
 ) -> None:
-    """Search one problem, print the tree as it grows, and the answer."""
+    """Solve one problem: print its tree of thoughts as it grows, and the answer."""
     from llamao1_cli.resolve import resolve
 
     resolved, weights = resolve(config, run, set_)
     from llamao1_cli import commands
 
-    commands.solve(resolved, weights, problem, json)
+    commands.solve(resolved, weights, problem, strategy, json)
 
 
 @app.command("config", epilog="Example: llamao1 config --reference > docs/configuration.md")

@@ -15,11 +15,12 @@ from llamao1_cli.config import Config
 from llamao1_cli.config_file import changed_keys, dump_config
 from llamao1_cli.display import Display
 from llamao1_cli.errors import UserError
-from llamao1_cli.evaluate import search_vote
+from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
 from llamao1_cli.run_folder import RunFolder, write_whole
-from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import tree_files, write_trees
 from llamao1_cli.signals import Interrupts
+from llamao1_cli.strategies.play import play
+from llamao1_cli.strategies.registry import STRATEGIES
 from llamao1_cli.supervised import marked_texts
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tracking import Tracker, make_sinks
@@ -97,7 +98,8 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
 
 
 def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> None:
-    """The configured strategies on held-out problems, as a table and as JSON."""
+    """The configured strategies on held-out problems, as a table and as JSON, beside it how far
+    the values can be taken at their word as a picture."""
     _check_json(json_file)
     parts = assemble(config, weights)
     display = Display(quiet=not parts.accelerator.is_main_process)
@@ -105,11 +107,36 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
         result = parts.evaluate(lambda name, trees: on_turn(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
+        if result["steps"]:
+            draw_reliability(result["steps"], _beside(json_file, "reliability"))
     display.table(result, f"{result['model']}: {result['n']} held-out problems")
 
 
-def solve(config: Config, weights: Path | None, text: str, json_file: Path | None) -> None:
-    """Search one problem without knowing its answer."""
+def evaluate_at(
+    config: Config, weights: Path | None, json_file: Path | None, budgets: list[int]
+) -> None:
+    """The configured strategies at equal cost, as tables and as JSON, beside it accuracy over
+    budget as a picture."""
+    if not budgets or min(budgets) < 1 or len({*budgets}) < len(budgets):
+        raise UserError("--budget: give numbers of tokens above 0, each once, such as 100,200")
+    _check_json(json_file)
+    parts = assemble(config, weights)
+    display = Display(quiet=not parts.accelerator.is_main_process)
+    with parts.grader, display.rounds("evaluation") as on_turn:
+        result = parts.evaluate_at(budgets, lambda name, trees: on_turn(trees))
+    if parts.accelerator.is_main_process and json_file is not None:
+        write_whole(json_file, json.dumps(result, indent=1) + "\n")
+        draw_budgets(result["budgets"], _beside(json_file, "budget"))
+    display.budgets(result)
+
+
+def solve(
+    config: Config, weights: Path | None, text: str, strategy: str, json_file: Path | None
+) -> None:
+    """Solve one problem by a strategy, without knowing its answer; MCTS searches as far as in
+    self-play."""
+    if strategy not in STRATEGIES:
+        raise UserError(f"--strategy: {strategy}: give one of {', '.join(STRATEGIES)}")
     if not text.strip():
         raise UserError("the problem is empty; write its text between quotes")
     if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
@@ -117,14 +144,15 @@ def solve(config: Config, weights: Path | None, text: str, json_file: Path | Non
     _check_json(json_file)
     parts = assemble(config, weights)
     display = Display()
-    search = config.search.unaided(algorithm="mcts", temperature=config.eval.temperature)
+    settings = config.eval.model_copy(update={"simulations": config.search.simulations})
+    chosen, problem = STRATEGIES[strategy], Problem("asked", text, "")
     with parts.grader, display.growing() as on_turn:
-        (tree,) = parts.selfplay.play(
-            [Problem("asked", text, "")], search, "solve", grade=None, on_turn=on_turn
+        (tree,) = play(
+            chosen.growth, [problem], parts.selfplay, config.search, settings, on_turn=on_turn
         )
     if json_file is not None:
         write_whole(json_file, json.dumps(tree.to_json()) + "\n")
-    display.say(_answer_line(tree))
+    display.say(_answer_line(chosen.choose(tree)))
 
 
 def _check_json(path: Path | None) -> None:
@@ -133,10 +161,17 @@ def _check_json(path: Path | None) -> None:
         raise UserError(f"--json: {path} is a folder; name a file")
 
 
-def _answer_line(tree: Tree) -> str:
-    answer = search_vote(tree)
+def _beside(path: Path, name: str) -> Path:
+    """The picture that belongs to a result's JSON file."""
+    return path.with_name(f"{path.stem}-{name}.png")
+
+
+def _answer_line(answer: str | None) -> str:
     if answer is None:
-        return "no answer: no thought came to a conclusion; allow more simulations or a deeper tree"
+        return (
+            "no answer: no thought came to a conclusion; raise search.simulations, eval.samples, "
+            "eval.beam_width or search.max_depth"
+        )
     return f"answer: {answer}"
 
 

@@ -195,7 +195,9 @@ class SearchConfig(Section):
         description="mcts, or independent chains and then forks at their most uncertain steps.",
     )
     simulations: Count = Field(16, description="MCTS: selections a tree.")
-    candidates: Count = Field(2, description="MCTS: children made by one expansion.")
+    candidates: Count = Field(
+        2, description="MCTS: children made by one expansion; beam search: by one prefix a step."
+    )
     max_children: Count = Field(
         5, description="MCTS: a node takes children up to this number, then selection goes down."
     )
@@ -383,6 +385,26 @@ class ReplayConfig(Section):
     )
 
 
+StrategyName = Literal[
+    "greedy",
+    "pass",
+    "majority",
+    "best_of",
+    "best_of:min",
+    "best_of:product",
+    "best_of:mean",
+    "weighted_vote",
+    "weighted_vote:min",
+    "weighted_vote:product",
+    "weighted_vote:mean",
+    "beam",
+    "mcts",
+    "mcts_reference",
+    "mcts_alphazero",
+    "mcts_confidence",
+]
+
+
 class EvalConfig(Section):
     """Accuracy on held-out problems."""
 
@@ -390,13 +412,21 @@ class EvalConfig(Section):
         0, description="Iterations between evaluations; 0 evaluates before and after only."
     )
     problems: Count = Field(500, description="Held-out problems.")
-    strategies: Annotated[
-        list[Literal["greedy", "pass", "majority", "best_of", "weighted_vote", "mcts"]],
-        Field(min_length=1),
-    ] = Field(["greedy"], description="Test-time strategies of every evaluation.")
+    strategies: Annotated[list[StrategyName], Field(min_length=1)] = Field(
+        ["greedy"],
+        description="Test-time strategies of every evaluation. `pass` tells whether any sample is "
+        "right. best_of and weighted_vote go by the value of a sample's last thought, or by its "
+        "thoughts' smallest value, their product or their mean; beam by the values step by step. "
+        "mcts selects by search.selection, mcts_reference and mcts_alphazero by their own rule; "
+        "mcts_confidence needs no values: a path is worth the geometric mean probability of "
+        "its tokens.",
+    )
     samples: Count = Field(8, description="Solutions sampled a problem.")
-    temperature: Positive = Field(1.0, description="Temperature of the samples and of MCTS.")
+    temperature: Positive = Field(
+        1.0, description="Temperature of the samples, of beam search and of MCTS."
+    )
     simulations: Count = Field(4, description="Simulations of MCTS.")
+    beam_width: Count = Field(4, description="Beam search: prefixes kept at every step.")
 
 
 class Config(Section):

@@ -72,7 +72,7 @@ class Display:
                 if time.monotonic() < shown + REFRESH_S:
                     return
                 shown = time.monotonic()
-                tokens = sum(len(n.thought.ids) for tree in trees for n in tree.nodes)
+                tokens = sum(tree.generated_tokens for tree in trees)
                 nodes = sum(len(tree.nodes) - 1 for tree in trees)
                 status.update(f"{label}: {len(trees)} trees, {nodes} thoughts, {tokens} tokens")
 
@@ -109,17 +109,22 @@ class Display:
         """The table of an evaluation under a title."""
         self._console.print(evaluation_table(result, title))
 
+    def budgets(self, result: Mapping[str, Any]) -> None:
+        """The model, and a table a budget."""
+        self.say(result["model"])
+        for row in result["budgets"]:
+            title = f"{result['n']} held-out problems, at most {row['tokens']:,} tokens each"
+            self._console.print(budget_table(row, title))
+
     def evaluation(self, iteration: int, result: Mapping[str, Any]) -> None:
         """The table of an evaluation during a run."""
         self.table(result, f"after iteration {iteration}: {result['n']} held-out problems")
 
 
 def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
-    """Accuracy, interval and cost of each strategy; below what the weighted vote gains, and the
-    quality of the values and of the ratings."""
-    table = Table(title=escape(title), title_justify="left")
-    for column in ("strategy", "accuracy", "95% interval", "tokens a problem", "seconds"):
-        table.add_column(column, justify="left" if column == "strategy" else "right")
+    """Accuracy, interval and cost of each strategy; below what the weighted votes gain, what the
+    best of the samples loses, and the quality of the values and of the ratings."""
+    table = _table(title, "strategy", "accuracy", "95% interval", "tokens a problem", "seconds")
     for name, row in result["strategies"].items():
         low, high = row["ci95"]
         table.add_row(
@@ -129,16 +134,42 @@ def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
             f"{row['generated_tokens'] / max(row['n'], 1):.1f}",
             f"{row['seconds']:.1f}",
         )
-    lines = [difference_line(name, row) for name, row in result["differences"].items()]
-    lines += [value_line(name, result[name]) for name in ("value", "rating") if result[name]]
+    lines = [f"{name}: {difference(row)}" for name, row in result["differences"].items()]
+    kinds = [name for name in ("value", "rating") if result[name]]
+    lines += [value_line(name, result[name]) for name in kinds]
+    lines += [step_line(name, result["steps"][name]) for name in kinds]
     table.caption, table.caption_justify = "\n".join(lines) or None, "left"
     return table
 
 
-def difference_line(name: str, row: Mapping[str, Any]) -> str:
-    """A paired difference with its interval in one line."""
+def budget_table(row: Mapping[str, Any], title: str) -> Table:
+    """Accuracy of each strategy under one budget, its difference to majority vote, and the tokens
+    it really spent a problem."""
+    table = _table(title, "strategy", "accuracy", "to majority, 95%", "tokens")
+    for name, figures in row["strategies"].items():
+        gap = difference(row["differences"][name]) if name in row["differences"] else ""
+        tokens = figures["generated_tokens"] / max(figures["n"], 1)
+        table.add_row(name, f"{figures['accuracy']:.3f}", gap, f"{tokens:.1f}")
+    return table
+
+
+def difference(row: Mapping[str, Any]) -> str:
+    """A paired difference with its interval."""
     low, high = row["ci95"]
-    return f"{name}: {row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+    return f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def step_line(name: str, steps: Mapping[str, Any]) -> str:
+    """How far the values or ratings can be taken at their word, in one line."""
+    error = "none" if steps["ece"] is None else f"{steps['ece']:.3f}"
+    return f"{name}s of {steps['n']} steps: calibration error {error}"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=escape(title), title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "strategy" else "right")
+    return table
 
 
 def value_line(name: str, value: Mapping[str, Any]) -> str:

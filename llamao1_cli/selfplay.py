@@ -13,7 +13,7 @@ from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import UserError
 from llamao1_cli.run_folder import write_whole
-from llamao1_cli.search.grow import Grade, grow, keep_ratings
+from llamao1_cli.search.grow import Grade, Judge, SearchRule, grow, keep_ratings
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.tasks.problem import Problem
@@ -42,8 +42,15 @@ class SelfPlay:
         *,
         grade: Grade | None,
         on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+        rule: SearchRule | None = None,
+        judge: Judge | None = None,
+        budget: float = math.inf,
     ) -> list[Tree]:
-        """A tree for each problem, in their order; `name` and the run's seed decide the samples."""
+        """A tree for each problem, in their order; `name` and the run's seed decide the samples.
+
+        `judge` takes the place of the value head; for `rule` and `budget` see `grow`.
+        """
+        own = PathJudge(self._value_head) if self._value_head else keep_ratings
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
         seeds = [derive_seed(self._seed, "play", name, index) for index in range(len(problems))]
         trees = grow(
@@ -53,8 +60,10 @@ class SelfPlay:
             self._codec,
             search,
             grade=grade,
-            judge=PathJudge(self._value_head) if self._value_head else keep_ratings,
+            judge=judge or own,
             on_turn=on_turn,
+            rule=rule,
+            budget=budget,
         )
         return trees if world == 1 else self._gather(trees)
 
@@ -135,7 +144,7 @@ def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
         "mixed_trees": sum({True, False} <= seen for seen in outcomes) / count,
         "nodes": float(len(nodes)),
         "leaves": float(len(leaves)),
-        "generated_tokens": float(sum(len(node.thought.ids) for node in nodes)),
+        "generated_tokens": float(sum(tree.generated_tokens for tree in trees)),
         "mean_entropy": _mean([e for node in nodes for e in node.thought.entropy]),
         "mean_rating": _mean([node.thought.value for node in nodes]),
     }

@@ -1,6 +1,8 @@
 """Test-time strategies: what each one answers, what it costs, and that none sees the truth."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,20 +11,22 @@ from fake_engine import FakeEngine, Script, by_equality
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import EvalConfig, SearchConfig
-from llamao1_cli.display import evaluation_table
+from llamao1_cli.display import budget_table, evaluation_table
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.evaluate import (
-    Evaluator,
-    best_judged,
-    first_answer,
-    majority,
-    search_vote,
-    value_quality,
-    weighted_vote,
-)
+from llamao1_cli.evaluate import Evaluator
+from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
+from llamao1_cli.quality import value_quality
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.statistics import paired_interval
+from llamao1_cli.strategies.choices import (
+    best_of,
+    first_answer,
+    majority,
+    search_vote,
+    weighted_vote,
+)
+from llamao1_cli.strategies.registry import STRATEGIES
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value_head import ValueHead
 
@@ -53,17 +57,17 @@ def test_votes_by_hand() -> None:
     assert first_answer(tree) == "7"
     assert majority(tree) == "7"  # 7 and 7.0 are one answer
     assert weighted_vote(tree) == "8"  # 0.8, 0.9, 0.1
-    assert best_judged(tree) == "8"  # a thought without an answer is none
+    assert best_of(tree) == "8"  # a thought without an answer is none
     assert search_vote(tree) == "8"  # 0.8, 0.9, 0.9: the earliest of equals
     tree.nodes[5].visits = 10
     assert search_vote(tree) == "9"
-    for choose in (first_answer, majority, weighted_vote, best_judged, search_vote):
+    for choose in (first_answer, majority, weighted_vote, best_of, search_vote):
         assert choose(sampled((None, 0.5, 1))) is None
 
 
 def test_a_rating_of_zero_still_votes() -> None:
     tree = sampled(("7", 0.0, 1), ("7", 0.0, 1))
-    assert [choose(tree) for choose in (majority, weighted_vote, best_judged)] == ["7"] * 3
+    assert [choose(tree) for choose in (majority, weighted_vote, best_of)] == ["7"] * 3
 
 
 def test_no_strategy_learns_the_answer_nor_what_was_right(codec: Codec) -> None:
@@ -166,7 +170,7 @@ def test_votes_go_by_values_and_not_by_ratings() -> None:
     tree = sampled(("7", 0.9, 1), ("8", 0.1, 1))
     for node, value in zip(tree.nodes[1:], (0.2, 0.3), strict=True):
         node.value = value
-    for choose in (weighted_vote, search_vote, best_judged):
+    for choose in (weighted_vote, search_vote, best_of):
         assert choose(tree) == "8"
 
 
@@ -215,8 +219,11 @@ def test_the_table_tells_what_the_head_is_good_for(codec: Codec) -> None:
     result["value"] |= {"auc": 0.875, "auc_within": None}
     lines = str(evaluation_table(result, "held-out").caption).splitlines()
     assert lines[0] == "weighted_vote@4 - majority@4: +0.250 (-0.500 to +0.750)"
-    assert lines[1].startswith("values of 12 solutions: AUC 0.875, within a problem none, Brier 0.")
-    assert lines[2].startswith("ratings of 12 solutions: AUC ")
+    assert lines[1].startswith("pass@4 - best_of_4: ")
+    assert lines[2].startswith("values of 12 solutions: AUC 0.875, within a problem none, Brier 0.")
+    assert lines[3].startswith("ratings of 12 solutions: AUC ")
+    assert re.fullmatch(r"values of \d+ steps: calibration error 0\.\d{3}", lines[4])
+    assert lines[5].startswith("ratings of ")
     greedy = evaluator(FakeEngine(codec), codec, ["7"], SearchConfig()).run(["greedy"])
     assert evaluation_table(greedy, "held-out").caption is None
 
@@ -229,3 +236,70 @@ def test_evaluation_is_the_same_each_time(codec: Codec) -> None:
             del figure["seconds"]
         runs.append(result)
     assert runs[0] == runs[1]
+
+
+def test_what_the_best_loses_to_an_oracle(codec: Codec) -> None:
+    """best_of goes by values that mislead; with five samples, no power of two."""
+
+    def think(request, depth, meta, rng):
+        right = request.seed % 3 == 0
+        return f"\\boxed{{{7 if right else 8}}}", 0.1 if right else 0.9
+
+    forests: dict[str, list[Tree]] = {}
+    engine = FakeEngine(codec, think)
+    result = evaluator(engine, codec, ["7"] * 40, SearchConfig(), samples=5).run(
+        ["pass", "best_of", "best_of:min"], forests.__setitem__
+    )
+    counts = [sum(n.answer == "7" for n in tree.nodes) for tree in forests["samples"]]
+    some, every = sum(count > 0 for count in counts), sum(count == 5 for count in counts)
+    assert result["strategies"].keys() == {
+        *("pass@1", "pass@2", "pass@4", "pass@5", "best_of_5", "best_of_5:min")
+    }
+    assert result["strategies"]["pass@5"]["accuracy"] == pytest.approx(some / 40)
+    for name in ("pass@5 - best_of_5", "pass@5 - best_of_5:min"):
+        assert result["differences"][name]["difference"] == pytest.approx((some - every) / 40)
+
+
+def test_at_a_budget_all_are_compared_with_majority(codec: Codec) -> None:
+    def think(request, depth, meta, rng):
+        right = request.seed % 3 == 0
+        return f"\\boxed{{{7 if right else 8}}}", 1.0 if right else 0.05
+
+    forests: dict[str, list[Tree]] = {}
+    size = len(codec.encode("\\boxed{7}")) + 1
+    search = SearchConfig(max_thought_tokens=size, max_depth=2)
+    row = evaluator(FakeEngine(codec, think), codec, ["7"] * 30, search, samples=2).at_budget(
+        ["weighted_vote", "pass", "greedy", "mcts"], 5 * size, forests.__setitem__
+    )
+    answers = [[node.answer for node in tree.nodes[1:]] for tree in forests["samples"]]
+    assert {len(each) for each in answers} == {5}
+    right = {
+        "majority": [each.count("7") >= 3 for each in answers],
+        "weighted_vote": ["7" in each for each in answers],
+        "pass": ["7" in each for each in answers],
+    }
+    assert row["tokens"] == 5 * size
+    assert row["strategies"].keys() == {"greedy", "pass", "majority", "weighted_vote", "mcts"}
+    assert row["differences"].keys() == {"greedy", "pass", "weighted_vote", "mcts"}
+    for name, each in right.items():
+        assert row["strategies"][name]["right"] == [int(one) for one in each]
+        assert row["strategies"][name]["generated_tokens"] == 30 * 5 * size
+    assert row["strategies"]["greedy"]["generated_tokens"] == 30 * size
+    gap = row["differences"]["weighted_vote"]
+    assert gap["ci95"] == pytest.approx(paired_interval(right["weighted_vote"], right["majority"]))
+    lines = [str(cell) for column in budget_table(row, "").columns for cell in column.cells]
+    assert lines[:5] == list(row["strategies"])
+    assert f"{5 * size:.1f}" in lines
+
+
+def test_pictures_are_drawn(codec: Codec, tmp_path: Path) -> None:
+    judge = evaluator(FakeEngine(codec), codec, ["7"] * 3, SearchConfig())
+    rows = [judge.at_budget(list(STRATEGIES), budget) for budget in (40, 20)]
+    draw_budgets(rows, tmp_path / "budget.png")
+    draw_reliability(judge.run(["majority"])["steps"], tmp_path / "reliability.png")
+    full = FakeEngine(codec, full=lambda request: True)
+    empty = evaluator(full, codec, ["7"], SearchConfig()).run(["majority"])
+    draw_reliability(empty["steps"], tmp_path / "empty.png")
+    assert evaluation_table(empty, "nothing").caption
+    for name in ("budget", "reliability", "empty"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,25 @@
+"""Values without a process reward: how sure the model was of a path's tokens."""
+
+import math
+from collections.abc import Sequence
+
+from llamao1_cli.search.tree import Tree
+
+
+class Confidence:
+    """Gives every node exp of the mean token log-prob of its path; the root has no tokens and gets
+    1. It costs nothing, and knows nothing but what the model wrote."""
+
+    def __init__(self) -> None:
+        self._paths: dict[int, list[tuple[float, int]]] = {}  # log-probs and tokens, a node
+
+    def __call__(self, trees: Sequence[Tree]) -> None:
+        """Value the nodes that the trees have gained since they were last seen."""
+        for tree in trees:
+            known = self._paths.setdefault(id(tree), [])
+            for node in tree.nodes[len(known) :]:
+                total, count = (0.0, 0) if node.parent is None else known[node.parent]
+                total += sum(node.thought.logprobs)
+                count += len(node.thought.logprobs)
+                known.append((total, count))
+                node.value = math.exp(total / count) if count else 1.0

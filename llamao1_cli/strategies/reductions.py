@@ -1,0 +1,35 @@
+"""What a path is worth, from the values of its steps: pure functions of one or more numbers."""
+
+import math
+from collections.abc import Callable, Sequence
+
+Reduction = Callable[[Sequence[float]], float]
+
+
+def last(values: Sequence[float]) -> float:
+    """The value of the last step: what is thought of the whole path."""
+    return values[-1]
+
+
+def lowest(values: Sequence[float]) -> float:
+    """The smallest value: a path is as good as its weakest step."""
+    return min(values)
+
+
+def product(values: Sequence[float]) -> float:
+    """The product: the chance that no step fails, were they independent."""
+    return math.prod(values)
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean."""
+    return math.fsum(values) / len(values)
+
+
+# By the name that strategies have them under; `last` is what goes without saying.
+REDUCTIONS: dict[str, Reduction] = {
+    "last": last,
+    "min": lowest,
+    "product": product,
+    "mean": mean,
+}
