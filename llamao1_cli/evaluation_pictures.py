@@ -13,30 +13,27 @@ STYLES = ("-", "--", ":")  # a new one where the colours begin again
 
 
 def draw_budgets(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a PNG of accuracy over budget, a line a strategy; the bars are the 95% intervals of
-    its differences to majority vote, which has none."""
-    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+    """Write a PNG: accuracy over budget, a line a strategy, and the differences to majority vote
+    with their 95% intervals, side by side where they would cover each other."""
     ordered = sorted(rows, key=lambda row: row["tokens"])
-    budgets = [row["tokens"] for row in ordered]
-    for place, name in enumerate(ordered[0]["strategies"]):
-        turns, colour = divmod(place, len(COLOURS))
+    budgets, names = [row["tokens"] for row in ordered], list(ordered[0]["strategies"])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
+    for place, name in enumerate(names):
+        look = _look(place)
         accuracies = [row["strategies"][name]["accuracy"] for row in ordered]
-        axis.errorbar(
-            budgets,
-            accuracies,
-            yerr=_bars(ordered, name),
-            color=COLOURS[colour],
-            marker=MARKERS[(place + turns) % len(MARKERS)],
-            linestyle=STYLES[turns % len(STYLES)],
-            markersize=5,
-            linewidth=1.5,
-            elinewidth=0.6,
-            capsize=2,
-            label=name,
-        )
-    axis.set_xlabel("tokens a problem that may be spent")
-    axis.set_ylabel("accuracy, held-out problems")
-    axis.grid(alpha=0.3)
+        left.plot(budgets, accuracies, markersize=5, linewidth=1.5, label=name, **look)
+        if all(name in row["differences"] for row in ordered):
+            shift = place - (len(names) - 1) / 2
+            at = [index + 0.8 * shift / len(names) for index in range(len(ordered))]
+            _draw_differences(right, at, [row["differences"][name] for row in ordered], look)
+    left.set_xlabel("tokens a problem that may be spent")
+    left.set_ylabel("accuracy, held-out problems")
+    right.axhline(0.0, color="grey", linewidth=1, linestyle=":")
+    right.set_xticks(range(len(budgets)), [str(budget) for budget in budgets])
+    right.set_xlabel("tokens a problem that may be spent")
+    right.set_ylabel("difference to majority vote, 95%")
+    left.grid(alpha=0.3)
+    right.grid(alpha=0.3, axis="y")
     figure.legend(loc="outside right center", frameon=False)
     _save(figure, path)
 
@@ -76,15 +73,22 @@ def _draw_bins(axis: Axes, counts: Axes, quality: Mapping[str, Any], name: str, 
     )
 
 
-def _bars(rows: Sequence[Mapping[str, Any]], name: str) -> list[list[float]] | None:
-    """How far below and above each point its interval reaches."""
-    if any(name not in row["differences"] for row in rows):
-        return None
-    gaps = [row["differences"][name] for row in rows]
-    return [
-        [max(gap["difference"] - gap["ci95"][0], 0.0) for gap in gaps],
-        [max(gap["ci95"][1] - gap["difference"], 0.0) for gap in gaps],
-    ]
+def _look(place: int) -> dict[str, Any]:
+    """Colour, marker and line of a strategy; no two of 21 share all three."""
+    turns, colour = divmod(place, len(COLOURS))
+    return {
+        "color": COLOURS[colour],
+        "marker": MARKERS[(place + turns) % len(MARKERS)],
+        "linestyle": STYLES[turns % len(STYLES)],
+    }
+
+
+def _draw_differences(
+    axis: Axes, at: Sequence[float], gaps: Sequence[Mapping[str, Any]], look: Mapping[str, Any]
+) -> None:
+    for x, gap in zip(at, gaps, strict=True):
+        axis.plot([x, x], gap["ci95"], color=look["color"], linewidth=1)
+        axis.plot(x, gap["difference"], color=look["color"], marker=look["marker"], markersize=5)
 
 
 def _save(figure: Any, path: Path) -> None:
