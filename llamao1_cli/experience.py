@@ -10,7 +10,8 @@ from llamao1_cli.codec import Codec, place_of
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.credit import advantages, has_signal, target_of
 from llamao1_cli.errors import RunFailedError
-from llamao1_cli.search.tree import Node, Tree, node_ids
+from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.trie import Trie, node_tokens
 
 
 @dataclass(frozen=True)
@@ -89,37 +90,16 @@ def scaled_advantages(
     return [None if values is None else values / scale for values in credit]
 
 
-class _Trie:
-    """Tokens in the order they are first met, each behind the one before it."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.before: list[int] = []
-        self._places: dict[tuple[int, int], int] = {}
-
-    def extend(self, last: int, tokens: Sequence[int]) -> list[int]:
-        """Indices of `tokens` behind the token `last` (-1: the start); known ones are shared."""
-        places = []
-        for token in tokens:
-            place = self._places.setdefault((last, token), len(self.ids))
-            if place == len(self.ids):
-                self.ids.append(token)
-                self.before.append(last)
-            places.append(place)
-            last = place
-        return places
-
-
 def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens: int) -> Experience:
     """The whole tree; of one whose leaves are all worth the same a path that speaks for all."""
     alike = credit is None and not has_signal(tree)
     nodes = tree.path(next(tree.leaf_nodes())) if alike else _depth_first(tree)
-    trie = _Trie()
+    trie = Trie()
     ends: dict[int | None, int] = {None: -1}  # last token of each node
     acted: list[tuple[Node, list[int]]] = []
     rated: list[int] = []
     for node in nodes:
-        tokens, offset = _tokens(tree, node, codec)
+        tokens, offset = node_tokens(tree, node, codec)
         read = len(tokens) - 3  # the start of the rating
         places = trie.extend(ends[node.parent], tokens if node.children else tokens[: read + 1])
         ends[node.id] = places[-1]
@@ -145,13 +125,6 @@ def _solutions(tree: Tree) -> list[int]:
         if node.children:
             first[node.id] = first[node.children[0]]
     return first
-
-
-def _tokens(tree: Tree, node: Node, codec: Codec) -> tuple[list[int], int]:
-    """Tokens of a node, and the index at which its sampled ones begin; the root has none."""
-    if node.parent is None:
-        return codec.root(tree.problem.text), 0
-    return node_ids(node, codec)
 
 
 def _depth_first(tree: Tree) -> list[Node]:

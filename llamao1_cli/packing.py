@@ -48,14 +48,21 @@ def micro_batches(items: Sequence[Part], limit: int) -> list[list[Part]]:
     """The trees in micro-batches of at most `limit` tokens, the largest first; larger trees are
     split."""
     parts = [(place, part) for place, item in items for part in split(item, limit)]
-    batches: list[list[Part]] = []
+    sizes = [len(part.ids) for _, part in parts]
+    return [[parts[index] for index in batch] for batch in filled(sizes, limit)]
+
+
+def filled(sizes: Sequence[int], limit: int) -> list[list[int]]:
+    """Things of these sizes, by their index, in batches of at most `limit` together or of one; the
+    largest first."""
+    batches: list[list[int]] = []
     room = 0
-    for place, part in sorted(parts, key=lambda pair: -len(pair[1].ids)):
-        if len(part.ids) > room:
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        if sizes[index] > room:
             batches.append([])
             room = limit
-        batches[-1].append((place, part))
-        room -= len(part.ids)
+        batches[-1].append(index)
+        room -= sizes[index]
     return batches
 
 
@@ -67,21 +74,26 @@ def split(item: Experience, limit: int) -> list[Experience]:
     """
     if len(item.ids) <= limit:
         return [item]
-    first = np.full(len(item.ids), -1)  # part that has the token's actions and ratings
+    kept, first = whole_paths(item.before, limit)
+    last = np.zeros(item.actions.path.max(initial=-1) + 1, int)
+    np.maximum.at(last, item.actions.path, item.actions.at)  # a path's tokens stand in order
+    acts, rates = first[last[item.actions.path]], first[item.ratings.at]
+    return [_part(item, tokens, acts == n, rates == n) for n, tokens in enumerate(kept)]
+
+
+def whole_paths(before: np.ndarray, limit: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """The tokens of each part when a trie is cut into parts of whole paths, of at most `limit`
+    tokens or of one longer path, and the first part `[T]` that each token is in."""
+    first = np.full(len(before), -1)
     kept: list[set[int]] = [set()]
-    for leaf in np.setdiff1d(np.arange(len(item.ids)), item.before).tolist():
-        path = _path(item.before, leaf)
+    for leaf in np.setdiff1d(np.arange(len(before)), before).tolist():
+        path = _path(before, leaf)
         if kept[-1] and len(kept[-1].union(path)) > limit:
             kept.append(set())
         kept[-1].update(path)
         own = np.array(path)
         first[own[first[own] < 0]] = len(kept) - 1
-    last = np.zeros(item.actions.path.max(initial=-1) + 1, int)
-    np.maximum.at(last, item.actions.path, item.actions.at)  # a path's tokens stand in order
-    acts, rates = first[last[item.actions.path]], first[item.ratings.at]
-    return [
-        _part(item, np.sort(list(tokens)), acts == n, rates == n) for n, tokens in enumerate(kept)
-    ]
+    return [np.sort(list(tokens)) for tokens in kept], first
 
 
 def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
@@ -97,7 +109,7 @@ def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
     solved, solution = np.unique(np.stack([acted, actions.path]), axis=1, return_inverse=True)
     places = np.array([place for place, _ in parts])
     fresh = np.array([item.iteration == iteration for _, item in parts])
-    positions, layout = _layout(forest.before, device)
+    positions, layout = layout_of(forest.before, device)
 
     def tensor(array: np.ndarray, dtype: torch.dtype = torch.long) -> torch.Tensor:
         return torch.from_numpy(array).to(device, dtype)
@@ -125,18 +137,21 @@ def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
 
 def _forest(items: Sequence[Experience]) -> Experience:
     """The tries side by side."""
-    begins = np.cumsum([0, *(len(item.ids) for item in items)])[:-1]
-    before = [
-        np.where(item.before < 0, -1, item.before + begin)
-        for item, begin in zip(items, begins, strict=True)
-    ]
+    before, begins = side_by_side([item.before for item in items])
     return replace(
         items[0],
         ids=np.concatenate([item.ids for item in items]),
-        before=np.concatenate(before),
+        before=before,
         actions=_together([item.actions for item in items], begins),
         ratings=_together([item.ratings for item in items], begins),
     )
+
+
+def side_by_side(befores: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens before those of several tries as one forest `[T]`, and where each trie begins."""
+    begins = np.cumsum([0, *map(len, befores)])[:-1]
+    moved = [np.where(b < 0, -1, b + begin) for b, begin in zip(befores, begins, strict=True)]
+    return np.concatenate(moved), begins
 
 
 def _together(groups: Sequence[Group], begins: np.ndarray) -> Group:
@@ -157,8 +172,7 @@ def _path(before: np.ndarray, token: int) -> list[int]:
 
 def _part(item: Experience, tokens: np.ndarray, acts: np.ndarray, rates: np.ndarray) -> Experience:
     """The trie of `tokens`, with the actions and ratings that `acts` and `rates` mark."""
-    number = np.full(len(item.ids) + 1, -1, np.int32)  # the last one is that of no token
-    number[tokens] = np.arange(len(tokens))
+    number = numbers(tokens, len(item.ids))
     return replace(
         item,
         ids=item.ids[tokens],
@@ -168,14 +182,22 @@ def _part(item: Experience, tokens: np.ndarray, acts: np.ndarray, rates: np.ndar
     )
 
 
+def numbers(tokens: np.ndarray, count: int) -> np.ndarray:
+    """What each of `count` tokens is called among `tokens` `[count + 1]`; -1, no token, is -1."""
+    number = np.full(count + 1, -1, np.int32)
+    number[tokens] = np.arange(len(tokens))
+    return number
+
+
 def _chosen(group: Group, own: np.ndarray, number: np.ndarray) -> Group:
     """What is the part's own, by the numbers of its tokens in the part."""
     kept = {name: array[own] for name, array in vars(group).items()}
     return replace(group, **(kept | {"at": number[kept["at"]]}))
 
 
-def _layout(before: np.ndarray, device: torch.device) -> tuple[np.ndarray, Layout]:
-    """The position of each token on its path, and the runs in blocks."""
+def layout_of(before: np.ndarray, device: torch.device) -> tuple[np.ndarray, Layout]:
+    """The position `[T]` of each token of a trie, or of several, on its path, and the runs in
+    blocks."""
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(device)
