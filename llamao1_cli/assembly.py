@@ -9,20 +9,24 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
+from llamao1_cli.adapter_training import AdapterTrainer
 from llamao1_cli.codec import Codec
-from llamao1_cli.config import Config
+from llamao1_cli.config import Config, ValueAdapterConfig, ValueHeadConfig
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.engine.tree import TreeEngine
 from llamao1_cli.engine.vllm import VllmEngine
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate import Evaluator, OnTurn
 from llamao1_cli.models import LanguageModel, load_model
+from llamao1_cli.packed_forward import check_packs
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.load import load_task
 from llamao1_cli.tasks.problem import Problem, Task
+from llamao1_cli.value_adapter import ValueAdapter
 from llamao1_cli.value_head import ValueHead
+from llamao1_cli.value_training import ValueTrainer
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Parts:
     task: Task
     language_model: LanguageModel
     codec: Codec
-    value_head: ValueHead | None
+    value_head: ValueHead | ValueAdapter | None
     engine: Engine
     selfplay: SelfPlay
     grader: Grader
@@ -81,7 +85,7 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
     codec = language_model.codec(config.search.allowed_metas)
     if config.engine.backend == "vllm" and accelerator.num_processes > 1:
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
-    value_head = make_value_head(config, weights)
+    value_head = make_value_head(config, language_model.model, codec, weights)
     engine = make_engine(config, language_model.model, codec)
     return Parts(
         config=config,
@@ -96,15 +100,35 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
     )
 
 
-def make_value_head(config: Config, weights: Path | None) -> ValueHead | None:
+def make_value_head(
+    config: Config, model: PreTrainedModel, codec: Codec, weights: Path | None
+) -> ValueHead | ValueAdapter | None:
     """The value head that was saved with `weights`, else an untrained one; None if there is to be
-    none. Raises UserError for a saved one of another size."""
-    if config.value_head is None:
+    none. Raises UserError for a saved one of another kind or size, or a model that cannot carry
+    one."""
+    settings, seed = config.value_head, derive_seed(config.run.seed, "value head")
+    head: ValueHead | ValueAdapter
+    if settings is None:
         return None
-    head = ValueHead(config.value_head.hidden_size, derive_seed(config.run.seed, "value head"))
+    if isinstance(settings, ValueAdapterConfig):
+        check_packs(model)
+        limit = config.learn.micro_batch_tokens
+        head = ValueAdapter(model, codec, rank=settings.rank, seed=seed, max_tokens=limit)
+    else:
+        head = ValueHead(settings.hidden_size, seed)
     if weights is not None:
         head.load(weights)
     return head
+
+
+def make_value_trainer(parts: Parts) -> ValueTrainer | AdapterTrainer | None:
+    """What trains the value head, if there is one."""
+    head, settings = parts.value_head, parts.config.value_head
+    if isinstance(head, ValueAdapter) and isinstance(settings, ValueAdapterConfig):
+        return AdapterTrainer(head, settings, parts.accelerator)
+    if isinstance(head, ValueHead) and isinstance(settings, ValueHeadConfig):
+        return ValueTrainer(head, settings)
+    return None
 
 
 def make_engine(config: Config, model: PreTrainedModel, codec: Codec) -> Engine:

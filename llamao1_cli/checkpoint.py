@@ -60,19 +60,28 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     """The optimizer's moments, by the place of their parameter, and torch's random state."""
-    state = optimizer.state_dict()["state"]
-    tensors = {
-        f"{place}.{name}": value.detach().cpu().contiguous()
-        for place, values in state.items()
-        for name, value in values.items()
-    }
-    save_file(tensors | {"torch_rng": torch.get_rng_state()}, folder / "optimizer.safetensors")
+    random = {"torch_rng": torch.get_rng_state()}
+    save_file(moments(optimizer) | random, folder / "optimizer.safetensors")
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     """Put moments and torch's random state back; rates and decays stay as configured."""
     tensors = load_file(folder / "optimizer.safetensors")
     torch.set_rng_state(tensors.pop("torch_rng"))
+    restore_moments(optimizer, tensors)
+
+
+def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """What the optimizer remembers of each parameter, by the parameter's place."""
+    return {
+        f"{place}.{name}": value.detach().cpu().contiguous()
+        for place, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put what `moments` gave back into an optimizer of the same parameters."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         place, name = key.split(".", 1)

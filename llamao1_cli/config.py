@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from llamao1_cli.engine.protocol import Sampling
 from llamao1_cli.language import METAS, Meta
@@ -359,6 +359,7 @@ class LearnConfig(Section):
 class ValueHeadConfig(Section):
     """A small network that judges every path by its ratings and its token log-probs."""
 
+    kind: Literal["features"] = Field("features", description="Selects this judge; the default.")
     hidden_size: Count = Field(32, description="Width of its hidden layer.")
     steps: Count = Field(50, description="Adam steps an iteration, each on all recent nodes.")
     learning_rate: Positive = Field(
@@ -367,6 +368,33 @@ class ValueHeadConfig(Section):
     pair_weight: Weight = Field(
         0.3, description="Weight of telling leaves, or siblings, of one tree apart."
     )
+
+
+class ValueAdapterConfig(Section):
+    """Low-rank weights on the policy's own that judge every path by its text and its token
+    log-probs; slower than `features`, and nothing of it reaches the policy."""
+
+    kind: Literal["adapter"] = Field("adapter", description="Selects this judge.")
+    rank: Count = Field(16, description="Rank of the weights added to each linear layer.")
+    epochs: Count = Field(1, description="Passes over the trees of an iteration.")
+    batch_size: Count = Field(4, description="Trees an AdamW step, over all ranks.")
+    learning_rate: Positive = Field(
+        1e-3, description="First learning rate of an iteration; it falls to 0 in a line."
+    )
+    pair_weight: Weight = Field(
+        0.3, description="Weight of telling leaves, or siblings, of one tree apart."
+    )
+
+
+def _with_kind(section: object) -> object:
+    """A value head without a kind is of the first one."""
+    return {"kind": "features", **section} if isinstance(section, dict) else section
+
+
+ValueJudge = Annotated[
+    Annotated[ValueHeadConfig | ValueAdapterConfig, Field(discriminator="kind")],
+    BeforeValidator(_with_kind),
+]
 
 
 class ReplayConfig(Section):
@@ -440,7 +468,7 @@ class Config(Section):
     engine: EngineConfig = Field(EngineConfig(), description="The rollout engine.")
     search: SearchConfig = Field(SearchConfig(), description="The search.")
     learn: LearnConfig = Field(LearnConfig(), description="The update.")
-    value_head: ValueHeadConfig | None = Field(
+    value_head: ValueJudge | None = Field(
         ValueHeadConfig(),
         description="What judges the thoughts; null leaves them their ratings.",
     )

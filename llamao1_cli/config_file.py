@@ -13,6 +13,8 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 from llamao1_cli.config import Config
 from llamao1_cli.errors import UserError
 
+KINDS = ("task", "value_head")  # sections of several kinds, with keys of their own
+
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """The configuration in a YAML file with `section.key=value` overrides laid over it.
@@ -99,8 +101,8 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
 def _explain(detail: ErrorDetails) -> str:
     """One validation error as: key, what is wrong with the value, remedy."""
     location = detail["loc"]
-    if location[:1] == ("task",) and len(location) > 2:
-        location = (location[0], *location[2:])  # the second part is the kind of the task
+    if location[0] in KINDS and len(location) > 2:
+        location = (location[0], *location[2:])  # the second part is the kind
     key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
         return f"unknown key `{key}`{_nearest(detail['loc'])}"
@@ -132,10 +134,8 @@ def _inner_model(model: type[BaseModel], part: str) -> type[BaseModel] | None:
     if part in model.model_fields:
         models = _models_in(model.model_fields[part].annotation)
         return models[0] if models else None
-    for variant in _models_in(Config.model_fields["task"].annotation):
-        if variant.model_fields["kind"].default == part:
-            return variant
-    return None
+    variants = [v for name in KINDS for v in _models_in(Config.model_fields[name].annotation)]
+    return next((v for v in variants if v.model_fields["kind"].default == part), None)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -72,6 +72,13 @@ def value_loss(
     return (weights * each).sum()
 
 
+def pair_loss(logits: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """-log sigmoid(v of the better - v of the worse) (Bradley and Terry 1952), summed over pairs
+    `[P, 2]` of the nodes with `logits` `[N]`."""
+    better, worse = logits[pairs[:, 0]], logits[pairs[:, 1]]
+    return functional.softplus(worse - better).sum()
+
+
 def kl_estimate(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Schulman's k3 estimate of KL(pi || reference), summed: exp(d) - d - 1, d = log ref / pi."""
     d = log_ratio(reference, logprobs)

@@ -17,7 +17,8 @@ from llamao1_cli.search.grow import Grade, Judge, SearchRule, grow, keep_ratings
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.tasks.problem import Problem
-from llamao1_cli.value_head import PathJudge, ValueHead
+from llamao1_cli.value_adapter import ValueAdapter
+from llamao1_cli.value_head import ValueHead
 
 
 class SelfPlay:
@@ -29,7 +30,7 @@ class SelfPlay:
         codec: Codec,
         accelerator: Accelerator,
         seed: int,
-        value_head: ValueHead | None = None,
+        value_head: ValueHead | ValueAdapter | None = None,
     ) -> None:
         self._engine, self._codec, self._value_head = engine, codec, value_head
         self._accelerator, self._seed = accelerator, seed
@@ -50,7 +51,7 @@ class SelfPlay:
 
         `judge` takes the place of the value head; for `rule` and `budget` see `grow`.
         """
-        own = PathJudge(self._value_head) if self._value_head else keep_ratings
+        own = self._value_head.judge() if self._value_head else keep_ratings
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
         seeds = [derive_seed(self._seed, "play", name, index) for index in range(len(problems))]
         trees = grow(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from llamao1_cli import checkpoint
-from llamao1_cli.assembly import Parts
+from llamao1_cli.assembly import Parts, make_value_trainer
 from llamao1_cli.codec import MarkedIds
 from llamao1_cli.display import Display
 from llamao1_cli.epoch import learn_from, learning_rate
@@ -32,7 +32,6 @@ from llamao1_cli.spending import Spending
 from llamao1_cli.supervised import Warmup
 from llamao1_cli.tracking import Tracker
 from llamao1_cli.update import Updater, trainable_weights
-from llamao1_cli.value_training import ValueTrainer
 
 
 class RLSPTrainer:
@@ -59,9 +58,7 @@ class RLSPTrainer:
         self._accelerator = parts.accelerator
         self._model = self._accelerator.prepare(parts.language_model.model)
         self._replay: Replay[Experience] = Replay(config.replay.capacity, config.replay.alpha)
-        self._values: ValueTrainer | None = None
-        if parts.value_head and config.value_head:
-            self._values = ValueTrainer(parts.value_head, config.value_head)
+        self._values = make_value_trainer(parts)
         self._warmup_done = 0
         self._iteration = 0
         self._stage = "warmup" if config.warmup else "self-play"

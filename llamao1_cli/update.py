@@ -93,7 +93,7 @@ class Updater:
         # Dropout would make the update's policy another one than the rollout's.
         self._model.eval()
         if self._config.checkpoint_activations:
-            _let_layers_checkpoint(self._model)
+            let_layers_checkpoint(self._model)
         leaves = np.array([item.ratings.leaves.sum() for item in experiences])
         totals = {
             "tokens": max(sum(len(item.actions.at) for item in experiences), 1),
@@ -264,11 +264,11 @@ def _enable_checkpoints(model: PreTrainedModel) -> None:
     model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
-def _let_layers_checkpoint(model: torch.nn.Module) -> None:
-    """Transformers checkpoints a layer while the layer's own flag says that it trains; the flags of
-    the modules inside, dropout's among them, stay as they are."""
+def let_layers_checkpoint(model: torch.nn.Module) -> None:
+    """Transformers checkpoints a layer that is to be while the layer's own flag says that it
+    trains; the flags of the modules inside, dropout's among them, stay as they are."""
     for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer):
+        if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
             module.training = True
 
 

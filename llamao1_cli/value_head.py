@@ -17,7 +17,8 @@ from llamao1_cli.path_features import FEATURES, RATING, PathFigures, extend_path
 from llamao1_cli.search.tree import Tree
 
 # Programs that serve a model folder take every *.safetensors in it for the model's own.
-FILE = Path("value_head") / "weights.safetensors"
+FOLDER = Path("value_head")
+FILE = FOLDER / "weights.safetensors"
 RANGE = 6.0  # standard deviations from the mean beyond which an input says no more
 
 
@@ -62,6 +63,10 @@ class ValueHead(nn.Module):
         """Whether it adds nothing to any rating."""
         return not any(bool(parameter.any()) for parameter in self.outer.parameters())
 
+    def judge(self) -> "PathJudge":
+        """What gives the nodes of growing trees their values."""
+        return PathJudge(self)
+
     def save(self, folder: Path) -> None:
         """Write the head beside the model in `folder`."""
         (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
@@ -70,9 +75,9 @@ class ValueHead(nn.Module):
     def load(self, folder: Path) -> None:
         """Take over the head that `save` wrote; a folder without one leaves it as it is.
 
-        Raises UserError for a head of another size.
+        Raises UserError for a head of another kind or size.
         """
-        if not (folder / FILE).is_file():
+        if not saved_head(folder / FILE):
             return
         try:
             self.load_state_dict(load_file(folder / FILE))
@@ -82,6 +87,16 @@ class ValueHead(nn.Module):
             raise UserError(
                 f"value_head.hidden_size: {folder / FILE} has another; set the one it trained with"
             ) from None
+
+
+def saved_head(file: Path) -> bool:
+    """Whether a model folder holds this file of a value head; UserError if it holds another's."""
+    if file.is_file() or not any(file.parent.glob("*.safetensors")):
+        return file.is_file()
+    raise UserError(
+        f"value_head.kind: {file.parent} holds a value head of another kind; set the one it "
+        "trained with"
+    )
 
 
 class PathJudge:

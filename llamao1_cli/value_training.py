@@ -2,83 +2,42 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
-from torch.nn import functional
 
 from llamao1_cli.config import ValueHeadConfig
 from llamao1_cli.errors import RunFailedError
-from llamao1_cli.losses import value_loss
 from llamao1_cli.path_features import PathFigures, extend_paths, feature_rows
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.value_head import ValueHead
+from llamao1_cli.value_lessons import Lesson, join, lesson_of
 
 # Iterations that are learned from. The nodes of older ones are of another policy, and calibrate the
 # head worse; those of one alone are few.
 WINDOW = 4
-MARGIN = 0.3  # nodes whose targets differ by no more are not told apart
 FILE = "value_examples.safetensors"
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What trees teach: `N` nodes, and `P` pairs of them to be told apart."""
+    """The nodes of an iteration's trees as the head reads them, and what they teach."""
 
     features: np.ndarray  # [N, F] float32
-    targets: np.ndarray  # [N] float32: rectified values
-    leaves: np.ndarray  # [N] float32: how many leaves a node speaks for
-    pairs: np.ndarray  # [P, 2] int64: first the node that has the higher target
+    lesson: Lesson
 
 
 def examples_of(trees: Sequence[Tree]) -> Examples:
-    """All nodes of rectified trees and all pairs in them, tree after tree."""
-    return join([_examples(tree) for tree in trees])
-
-
-def _examples(tree: Tree) -> Examples:
-    paths: list[PathFigures] = []
-    extend_paths(paths, tree.nodes)
-    return Examples(
-        features=feature_rows(paths),
-        targets=np.array([node.target for node in tree.nodes], np.float32),
-        leaves=np.array([node.leaves for node in tree.nodes], np.float32),
-        pairs=tree_pairs(tree),
-    )
-
-
-def join(parts: Sequence[Examples]) -> Examples:
-    """The nodes and the pairs of all parts, one after another."""
-    starts = np.cumsum([0, *(len(part.targets) for part in parts[:-1])])
-    return Examples(
-        features=np.concatenate([part.features for part in parts]),
-        targets=np.concatenate([part.targets for part in parts]),
-        leaves=np.concatenate([part.leaves for part in parts]),
-        pairs=np.concatenate([p.pairs + start for p, start in zip(parts, starts, strict=True)]),
-    )
-
-
-def tree_pairs(tree: Tree) -> np.ndarray:
-    """Pairs of leaves, and of siblings, whose targets differ by more than `MARGIN` `[P, 2]`: node
-    numbers, the one of the higher target first."""
-    targets = np.array([node.target for node in tree.nodes])
-    groups = [[leaf.id for leaf in tree.leaf_nodes()]]
-    groups += [node.children for node in tree.nodes]
-    pairs = []
-    for group in (np.array(ids, np.int64) for ids in groups):
-        better, worse = np.nonzero(targets[group][:, None] - targets[group] > MARGIN)
-        pairs.append(np.stack([group[better], group[worse]], axis=1))
-    return np.unique(np.concatenate(pairs), axis=0)
-
-
-def pair_loss(logits: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
-    """Mean of -log sigmoid(v of the better - v of the worse) (Bradley and Terry 1952) over pairs
-    `[P, 2]` of the nodes with `logits` `[N]`; 0 without pairs."""
-    better, worse = logits[pairs[:, 0]], logits[pairs[:, 1]]
-    return functional.softplus(worse - better).sum() / max(len(pairs), 1)
+    """All nodes of rectified trees, tree after tree."""
+    rows = []
+    for tree in trees:
+        paths: list[PathFigures] = []
+        extend_paths(paths, tree.nodes)
+        rows.append(feature_rows(paths))
+    return Examples(np.concatenate(rows), lesson_of(trees))
 
 
 class ValueTrainer:
@@ -94,44 +53,42 @@ class ValueTrainer:
         Raises RunFailedError if a loss is not finite.
         """
         self._recent = [*self._recent, examples_of(trees)][-WINDOW:]
-        value, pair = self._fit(join(self._recent))
+        value, pair = self._fit()
         if not math.isfinite(value + pair):
             raise RunFailedError(f"the value head's loss is not finite in iteration {iteration}")
         return {"value_head_loss": value, "value_head_pair_loss": pair}
 
-    def _fit(self, examples: Examples) -> tuple[float, float]:
+    def _fit(self) -> tuple[float, float]:
         """Adam from rest: what it remembers is of the last iteration's loss."""
         head, config = self._head, self._config
-        features, targets, leaves, pairs = (
-            torch.from_numpy(getattr(examples, field.name)) for field in fields(Examples)
-        )
+        features = torch.from_numpy(np.concatenate([each.features for each in self._recent]))
+        lesson = join([each.lesson for each in self._recent])
+        leaves, pairs = lesson.sizes
         head.standardise(features)
         optimizer = torch.optim.Adam(head.parameters())
         for step in range(config.steps):
             optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.steps)
-            logits = head(features)
-            value = value_loss(logits, targets, leaves) / leaves.sum()
-            pair = pair_loss(logits, pairs)
+            value, pair = lesson.losses(head(features))
             optimizer.zero_grad()
-            (value + config.pair_weight * pair).backward()
+            (value / leaves + config.pair_weight * pair / pairs).backward()
             optimizer.step()
-        return value.item(), pair.item()
+        return value.item() / leaves, pair.item() / pairs
 
     def save(self, folder: Path) -> None:
         """Write the head beside the model in the checkpoint `folder`, and what it learns from."""
         self._head.save(folder / "model")
         arrays = {
             f"{place}.{name}": array
-            for place, examples in enumerate(self._recent)
-            for name, array in vars(examples).items()
+            for place, each in enumerate(self._recent)
+            for name, array in ({"features": each.features} | vars(each.lesson)).items()
         }
         save_file(arrays, folder / FILE)
 
     def load(self, folder: Path) -> None:
         """Put the recent examples back; the head comes with the model's weights."""
-        arrays = load_file(folder / FILE)
-        names = [field.name for field in fields(Examples)]
-        self._recent = [
-            Examples(**{name: arrays[f"{place}.{name}"] for name in names})
-            for place in range(len(arrays) // len(names))
-        ]
+        places: dict[int, dict[str, np.ndarray]] = {}
+        for key, array in load_file(folder / FILE).items():
+            place, _, name = key.partition(".")
+            places.setdefault(int(place), {})[name] = array
+        ordered = [arrays for _, arrays in sorted(places.items())]
+        self._recent = [Examples(arrays.pop("features"), Lesson(**arrays)) for arrays in ordered]

@@ -28,13 +28,11 @@ ROOT = Path(__file__).parent.parent
 TINY = ROOT / "configs" / "tiny.yaml"
 LLAMAO1 = Path(sys.executable).parent / "llamao1"
 # What a checkpoint must hold for a run to go on as if it had never stopped.
-STATE = (
-    "model/model.safetensors",
-    "model/value_head/weights.safetensors",
-    "optimizer.safetensors",
-    "replay.safetensors",
-    "value_examples.safetensors",
-)
+STATE = ("model/model.safetensors", "optimizer.safetensors", "replay.safetensors")
+HEADS = {
+    "features": ("model/value_head/weights.safetensors", "value_examples.safetensors"),
+    "adapter": ("model/value_head/adapter.safetensors", "value_optimizer.safetensors"),
+}
 
 
 def tiny_run(folder: Path, *overrides: str) -> Config:
@@ -51,8 +49,8 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
-def assert_same_weights(one: Path, other: Path, checkpoint: str) -> None:
-    for name in STATE:
+def assert_same_weights(one: Path, other: Path, checkpoint: str, head: str = "features") -> None:
+    for name in STATE + HEADS[head]:
         first = load_file(one / "checkpoints" / checkpoint / name)
         second = load_file(other / "checkpoints" / checkpoint / name)
         assert first.keys() == second.keys()
@@ -160,8 +158,9 @@ def test_a_budget_of_seconds_ends_a_run(tmp_path: Path) -> None:
         ["replay.alpha=0.6", "replay.max_age=2", "replay.draws=1.5"],
         ["learn.kl_weight=0.1", "warmup=null", "search.algorithm=forks", "learn.credit=gae"],
         ["learn.algorithm=continued_warmup", "learn.problems=32"],
+        ["value_head.kind=adapter"],
     ],
-    ids=["prioritised replay", "reference policy", "control"],
+    ids=["prioritised replay", "reference policy", "control", "value adapter"],
 )
 def test_three_stop_three_equals_six(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: list[str]
@@ -177,7 +176,8 @@ def test_three_stop_three_equals_six(
     assert (stopped / "checkpoints" / "iteration-000003").is_dir()
     fit(tiny_run(stopped, *overrides), resume=True)
     assert metrics(stopped) == metrics(straight)
-    assert_same_weights(straight, stopped, "iteration-000006")
+    head = "adapter" if "value_head.kind=adapter" in extra else "features"
+    assert_same_weights(straight, stopped, "iteration-000006", head)
     grown = [
         {file.name: file.read_text() for file in (run / "trees").glob("*")}
         for run in (straight, stopped)
@@ -258,9 +258,10 @@ def test_stored_trees_are_learned_from(tmp_path: Path) -> None:
     assert not (tmp_path / "again" / "trees").exists()
 
 
-def test_the_head_goes_with_the_models_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_head_goes_with_the_models_weights(tmp_path: Path, kind: str) -> None:
     run, report = tmp_path / "run", tmp_path / "report.json"
-    fit(tiny_run(run, "eval.strategies=[majority]"))
+    fit(tiny_run(run, "eval.strategies=[majority]", f"value_head.kind={kind}"))
     trees = [read_trees(run, number) for number in (1, 2)]
     judged = [[node.value == node.thought.value for node in nodes] for nodes in trees]
     assert all(judged[0])  # an untrained head judges nothing
@@ -276,8 +277,11 @@ def test_the_head_goes_with_the_models_weights(tmp_path: Path) -> None:
     assert again["rating"] == last["rating"]
     unjudged = evaluate("value_head=null")
     assert unjudged["value"] == unjudged["rating"] == last["rating"]
-    with pytest.raises(UserError, match=r"value_head\.hidden_size"):
-        evaluate("value_head.hidden_size=5")
+    size, other = {"features": ("hidden_size", "adapter"), "adapter": ("rank", "features")}[kind]
+    with pytest.raises(UserError, match=rf"value_head\.{size}"):
+        evaluate(f"value_head.{size}=5")
+    with pytest.raises(UserError, match=r"value_head\.kind"):
+        evaluate(f"value_head={{kind: {other}}}")
 
 
 def read_trees(run: Path, number: int) -> list[Node]:
@@ -358,16 +362,18 @@ def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path: Path, number: int, code
 
 
 @pytest.mark.slow
-def test_two_ranks_train_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", HEADS)
+def test_two_ranks_train_together(tmp_path: Path, kind: str) -> None:
     run = tmp_path / "run"
     environment = {**os.environ, "PROCESSES": "2", "OMP_NUM_THREADS": "1"}
-    script = ["bash", "scripts/train_multi_gpu.sh", str(TINY), "--set", f"run.dir={run}"]
+    judged = ["--set", f"value_head.kind={kind}"]
+    script = ["bash", "scripts/train_multi_gpu.sh", str(TINY), "--set", f"run.dir={run}", *judged]
     done = subprocess.run(
         script, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     alone = tmp_path / "alone"
-    assert cli("train", "--config", TINY, "--set", f"run.dir={alone}").returncode == 0
+    assert cli("train", "--config", TINY, "--set", f"run.dir={alone}", *judged).returncode == 0
     # The warm-up and the first play see the same weights: two ranks must do what one does.
     together, single = metrics(run), metrics(alone)
     for one, two in zip(single[:5], together[:5], strict=True):

@@ -12,49 +12,18 @@ from fake_engine import random_tree, shaped_tree
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+from telling_trees import telling_trees
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import ValueHeadConfig
-from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import RunFailedError
-from llamao1_cli.language import Rating
+from llamao1_cli.losses import pair_loss
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.statistics import auc_within
-from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value_head import PathJudge, ValueHead
-from llamao1_cli.value_training import (
-    FILE,
-    MARGIN,
-    ValueTrainer,
-    examples_of,
-    pair_loss,
-    tree_pairs,
-)
-
-
-def telling_tree(seed: int) -> Tree:
-    """Eight solutions; the wrong ones have a token that was unlikely, ratings know nothing."""
-    rng = np.random.default_rng(seed)
-    tree = Tree.plant(Problem(str(seed), "How many?", "7"), seed, float(rng.random()))
-    for number in range(8):
-        node = tree.root
-        for step in range(3):
-            text = f"The answer is \\boxed{{{7 + number % 2}}}." if step == 2 else "a step"
-            logprobs = (-rng.uniform(0.0, 0.5, 5)).tolist()
-            if number % 2 and step == 1:
-                logprobs[rng.integers(5)] = -rng.uniform(2.0, 4.0)
-            rating = {"value": float(rng.random()), "shown": Rating.UNKNOWN}
-            ids = [10 * number + step] * 5
-            thought = Thought(None, text, ids, logprobs, [0.0] * 5, [0.0] * 5, **rating)
-            (node,) = tree.attach(node, [thought])
-        node.outcome = number % 2 == 0
-    rectify(tree, 1.0, "failure")
-    return tree
-
-
-def forest(first: int, count: int = 12) -> list[Tree]:
-    return [telling_tree(seed) for seed in range(first, first + count)]
+from llamao1_cli.value_lessons import MARGIN, tree_pairs
+from llamao1_cli.value_training import FILE, ValueTrainer, examples_of
 
 
 def within(head: ValueHead, trees: Sequence[Tree]) -> float | None:
@@ -65,11 +34,11 @@ def within(head: ValueHead, trees: Sequence[Tree]) -> float | None:
 
 
 def test_log_probs_come_to_tell_right_from_wrong() -> None:
-    head, unseen = ValueHead(32, 0), forest(1000, 30)
+    head, unseen = ValueHead(32, 0), telling_trees(1000, 30)
     assert within(head, unseen) == pytest.approx(0.5, abs=0.1)
     trainer = ValueTrainer(head, ValueHeadConfig())
     for number in range(5):
-        trainer.learn(forest(100 * number), number)
+        trainer.learn(telling_trees(100 * number), number)
     assert within(head, unseen) > 0.99
     errors = [(leaf.value - leaf.target) ** 2 for tree in unseen for leaf in tree.leaf_nodes()]
     assert np.mean(errors) < 0.05
@@ -103,7 +72,7 @@ def test_pairs_by_hand() -> None:
 def test_pair_loss_by_hand() -> None:
     logits = torch.tensor([2.0, -1.0, 0.5])
     loss = pair_loss(logits, torch.tensor([[0, 1], [1, 2]]))
-    expected = (math.log(1 + math.exp(-3.0)) + math.log(1 + math.exp(1.5))) / 2
+    expected = math.log(1 + math.exp(-3.0)) + math.log(1 + math.exp(1.5))
     assert float(loss) == pytest.approx(expected)
     assert float(pair_loss(logits, torch.empty((0, 2), dtype=torch.int64))) == 0.0
 
@@ -113,14 +82,14 @@ def test_pairs_of_many_trees_name_their_own_nodes(codec: Codec) -> None:
     for tree in trees:
         rectify(tree, 1.0, "failure")
     whole, alone = examples_of(trees), [examples_of([tree]) for tree in trees]
-    assert len(whole.targets) == sum(len(tree.nodes) for tree in trees)
-    ends = [part.features[part.pairs] for part in alone]
+    assert len(whole.lesson.targets) == sum(len(tree.nodes) for tree in trees)
+    ends = [part.features[part.lesson.pairs] for part in alone]
     assert sum(map(len, ends)) > 10
-    assert (whole.features[whole.pairs] == np.concatenate(ends)).all()
+    assert (whole.features[whole.lesson.pairs] == np.concatenate(ends)).all()
 
 
 def test_the_first_losses_are_those_of_the_ratings() -> None:
-    trees = forest(0, 3)
+    trees = telling_trees(0, 3)
     config = ValueHeadConfig(steps=1, learning_rate=0.1)
     losses = ValueTrainer(ValueHead(8, 0), config).learn(trees, 1)
     nodes = [node for tree in trees for node in tree.nodes]
@@ -146,7 +115,7 @@ def test_the_pair_weight_tells_pairs_apart() -> None:
     ends = {}
     for weight in (0.0, 10.0):
         trainer = ValueTrainer(ValueHead(8, 0), ValueHeadConfig(pair_weight=weight, steps=20))
-        ends[weight] = trainer.learn(forest(0), 1)
+        ends[weight] = trainer.learn(telling_trees(0), 1)
     assert ends[10.0]["value_head_pair_loss"] < ends[0.0]["value_head_pair_loss"]
     assert ends[10.0]["value_head_loss"] > ends[0.0]["value_head_loss"]
 
@@ -157,7 +126,7 @@ def same_weights(one: ValueHead, other: ValueHead) -> bool:
 
 
 def test_two_and_two_iterations_are_four(tmp_path: Path) -> None:
-    config, plays = ValueHeadConfig(steps=10), [forest(100 * n, 2) for n in range(4)]
+    config, plays = ValueHeadConfig(steps=10), [telling_trees(100 * n, 2) for n in range(4)]
     straight, stopped, resumed = (ValueHead(8, seed) for seed in (0, 0, 1))
     whole, first, second = (ValueTrainer(h, config) for h in (straight, stopped, resumed))
     for number, trees in enumerate(plays, start=1):
@@ -179,7 +148,7 @@ def test_two_and_two_iterations_are_four(tmp_path: Path) -> None:
 def test_old_iterations_are_forgotten(tmp_path: Path) -> None:
     trainer = ValueTrainer(ValueHead(8, 0), ValueHeadConfig(steps=1))
     for number in range(1, 7):
-        trainer.learn(forest(100 * number, number), number)
+        trainer.learn(telling_trees(100 * number, number), number)
     trainer.save(tmp_path)
     arrays = load_file(tmp_path / FILE)
     sizes = [len(arrays[f"{place}.targets"]) for place in range(len(arrays) // 4)]
@@ -188,7 +157,7 @@ def test_old_iterations_are_forgotten(tmp_path: Path) -> None:
 
 def test_trees_that_travelled_teach_every_rank_the_same() -> None:
     heads = [ValueHead(8, 0), ValueHead(8, 0)]
-    trees = forest(0)
+    trees = telling_trees(0)
     travelled = [Tree.from_json(json.loads(json.dumps(tree.to_json()))) for tree in trees]
     before = torch.get_rng_state()
     for head, mine in zip(heads, (trees, travelled), strict=True):
@@ -198,7 +167,7 @@ def test_trees_that_travelled_teach_every_rank_the_same() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
-    trees = forest(0, 1)
+    trees = telling_trees(0, 1)
     trees[0].nodes[3].thought.logprobs[0] = -math.inf
     with pytest.raises(RunFailedError, match="iteration 5"):
         ValueTrainer(ValueHead(8, 0), ValueHeadConfig(steps=2)).learn(trees, 5)
