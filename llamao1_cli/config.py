@@ -359,7 +359,9 @@ class LearnConfig(Section):
 class ValueHeadConfig(Section):
     """A small network that judges every path by its ratings and its token log-probs."""
 
-    kind: Literal["features"] = Field("features", description="Selects this judge; the default.")
+    kind: Literal["features"] = Field(
+        "features", description="Selects this judge; so does a section without `kind`."
+    )
     hidden_size: Count = Field(32, description="Width of its hidden layer.")
     steps: Count = Field(50, description="Adam steps an iteration, each on all recent nodes.")
     learning_rate: Positive = Field(
@@ -371,10 +373,11 @@ class ValueHeadConfig(Section):
 
 
 class ValueAdapterConfig(Section):
-    """Low-rank weights on the policy's own that judge every path by its text and its token
-    log-probs; slower than `features`, and nothing of it reaches the policy."""
+    """Low-rank weights on the policy's own that judge every path by its text and its log-probs."""
 
-    kind: Literal["adapter"] = Field("adapter", description="Selects this judge.")
+    kind: Literal["adapter"] = Field(
+        "adapter", description="Selects this judge: slower, and nothing of it reaches the policy."
+    )
     rank: Count = Field(16, description="Rank of the weights added to each linear layer.")
     epochs: Count = Field(1, description="Passes over the trees of an iteration.")
     batch_size: Count = Field(4, description="Trees an AdamW step, over all ranks.")

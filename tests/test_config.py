@@ -8,7 +8,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamao1_cli.config import ArithmeticTask, Config, DataTask, LoraConfig
+from llamao1_cli.config import (
+    ArithmeticTask,
+    Config,
+    DataTask,
+    LoraConfig,
+    ValueAdapterConfig,
+    ValueHeadConfig,
+)
 from llamao1_cli.config_file import build_config, dump_config, load_config
 from llamao1_cli.errors import UserError
 
@@ -58,6 +65,7 @@ def test_there_is_something_to_ship() -> None:
         ("warmup.data.limits", "limit"),
         ("warmup.epoch", "epochs"),
         ("eval.strategy", "strategies"),
+        ("value_head.hidden_sze", "hidden_size"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_name(
@@ -65,6 +73,20 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(
 ) -> None:
     message = refusal(tmp_path, yaml.safe_dump(FULL), f"{key}=1")
     assert message == f"{tmp_path}/run.yaml: unknown key `{key}`; did you mean `{nearest}`?"
+
+
+def test_a_value_head_is_of_one_kind_and_has_its_keys_alone(tmp_path: Path) -> None:
+    assert read(tmp_path, "value_head: {steps: 3}").value_head == ValueHeadConfig(steps=3)
+    adapter = read(tmp_path, "", "value_head.kind=adapter").value_head
+    assert adapter == ValueAdapterConfig()
+    assert read(tmp_path, "value_head: {kind: adapter}", "value_head=null").value_head is None
+    message = refusal(tmp_path, "value_head: {kind: adapter, steps: 3, rnk: 4}")
+    assert "unknown key `value_head.steps`" in message
+    assert "unknown key `value_head.rnk`; did you mean `rank`?" in message
+    assert "`value_head.rank` is 0" in refusal(tmp_path, "value_head: {kind: adapter, rank: 0}")
+    message = refusal(tmp_path, "value_head: {kind: oracle}")
+    assert "'oracle'" in message
+    assert "'features', 'adapter'" in message
 
 
 def test_an_unknown_key_like_no_other_is_refused_with_all_names(tmp_path: Path) -> None:

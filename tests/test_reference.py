@@ -15,6 +15,8 @@ from llamao1_cli.config import (
     DataSource,
     DataTask,
     LoraConfig,
+    ValueAdapterConfig,
+    ValueHeadConfig,
     WarmupConfig,
 )
 from llamao1_cli.config_file import reference
@@ -39,13 +41,17 @@ def sections(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[typ
 
 SECTIONS = list(sections(Config, set()))
 HEADINGS = {
-    type(value): name for name, value in Config() if isinstance(value, BaseModel) and name != "task"
+    type(value): name
+    for name, value in Config()
+    if isinstance(value, BaseModel) and name not in ("task", "value_head")
 } | {
     BuildConfig: "model.build",
     LoraConfig: "model.lora",
     ArithmeticTask: "task (kind: arithmetic)",
     DataTask: "task (kind: data)",
     DataSource: "task (kind: data).train",
+    ValueHeadConfig: "value_head (kind: features)",
+    ValueAdapterConfig: "value_head (kind: adapter)",
     WarmupConfig: "warmup",
 }
 
