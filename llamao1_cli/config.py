@@ -382,7 +382,9 @@ class ValueAdapterConfig(Section):
     epochs: Count = Field(1, description="Passes over the trees of an iteration.")
     batch_size: Count = Field(4, description="Trees an AdamW step, over all ranks.")
     learning_rate: Positive = Field(
-        1e-3, description="First learning rate of an iteration; it falls to 0 in a line."
+        1e-3,
+        description="First learning rate of an iteration; it falls to 0 in a line. Wide models "
+        "want less.",
     )
     pair_weight: Weight = Field(
         0.3, description="Weight of telling leaves, or siblings, of one tree apart."
