@@ -402,6 +402,26 @@ ValueJudge = Annotated[
 ]
 
 
+class RewardConfig(Section):
+    """Training of the judge that says which of two solutions is better (`llamao1 reward`)."""
+
+    solutions: DataSource | None = Field(
+        None, description="Labelled solutions; null where they are mined from trees (`--trees`)."
+    )
+    question_field: str = Field("question", description="Field that holds the question.")
+    solution_field: str = Field("solution", description="Field that holds a solution.")
+    label_field: str = Field(
+        "is_correct", description="Field that says whether it is right: true or false."
+    )
+    held_out: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.3, description="Share of the questions that are kept for the judge's own evaluation."
+    )
+    epochs: Count = Field(2, description="Passes over the pairs.")
+    batch_size: Count = Field(8, description="Pairs a step.")
+    batch_tokens: Count = Field(4096, description="Most tokens a forward pass, padding included.")
+    learning_rate: Positive = Field(3e-4, description="Peak learning rate.")
+
+
 class ReplayConfig(Section):
     """Prioritized replay of experiences."""
 
@@ -476,6 +496,9 @@ class Config(Section):
     value_head: ValueJudge | None = Field(
         ValueHeadConfig(),
         description="What judges the thoughts; null leaves them their ratings.",
+    )
+    reward: RewardConfig | None = Field(
+        None, description="Training of a judge of solutions; no part of a run."
     )
     replay: ReplayConfig = Field(ReplayConfig(), description="The replay buffer.")
     eval: EvalConfig = Field(EvalConfig(), description="The evaluation.")

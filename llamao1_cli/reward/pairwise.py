@@ -1,0 +1,109 @@
+"""The pairwise judge: a language model that is asked which of two solutions is better."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from llamao1_cli.errors import UserError
+from llamao1_cli.models import LanguageModel
+
+PROMPT = (
+    "Question: {question}\n\nSolution 1:\n{first}\n\nSolution 2:\n{second}\n\n"
+    "For this question, is solution 1 better than solution 2? Answer yes or no.\nAnswer:"
+)
+YES, NO = " yes", " no"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Is the first solution of the question better than the second?"""
+
+    question: str
+    first: str
+    second: str
+
+    @property
+    def turned(self) -> "Comparison":
+        """The same the other way round."""
+        return Comparison(self.question, self.second, self.first)
+
+
+class PairwiseJudge:
+    """Compares solutions by P = e^yes / (e^yes + e^no) (LLaMA-Berry, Zhang et al. 2024)."""
+
+    def __init__(self, language_model: LanguageModel, max_length: int, batch_tokens: int) -> None:
+        self.model, self._tokenizer = language_model.model, language_model.tokenizer
+        self._max_length, self._batch_tokens = max_length, batch_tokens
+        self._opening, self._yes, self._no = _answer_tokens(language_model)
+        self.unread = 0  # comparisons that the context did not hold
+
+    def log_odds(self, comparisons: Sequence[Comparison]) -> np.ndarray:
+        """Log-odds `[N]` that the first solution is the better one, the mean over both orders.
+
+        So turned comparisons have opposite log-odds. Of one that the context does not hold nothing
+        can be said: 0, and `unread` counts it.
+        """
+        rows = [ids for c in comparisons for ids in (self.ids(c), self.ids(c.turned))]
+        fits = [len(ids) <= self._max_length for ids in rows]
+        self.unread += fits[::2].count(False)
+        odds = torch.zeros(len(rows))
+        self.model.eval()
+        with torch.no_grad():
+            lengths = [len(ids) if fit else 0 for ids, fit in zip(rows, fits, strict=True)]
+            for places in self.batches(lengths):
+                odds[places] = self.forward([rows[place] for place in places]).cpu()
+        return ((odds[::2] - odds[1::2]) / 2).double().numpy()
+
+    def ids(self, comparison: Comparison) -> list[int]:
+        """Tokens of one order's question. Markers and other special tokens in it stay words."""
+        text = PROMPT.format(**vars(comparison))
+        ids = self._tokenizer.encode(text, add_special_tokens=True, split_special_tokens=True)
+        return [*ids, *self._opening]
+
+    def fits(self, comparison: Comparison) -> bool:
+        """Whether the context holds the comparison."""
+        return len(self.ids(comparison)) <= self._max_length
+
+    def forward(self, rows: Sequence[list[int]]) -> torch.Tensor:
+        """Logit of yes minus logit of no `[B]`, fp32, after each row of tokens."""
+        device = next(self.model.parameters()).device
+        longest = max(map(len, rows))
+        ids = torch.zeros(len(rows), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for place, row in enumerate(rows):  # on the right, so that all end in one column
+            ids[place, longest - len(row) :] = torch.tensor(row)
+            mask[place, longest - len(row) :] = 1
+        logits = self.model(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0).to(device),
+            logits_to_keep=1,
+            use_cache=False,
+        ).logits[:, -1]
+        return (logits[:, self._yes] - logits[:, self._no]).float()
+
+    def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Places of rows of like lengths, as many as `batch_tokens` hold padded, and one at the
+        least; those of length 0 are left out."""
+        order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: lengths[i])
+        batch: list[int] = []
+        for place in order:
+            if batch and (len(batch) + 1) * lengths[place] > self._batch_tokens:
+                yield batch
+                batch = []
+            batch.append(place)
+        if batch:
+            yield batch
+
+
+def _answer_tokens(language_model: LanguageModel) -> tuple[list[int], int, int]:
+    """The tokens that yes and no begin with alike, and the first one of each that differs."""
+    yes, no = (
+        language_model.tokenizer.encode(word, add_special_tokens=False) for word in (YES, NO)
+    )
+    for place, (one, other) in enumerate(zip(yes, no, strict=False)):
+        if one != other:
+            return yes[:place], one, other
+    raise UserError(f"{language_model.name}: its tokenizer cannot tell yes from no; use another")
