@@ -349,7 +349,7 @@ def test_the_command_line_trains_and_refuses_in_one_line(tmp_path: Path) -> None
     done = llamao1("reward", "eval", "--reward", out)
     assert (done.returncode, done.stderr) == (0, "")
     assert "held-out questions" in done.stdout
-    assert "judge: accuracy 0." in done.stdout
+    assert "judge: accuracy " in done.stdout
     for arguments, part in (
         (["train", *config, "--out", tmp_path / "other"], "reward.solutions is missing"),
         (["train", *config, "--out", tmp_path / "other", "--kind", "values"], "--trees is missing"),
