@@ -402,6 +402,28 @@ ValueJudge = Annotated[
 ]
 
 
+class JudgeConfig(Section):
+    """A model behind an OpenAI-compatible endpoint that judges thoughts (extra `openai`)."""
+
+    base_url: Annotated[str, Field(pattern="^https?://")] = Field(
+        description="Address of the endpoint, such as http://localhost:8000/v1."
+    )
+    model: str = Field(description="The model's name there.")
+    key_variable: str = Field(
+        "OPENAI_API_KEY",
+        description="Environment variable that holds the key; it is never written anywhere.",
+    )
+    timeout_seconds: Positive = Field(30.0, description="Longest wait for an answer.")
+    retries: Natural = Field(
+        3, description="Further tries where the endpoint is down, busy or too slow."
+    )
+    on_failure: Literal["error", "rating"] = Field(
+        "error",
+        description="Without a usable answer stop, or keep the thought's rating and count it.",
+    )
+    concurrency: Count = Field(8, description="Most questions in flight at once.")
+
+
 class RewardConfig(Section):
     """Training of the judge that says which of two solutions is better (`llamao1 reward`)."""
 
@@ -496,6 +518,9 @@ class Config(Section):
     value_head: ValueJudge | None = Field(
         ValueHeadConfig(),
         description="What judges the thoughts; null leaves them their ratings.",
+    )
+    judge: JudgeConfig | None = Field(
+        None, description="An external judge of thoughts; null leaves them to the value head."
     )
     reward: RewardConfig | None = Field(
         None, description="Training of a judge of solutions; no part of a run."

@@ -3,7 +3,7 @@
 # usage: bash scripts/test.sh [OPTION…]     options go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bash scripts/setup.sh test,gguf,tensorboard
+bash scripts/setup.sh test,gguf,tensorboard,openai
 # On a busy machine the threads of small models wait for each other; one loses little.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 .venv/bin/ruff check .
