@@ -25,9 +25,10 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.reward import commands
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
-from llamao1_cli.reward.pairwise import NO, PROMPT, YES, Comparison, PairwiseJudge
+from llamao1_cli.reward.pairwise import NO, PROMPT, YES, PairwiseJudge
 from llamao1_cli.reward.training import accuracy, pair_figures, preference_loss, train_judge
 from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.preference import Comparison
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import write_trees
 from llamao1_cli.statistics import auc, mean_interval, wilson_interval

@@ -19,9 +19,10 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate import value_quality
 from llamao1_cli.models import LanguageModel, load_model, save_model
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
-from llamao1_cli.reward.pairwise import Comparison, PairwiseJudge
+from llamao1_cli.reward.pairwise import PairwiseJudge
 from llamao1_cli.reward.training import pair_figures, train_judge
 from llamao1_cli.run_folder import write_whole
+from llamao1_cli.search.preference import Comparison
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import read_trees, tree_files
 from llamao1_cli.tasks.load import load_task

@@ -1,33 +1,19 @@
 """The pairwise judge: a language model that is asked which of two solutions is better."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from llamao1_cli.errors import UserError
 from llamao1_cli.models import LanguageModel
+from llamao1_cli.search.preference import Comparison
 
 PROMPT = (
     "Question: {question}\n\nSolution 1:\n{first}\n\nSolution 2:\n{second}\n\n"
     "For this question, is solution 1 better than solution 2? Answer yes or no.\nAnswer:"
 )
 YES, NO = " yes", " no"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Is the first solution of the question better than the second?"""
-
-    question: str
-    first: str
-    second: str
-
-    @property
-    def turned(self) -> "Comparison":
-        """The same the other way round."""
-        return Comparison(self.question, self.second, self.first)
 
 
 class PairwiseJudge:
@@ -38,6 +24,7 @@ class PairwiseJudge:
         self._max_length, self._batch_tokens = max_length, batch_tokens
         self._opening, self._yes, self._no = _answer_tokens(language_model)
         self.unread = 0  # comparisons that the context did not hold
+        self.tokens = 0  # read by `log_odds` so far
 
     def log_odds(self, comparisons: Sequence[Comparison]) -> np.ndarray:
         """Log-odds `[N]` that the first solution is the better one, the mean over both orders.
@@ -52,6 +39,7 @@ class PairwiseJudge:
         self.model.eval()
         with torch.no_grad():
             lengths = [len(ids) if fit else 0 for ids, fit in zip(rows, fits, strict=True)]
+            self.tokens += sum(lengths)
             for places in self.batches(lengths):
                 odds[places] = self.forward([rows[place] for place in places]).cpu()
         return ((odds[::2] - odds[1::2]) / 2).double().numpy()

@@ -12,7 +12,8 @@ from torch.nn import functional
 from llamao1_cli.config import RewardConfig
 from llamao1_cli.optimization import make_optimizer, optimizer_step, ramp_and_cosine
 from llamao1_cli.reward.pairs import Pair
-from llamao1_cli.reward.pairwise import Comparison, PairwiseJudge
+from llamao1_cli.reward.pairwise import PairwiseJudge
+from llamao1_cli.search.preference import Comparison
 from llamao1_cli.statistics import mean_interval, wilson_interval
 
 RAMP = 0.1  # share of the steps that ramp the rate up

@@ -4,7 +4,23 @@ Pure functions of log-odds `[n, n]`: entry (i, j) is the log-odds that solution 
 solution j, so the matrix is antisymmetric and 0 on its diagonal.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Is the first solution of the question better than the second?"""
+
+    question: str
+    first: str
+    second: str
+
+    @property
+    def turned(self) -> "Comparison":
+        """The same the other way round."""
+        return Comparison(self.question, self.second, self.first)
 
 
 def preferences(odds: np.ndarray) -> np.ndarray:
