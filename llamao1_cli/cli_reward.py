@@ -51,7 +51,7 @@ def train(
     """Train a judge on all questions but the held-out ones.
 
     Pairs come from `reward.solutions`, or with --trees from the right and wrong solutions of stored
-    trees; values come from trees alone.
+    trees; values come from trees alone, and are learned by a value head that starts afresh.
     """
     from llamao1_cli.resolve import resolve
 
@@ -71,10 +71,11 @@ def evaluate(
         Path | None, typer.Option("--json", help="Write the figures to this file too.")
     ] = None,
 ) -> None:
-    """The judge's figures on the questions held out of its training, with 95% intervals.
+    """The judge's figures on the questions held out of its training.
 
-    pairwise: how often the right solution of a pair is held for the better one, beside the rule
-    that the shorter one is. values: AUC and Brier score of the values, beside the plain ratings.
+    pairwise: how often the right solution of a pair is held for the better one, with its 95%
+    interval, beside the rule that the shorter one is. values: AUC and Brier score of the values,
+    beside those of the plain ratings.
     """
     from llamao1_cli.reward import commands
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,13 +17,14 @@ from accelerate import Accelerator
 from fake_engine import random_tree, shaped_tree
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 from toy_models import toy_model
 
 from llamao1_cli.codec import Codec
-from llamao1_cli.config import DataSource, ModelConfig, RewardConfig
+from llamao1_cli.config import ArithmeticTask, DataSource, ModelConfig, RewardConfig
 from llamao1_cli.config_file import build_config
 from llamao1_cli.errors import UserError
-from llamao1_cli.models import LanguageModel, load_model
+from llamao1_cli.models import LanguageModel, load_model, save_model
 from llamao1_cli.reward import commands
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.pairwise import NO, PROMPT, YES, PairwiseJudge
@@ -33,6 +35,7 @@ from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import write_trees
 from llamao1_cli.statistics import auc, mean_interval, wilson_interval
 from llamao1_cli.tasks.arithmetic import Arithmetic
+from llamao1_cli.value_head import FILE
 
 Row = tuple[str, str, bool]
 
@@ -316,6 +319,12 @@ def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Cod
     assert figures["rating"]["brier"] == pytest.approx(np.mean((ratings - truth) ** 2))
     assert figures["value"]["n"] == len(leaves)
     assert figures["value"]["auc"] != figures["rating"]["auc"]
+    again, run = tmp_path / "again", tmp_path / "run"
+    save_model(load_model(config.model, Arithmetic(ArithmeticTask()).corpus(), 0), run)
+    shutil.copytree(out / "model" / FILE.parent, run / FILE.parent)  # a head that knows the trees
+    commands.train(config, run, "values", tmp_path / "trees", again)
+    heads = [load_file(folder / "model" / FILE) for folder in (out, again)]
+    assert all((heads[0][name] == heads[1][name]).all() for name in heads[0])
     with pytest.raises(UserError, match="a judge of the kind values"):
         commands.load_pairwise(out)
     with pytest.raises(UserError, match="--trees is missing"):

@@ -112,7 +112,8 @@ def _train_values(
 ) -> None:
     if config.value_head is None:
         raise UserError("value_head is null: there is no head to train; give it its settings")
-    head = make_value_head(config, weights)
+    # Not the run's own head, which has learned from the held-out problems too.
+    head = make_value_head(config, None)
     assert head is not None
     language_model = _language_model(config, weights)
     codec = language_model.codec(config.search.allowed_metas)
