@@ -10,23 +10,23 @@ import torch
 import transformers
 from accelerate import Accelerator
 
-from llamao1_cli.assembly import make_value_head
 from llamao1_cli.codec import Codec
-from llamao1_cli.config import Config, RewardConfig
+from llamao1_cli.config import Config, RewardConfig, ValueHeadConfig
 from llamao1_cli.config_file import dump_config, load_config
 from llamao1_cli.display import Display, value_line
 from llamao1_cli.errors import UserError
-from llamao1_cli.evaluate import value_quality
 from llamao1_cli.models import LanguageModel, load_model, save_model
+from llamao1_cli.quality import value_quality
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.pairwise import PairwiseJudge
 from llamao1_cli.reward.training import pair_figures, train_judge
 from llamao1_cli.run_folder import write_whole
 from llamao1_cli.search.preference import Comparison
 from llamao1_cli.search.tree import Tree
+from llamao1_cli.seeds import derive_seed
 from llamao1_cli.selfplay import read_trees, tree_files
 from llamao1_cli.tasks.load import load_task
-from llamao1_cli.value_head import PathJudge
+from llamao1_cli.value_head import ValueHead
 from llamao1_cli.value_training import ValueTrainer
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
@@ -110,14 +110,11 @@ def _train_pairwise(
 def _train_values(
     config: Config, weights: Path | None, trees: Path, out: Path, display: Display
 ) -> None:
-    if config.value_head is None:
-        raise UserError("value_head is null: there is no head to train; give it its settings")
     # Not the run's own head, which has learned from the held-out problems too.
-    head = make_value_head(config, None)
-    assert head is not None
+    head, settings = _fresh_head(config)
     language_model = _language_model(config, weights)
     codec = language_model.codec(config.search.allowed_metas)
-    trainer = ValueTrainer(head, config.value_head)
+    trainer = ValueTrainer(head, settings)
     for number, file in enumerate(tree_files(trees), start=1):
         taught = _of_questions(config, read_trees(file, codec), held=False)
         if taught:
@@ -139,8 +136,8 @@ def _pairwise_figures(config: Config, folder: Path, trees: Path | None) -> dict[
 
 
 def _value_figures(config: Config, folder: Path, trees: Path) -> dict[str, Any]:
-    head = make_value_head(config, folder / "model")
-    assert head is not None
+    head = _fresh_head(config)[0]
+    head.load(folder / "model")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
     codec = Codec(tokenizer, config.search.allowed_metas)
     forest = [tree for file in tree_files(trees) for tree in read_trees(file, codec)]
@@ -149,9 +146,20 @@ def _value_figures(config: Config, folder: Path, trees: Path) -> dict[str, Any]:
         raise UserError(f"--trees: {trees}: no tree is of a held-out problem; give more")
     outcomes = [[leaf.outcome is True for leaf in tree.leaf_nodes()] for tree in test]
     ratings = value_quality(test, outcomes, lambda node: node.thought.value)
-    PathJudge(head)(test)
+    head.judge()(test)
     values = value_quality(test, outcomes, lambda node: node.value)
     return {"trees": len(test), "value": values, "rating": ratings}
+
+
+def _fresh_head(config: Config) -> tuple[ValueHead, ValueHeadConfig]:
+    """An untrained head of features and its settings. Raises UserError for a configuration without
+    one: an adapter's values hang on the policy that it was trained on."""
+    settings = config.value_head
+    if not isinstance(settings, ValueHeadConfig):
+        raise UserError(
+            "value_head: --kind values trains a head of features; set value_head: {kind: features}"
+        )
+    return ValueHead(settings.hidden_size, derive_seed(config.run.seed, "value head")), settings
 
 
 def _pairs(
