@@ -128,8 +128,8 @@ class Codec:
     ) -> MarkedIds:
         """Tokens of a marked tree for supervised training; the nodes keep their own numbers.
 
-        Learned are the problem, the thoughts, their ends, and known ratings (`rating_weight` each);
-        headers are given.
+        Learned are the problem, the thoughts to imitate, their ends, and known ratings
+        (`rating_weight` each); headers are given.
         """
         ids = MarkedIds([], [], [])
         for place, node in enumerate(nodes):
@@ -138,7 +138,7 @@ class Codec:
             rating = node.rating or Rating.UNKNOWN
             shown = rating if show_ratings else Rating.UNKNOWN
             self._append(ids, self._header(node.father, node.local), 0.0)
-            self._append(ids, words, 1.0)
+            self._append(ids, words, float(node.imitate))
             self._append(ids, self.closing(shown), 0.0)
             if place and rating is not Rating.UNKNOWN:
                 ids.labels[-2], ids.weights[-2] = self._id[rating], rating_weight

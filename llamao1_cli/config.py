@@ -136,6 +136,11 @@ class DataTask(Section):
         "answer",
         description="Field that holds the answer, plain or as the end of a solution (`#### 18`).",
     )
+    solution_field: str | None = Field(
+        None,
+        description="Field of the training problems that holds a worked solution, a step a line up "
+        "to the line that states the answer; the warm-up's demonstrations are made of them.",
+    )
 
 
 Task = Annotated[ArithmeticTask | DataTask, Field(discriminator="kind")]

@@ -63,13 +63,18 @@ class MarkedTextError(ValueError):
 
 @dataclass(frozen=True)
 class MarkedNode:
-    """One node as the text shows it. `rating` is None where the text has no rating field."""
+    """One node as the text shows it. `rating` is None where the text has no rating field.
+
+    `imitate` is False for a thought that is there to be rated, and that nobody is to learn to
+    write; text cannot say so.
+    """
 
     father: int
     local: int
     text: str
     meta: Meta | None = None
     rating: Rating | None = None
+    imitate: bool = True
 
 
 def neutralise(text: str) -> str:

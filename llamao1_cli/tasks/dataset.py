@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from llamao1_cli.config import DataSource, DataTask
 from llamao1_cli.errors import UserError
 from llamao1_cli.language import MarkedNode
 from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.solutions import demonstrate
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one, no encoding can write it
 
@@ -44,51 +46,79 @@ def text_field(row: dict[str, Any], field: str, place: str) -> str:
     return text
 
 
+@dataclass(frozen=True)
+class _Row:
+    problem: Problem
+    solution: str | None
+
+
 class DataSet:
     """A task of problems with known answers; training rows that are also held out are dropped."""
 
     def __init__(self, config: DataTask) -> None:
         self.name = config.train.path or config.train.hub or "data"
-        self._test = _read_problems(config, config.test)
+        self._test = [row.problem for row in _read_rows(config, config.test, None)]
         held_out = {problem.text for problem in self._test}
-        self._train = [p for p in _read_problems(config, config.train) if p.text not in held_out]
+        rows = _read_rows(config, config.train, config.solution_field)
+        self._train = [row for row in rows if row.problem.text not in held_out]
         if not self._train:
             raise UserError("task.train: every problem is also in task.test; give other problems")
 
     def train_problems(self, seed: int, iteration: int, count: int) -> list[Problem]:
         """`count` training problems of an iteration: the shuffled set in turn, again and again."""
-        start, size = (iteration - 1) * count, len(self._train)
-        return [self._at(seed, start + offset, size) for offset in range(count)]
+        start = (iteration - 1) * count
+        return [self._at(seed, 1, start + offset).problem for offset in range(count)]
 
     def test_problems(self, count: int) -> list[Problem]:
         """The first `count` held-out problems."""
         return self._test[:count]
 
     def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
-        """UserError: a data set has no marked solutions of its own."""
-        raise UserError("warmup.data is missing: a data task has no demonstrations of its own")
+        """`count` worked solutions as marked chains: the shuffled set in turn, again and again.
+
+        UserError unless `task.solution_field` names the solutions.
+        """
+        rng = np.random.default_rng([seed, 4])
+        rows = [self._at(seed, 2, position) for position in range(count)]
+        return [demonstrate(row.problem, _solution(row), rng) for row in rows]
 
     def corpus(self) -> list[str]:
         """Texts for a tokenizer: the training problems."""
-        return [problem.text for problem in self._train[:5000]]
+        return [row.problem.text for row in self._train[:5000]]
 
-    def _at(self, seed: int, position: int, size: int) -> Problem:
-        order = np.random.default_rng([seed, 1, position // size]).permutation(size)
+    def _at(self, seed: int, stream: int, position: int) -> _Row:
+        size = len(self._train)
+        order = np.random.default_rng([seed, stream, position // size]).permutation(size)
         return self._train[order[position % size]]
 
 
-def _read_problems(config: DataTask, source: DataSource) -> list[Problem]:
-    problems = []
+def _solution(row: _Row) -> str:
+    if row.solution is None:
+        raise UserError(
+            "warmup.data is missing: give marked texts, or name the field of the training problems "
+            "that holds worked solutions in task.solution_field"
+        )
+    return row.solution
+
+
+def _read_rows(config: DataTask, source: DataSource, solution_field: str | None) -> list[_Row]:
+    rows = []
     for place, row in read_rows(source):
-        text = text_field(row, config.problem_field, place).strip()
-        answer = text_field(row, config.answer_field, place)
-        for field, value in ((config.problem_field, text), (config.answer_field, answer)):
-            if not value.strip():
-                raise UserError(f"{place}: field `{field}` is empty")
-        problems.append(Problem(place, text, stated_answer(answer) or answer.strip()))
-    if not problems:
+        text = _filled(row, config.problem_field, place).strip()
+        answer = _filled(row, config.answer_field, place)
+        solution = None if solution_field is None else _filled(row, solution_field, place)
+        problem = Problem(place, text, stated_answer(answer) or answer.strip())
+        rows.append(_Row(problem, solution))
+    if not rows:
         raise UserError(f"{source.path or source.hub}: no problems in it; give a file with rows")
-    return problems
+    return rows
+
+
+def _filled(row: dict[str, Any], field: str, place: str) -> str:
+    text = text_field(row, field, place)
+    if not text.strip():
+        raise UserError(f"{place}: field `{field}` is empty")
+    return text
 
 
 def _file_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
