@@ -21,8 +21,8 @@ SMALL = [
     "eval.strategies=[greedy,majority]",
 ]  # fmt: skip
 SMALL_GSM8K = [
-    "run.iterations=1", "learn.problems=1", "learn.batch_size=2", "search.simulations=1",
-    "search.candidates=1", "search.max_depth=2", "search.max_thought_tokens=8", "eval.problems=1",
+    "warmup.examples=2", "run.iterations=1", "learn.problems=1", "learn.batch_size=2",
+    "search.chains=1", "search.max_depth=2", "search.max_thought_tokens=8", "eval.problems=1",
     "eval.strategies=[greedy]", "task.test.limit=1", "task.train.limit=2",
 ]  # fmt: skip
 
