@@ -86,7 +86,7 @@ def test_the_readme_shows_commands() -> None:
     shown = " ".join(commands())
     for name in ("train", "self-play", "eval", "solve", "sft", "config"):
         assert f"llamao1 {name}" in shown
-    for script in ("quickstart", "test", "quickstart_seeds", "get_smollm2", "train_multi_gpu"):
+    for script in ("quickstart", "test", "quickstart_seeds", "gsm8k", "train_multi_gpu"):
         assert f"scripts/{script}.sh" in shown
 
 
