@@ -103,9 +103,9 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
 def make_value_head(
     config: Config, model: PreTrainedModel, codec: Codec, weights: Path | None
 ) -> ValueHead | ValueAdapter | None:
-    """The value head that was saved with `weights`, else an untrained one; None if there is to be
-    none. Raises UserError for a saved one of another kind or size, or a model that cannot carry
-    one."""
+    """The value head that was saved with `weights`, else the one in `value_head.path`, else an
+    untrained one; None if there is to be none. Raises UserError for a saved one of another kind or
+    size, a folder without one, or a model that cannot carry one."""
     settings, seed = config.value_head, derive_seed(config.run.seed, "value head")
     head: ValueHead | ValueAdapter
     if settings is None:
@@ -116,6 +116,8 @@ def make_value_head(
         head = ValueAdapter(model, codec, rank=settings.rank, seed=seed, max_tokens=limit)
     else:
         head = ValueHead(settings.hidden_size, seed)
+        if weights is None and settings.path is not None:
+            head.load_judge(Path(settings.path))
     if weights is not None:
         head.load(weights)
     return head

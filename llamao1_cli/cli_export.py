@@ -56,7 +56,7 @@ def export(
     """Write trees as data for other trainers, or the newest weights as a plain model folder.
 
     openlongcot: whole trees as marked text, rated by what became of each thought; `sft` reads it.
-    sft: prompt and completion, the two best right solutions of a problem.
+    sft: prompt and completion, the two best right solutions of a problem; `sft` reads it too.
     dpo: prompt, chosen and rejected: thoughts behind one path, the better of which led further.
     prm: prompt, completions and labels: solutions by steps, true where a right answer was reached.
     hf: merged weights, tokenizer and model card; AutoModelForCausalLM loads the folder.

@@ -157,7 +157,9 @@ class WarmupConfig(Section):
     """Supervised training on marked text; defaults are those published for the base model."""
 
     data: DataSource | None = Field(
-        None, description="Marked texts, field `text`; null takes the task's own demonstrations."
+        None,
+        description="Marked texts, field `text`, or `prompt` and `completion` as `export --to sft` "
+        "writes them; null takes the task's own demonstrations.",
     )
     examples: Count = Field(
         10_000, description="Demonstrations made by the task when `data` is null."
@@ -366,6 +368,11 @@ class ValueHeadConfig(Section):
 
     kind: Literal["features"] = Field(
         "features", description="Selects this judge; so does a section without `kind`."
+    )
+    path: str | None = Field(
+        None,
+        description="Folder that `reward train --kind values` wrote: what the judge has learned "
+        "where no run brings its own; null begins with the ratings.",
     )
     hidden_size: Count = Field(32, description="Width of its hidden layer.")
     steps: Count = Field(50, description="Adam steps an iteration, each on all recent nodes.")

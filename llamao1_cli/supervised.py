@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,9 +105,7 @@ def marked_texts(
     if config.data is None:
         trees: Iterator[list[MarkedNode]] = iter(task.demonstrations(seed, config.examples))
     else:
-        trees = (
-            _parse(text_field(row, "text", place), place) for place, row in read_rows(config.data)
-        )
+        trees = (_parse(_text(row, place), place) for place, row in read_rows(config.data))
     texts = [
         codec.marked(tree, show_ratings=show_ratings, rating_weight=config.rating_weight)
         for tree in trees
@@ -128,11 +127,17 @@ def marked_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tenso
     return (each * weights[:, 1:].flatten()).sum()
 
 
+def _text(row: dict[str, Any], place: str) -> str:
+    if "prompt" in row:
+        return text_field(row, "prompt", place) + text_field(row, "completion", place)
+    return text_field(row, "text", place)
+
+
 def _parse(text: str, place: str) -> list[MarkedNode]:
     try:
         return parse_tree(text)
     except MarkedTextError as error:
-        raise UserError(f"{place}: field `text` is not marked text: {error}") from None
+        raise UserError(f"{place}: its text is not marked text: {error}") from None
 
 
 def _loss(

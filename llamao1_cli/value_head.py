@@ -88,6 +88,15 @@ class ValueHead(nn.Module):
                 f"value_head.hidden_size: {folder / FILE} has another; set the one it trained with"
             ) from None
 
+    def load_judge(self, folder: Path) -> None:
+        """Take over what `reward train --kind values` wrote; UserError if there is no head."""
+        if not saved_head(folder / "model" / FILE):
+            raise UserError(
+                f"value_head.path: {folder} holds no value head; name a folder that `llamao1 "
+                "reward train --kind values` wrote"
+            )
+        self.load(folder / "model")
+
 
 def saved_head(file: Path) -> bool:
     """Whether a model folder holds this file of a value head; UserError if it holds another's."""

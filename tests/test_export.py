@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import DataSource, WarmupConfig
 from llamao1_cli.engine.protocol import Thought
+from llamao1_cli.errors import UserError
 from llamao1_cli.export.model import plain_tokenizer
 from llamao1_cli.export.pairs import preference_pairs
 from llamao1_cli.export.rows import (
@@ -353,3 +354,38 @@ def test_the_supervised_stage_reads_openlongcot(
     assert len(texts) == 3
     rated = {codec.positive, codec.negative}
     assert all(rated & set(text.labels) for text in texts)
+
+
+def test_the_warm_up_reads_sft_rows_as_the_tokens_that_were_sampled(
+    codec: Codec, arithmetic: Arithmetic, tmp_path: Path
+) -> None:
+    speller, rows, expected = Speller(codec, plain_tokenizer(codec.tokenizer)), [], []
+    for seed in range(6):
+        tree = grown(codec, seed)
+        (problem,) = problem_steps([tree])
+        rows += rows_of(list(sft_rows(problem, speller)))
+        leaves = [leaf_of(tree, path) for path in best_traces(problem)]
+        expected += [tree.path_ids(leaf, codec)[:-2] for leaf in leaves]
+    path = tmp_path / "traces.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = marked_texts(
+        WarmupConfig(data=DataSource(path=str(path))),
+        arithmetic,
+        codec,
+        show_ratings=True,
+        max_length=10_000,
+        seed=0,
+    )
+    assert len(texts) > 6
+    # The rating of a last thought is not in the rows; all else is as it was.
+    assert [text.inputs[:-2] for text in texts] == expected
+    path.write_text('{"prompt": "How many?", "completion": "7"}\n')
+    with pytest.raises(UserError, match="line 1: its text is not marked text"):
+        marked_texts(
+            WarmupConfig(data=DataSource(path=str(path))),
+            arithmetic,
+            codec,
+            show_ratings=True,
+            max_length=10_000,
+            seed=0,
+        )

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from toy_models import toy_model
 
+from llamao1_cli.assembly import make_value_head
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import ArithmeticTask, DataSource, ModelConfig, RewardConfig
 from llamao1_cli.config_file import build_config
@@ -325,6 +326,14 @@ def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Cod
     commands.train(config, run, "values", tmp_path / "trees", again)
     heads = [load_file(folder / "model" / FILE) for folder in (out, again)]
     assert all((heads[0][name] == heads[1][name]).all() for name in heads[0])
+    started = small(tmp_path, value_head={"path": str(out)})
+    model = load_model(started.model, Arithmetic(ArithmeticTask()).corpus(), 0)
+    taken = make_value_head(started, model.model, codec, None)
+    assert all((taken.state_dict()[name].numpy() == heads[0][name]).all() for name in heads[0])
+    assert make_value_head(config, model.model, codec, None).untrained
+    elsewhere = small(tmp_path, value_head={"path": str(tmp_path)})
+    with pytest.raises(UserError, match=r"value_head\.path: .* holds no value head"):
+        make_value_head(elsewhere, model.model, codec, None)
     with pytest.raises(UserError, match="a judge of the kind values"):
         commands.load_pairwise(out)
     with pytest.raises(UserError, match="--trees is missing"):
