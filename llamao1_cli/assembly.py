@@ -21,6 +21,7 @@ from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.packed_forward import check_packs
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.selfplay import SelfPlay
+from llamao1_cli.strategies.judges import Judges, make_judges
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.load import load_task
 from llamao1_cli.tasks.problem import Problem, Task
@@ -41,24 +42,34 @@ class Parts:
     value_head: ValueHead | ValueAdapter | None
     engine: Engine
     selfplay: SelfPlay
+    judges: Judges
     grader: Grader
 
     def evaluate(self, on_turn: OnTurn) -> dict[str, Any]:
         """The configured strategies on the held-out problems, in the format of evaluation files."""
         problems = self.task.test_problems(self.config.eval.problems)
         result = self._evaluator(problems).run(self.config.eval.strategies, on_turn)
-        return self._circumstances(len(problems)) | result
+        return self._circumstances(len(problems)) | result | self.asked()
 
     def evaluate_at(self, budgets: Sequence[int], on_turn: OnTurn) -> dict[str, Any]:
         """The configured strategies at equal cost, under `budgets` in the order given."""
         problems = self.task.test_problems(self.config.eval.problems)
         evaluator, names = self._evaluator(problems), self.config.eval.strategies
         rows = [evaluator.at_budget(names, budget, on_turn) for budget in budgets]
-        return self._circumstances(len(problems)) | {"budgets": rows}
+        return self._circumstances(len(problems)) | {"budgets": rows} | self.asked()
+
+    def asked(self) -> dict[str, dict[str, int]]:
+        """What the judges of strategies were asked since the last call, over all ranks; see
+        `Judges.drain`."""
+        return {name: self._sum(counts) for name, counts in self.judges.drain().items()}
+
+    def _sum(self, counts: dict[str, int]) -> dict[str, int]:
+        mine = torch.tensor(list(counts.values()), device=self.accelerator.device)
+        return dict(zip(counts, self.accelerator.reduce(mine, "sum").tolist(), strict=True))
 
     def _evaluator(self, problems: Sequence[Problem]) -> Evaluator:
-        config = self.config
-        return Evaluator(problems, self.selfplay, self.grader.grade, config.search, config.eval)
+        config, grade = self.config, self.grader.grade
+        return Evaluator(problems, self.selfplay, grade, config.search, config.eval, self.judges)
 
     def _circumstances(self, problems: int) -> dict[str, Any]:
         return {
@@ -70,16 +81,18 @@ class Parts:
         }
 
 
-def assemble(config: Config, weights: Path | None = None) -> Parts:
+def assemble(config: Config, weights: Path | None = None, strategies: Sequence[str] = ()) -> Parts:
     """Load everything; `weights` is a checkpoint's model folder, or None for the one configured,
-    whose value head is untrained.
+    whose value head is untrained unless `value_head.path` names one. `strategies` are those that
+    will be evaluated: the judges that they need, and no others, are made ready.
 
-    Raises UserError for data or a model that cannot be loaded.
+    Raises UserError for data, a model or a judge that cannot be loaded.
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     task = load_task(config.task)
     accelerator = Accelerator(cpu=config.model.device == "cpu")
+    judges = make_judges(strategies, config)
     language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     language_model.model.to(accelerator.device)
     codec = language_model.codec(config.search.allowed_metas)
@@ -96,6 +109,7 @@ def assemble(config: Config, weights: Path | None = None) -> Parts:
         value_head=value_head,
         engine=engine,
         selfplay=SelfPlay(engine, codec, accelerator, config.run.seed, value_head),
+        judges=judges,
         grader=Grader(config.grading.workers, config.grading.timeout_s),
     )
 

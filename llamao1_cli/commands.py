@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from llamao1_cli.assembly import Parts, assemble
 from llamao1_cli.codec import MarkedIds
 from llamao1_cli.config import Config
 from llamao1_cli.config_file import changed_keys, dump_config
-from llamao1_cli.display import Display
+from llamao1_cli.display import Display, asked_lines
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
 from llamao1_cli.run_folder import RunFolder, write_whole
@@ -52,7 +52,8 @@ def train(config: Config, *, trees: Path | None, resume: bool, overwrite: bool) 
     if trees and config.learn.algorithm == "continued_warmup":
         raise UserError("--trees: learn.algorithm: continued_warmup reads no trees; use another")
     files = tree_files(trees) if trees else None
-    with _trainer(config, resume=resume, overwrite=overwrite) as (trainer, display):
+    names = config.eval.strategies
+    with _trainer(config, names, resume=resume, overwrite=overwrite) as (trainer, display):
         trainer.fit(files)
         display.say(f"run folder: {config.run.dir}")
 
@@ -61,7 +62,7 @@ def sft(config: Config, *, resume: bool, overwrite: bool) -> None:
     """The warm-up alone."""
     if config.warmup is None:
         raise UserError("warmup: the configuration has no such section; add one to train on")
-    with _trainer(config, resume=resume, overwrite=overwrite) as (trainer, display):
+    with _trainer(config, [], resume=resume, overwrite=overwrite) as (trainer, display):
         trainer.warm_up()
         display.say(f"run folder: {config.run.dir}")
 
@@ -101,7 +102,7 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
     """The configured strategies on held-out problems, as a table and as JSON, beside it how far
     the values can be taken at their word as a picture."""
     _check_json(json_file)
-    parts = assemble(config, weights)
+    parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, display.rounds("evaluation") as on_turn:
         result = parts.evaluate(lambda name, trees: on_turn(trees))
@@ -120,7 +121,7 @@ def evaluate_at(
     if not budgets or min(budgets) < 1 or len({*budgets}) < len(budgets):
         raise UserError("--budget: give numbers of tokens above 0, each once, such as 100,200")
     _check_json(json_file)
-    parts = assemble(config, weights)
+    parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, display.rounds("evaluation") as on_turn:
         result = parts.evaluate_at(budgets, lambda name, trees: on_turn(trees))
@@ -133,8 +134,8 @@ def evaluate_at(
 def solve(
     config: Config, weights: Path | None, text: str, strategy: str, json_file: Path | None
 ) -> None:
-    """Solve one problem by a strategy, without knowing its answer; MCTS searches as far as in
-    self-play."""
+    """Solve one problem by a strategy, without knowing its answer; MCTS and self-refine search as
+    far as MCTS in self-play."""
     if strategy not in STRATEGIES:
         raise UserError(f"--strategy: {strategy}: give one of {', '.join(STRATEGIES)}")
     if not text.strip():
@@ -142,16 +143,24 @@ def solve(
     if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
         raise UserError("the problem is not valid UTF-8; write it as text")
     _check_json(json_file)
-    parts = assemble(config, weights)
+    parts = assemble(config, weights, [strategy])
     display = Display()
     settings = config.eval.model_copy(update={"simulations": config.search.simulations})
     chosen, problem = STRATEGIES[strategy], Problem("asked", text, "")
     with parts.grader, display.growing() as on_turn:
         (tree,) = play(
-            chosen.growth, [problem], parts.selfplay, config.search, settings, on_turn=on_turn
+            chosen.growth,
+            [problem],
+            parts.selfplay,
+            config.search,
+            settings,
+            parts.judges,
+            on_turn=on_turn,
         )
     if json_file is not None:
         write_whole(json_file, json.dumps(tree.to_json()) + "\n")
+    for line in asked_lines(parts.asked()):
+        display.say(line)
     display.say(_answer_line(chosen.choose(tree)))
 
 
@@ -177,15 +186,15 @@ def _answer_line(answer: str | None) -> str:
 
 @contextmanager
 def _trainer(
-    config: Config, *, resume: bool, overwrite: bool
+    config: Config, strategies: Sequence[str], *, resume: bool, overwrite: bool
 ) -> Iterator[tuple[RLSPTrainer, Display]]:
-    """A trainer in a run folder that was checked and prepared."""
+    """A trainer that will evaluate `strategies`, in a run folder that was checked and prepared."""
     folder = RunFolder(Path(config.run.dir))
     _check_folder(folder, config, resume=resume, overwrite=overwrite)
     point = folder.latest() if resume and folder.checkpointed() else None
     interrupts = Interrupts()
     with interrupts.listening():
-        parts = assemble(config, point / "model" if point else None)
+        parts = assemble(config, point / "model" if point else None, strategies)
         texts = _warmup_texts(parts, point)
         main = parts.accelerator.is_main_process
         display = Display(quiet=not main)
@@ -242,7 +251,7 @@ def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite:
     changed = [
         key
         for key in changed_keys(before, config)
-        if key not in FREE_KEYS and not key.startswith("eval.")
+        if key not in FREE_KEYS and not key.startswith(("eval.", "judge"))
     ]
     if changed:
         raise UserError(

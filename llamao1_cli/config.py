@@ -433,6 +433,11 @@ class JudgeConfig(Section):
         "error",
         description="Without a usable answer stop, or keep the thought's rating and count it.",
     )
+    max_tokens: Count = Field(
+        8,
+        description="Most tokens of an answer; under a budget they are set aside for every thought "
+        "that an expansion may bring.",
+    )
     concurrency: Count = Field(8, description="Most questions in flight at once.")
 
 
@@ -484,11 +489,22 @@ StrategyName = Literal[
     "weighted_vote:min",
     "weighted_vote:product",
     "weighted_vote:mean",
+    "best_of_judge",
+    "best_of_judge:min",
+    "best_of_judge:product",
+    "best_of_judge:mean",
+    "weighted_vote_judge",
+    "weighted_vote_judge:min",
+    "weighted_vote_judge:product",
+    "weighted_vote_judge:mean",
     "beam",
+    "beam_judge",
     "mcts",
     "mcts_reference",
     "mcts_alphazero",
     "mcts_confidence",
+    "mcts_judge",
+    "self_refine",
 ]
 
 
@@ -506,14 +522,20 @@ class EvalConfig(Section):
         "thoughts' smallest value, their product or their mean; beam by the values step by step. "
         "mcts selects by search.selection, mcts_reference and mcts_alphazero by their own rule; "
         "mcts_confidence needs no values: a path is worth the geometric mean probability of "
-        "its tokens.",
+        "its tokens. Names with `_judge` go by the values of the section `judge` instead; they are "
+        "names of their own, so that one evaluation shows what the judge adds, and nothing else "
+        "pays for it. self_refine rewrites whole solutions and takes the most preferred.",
     )
     samples: Count = Field(8, description="Solutions sampled a problem.")
-    temperature: Positive = Field(
-        1.0, description="Temperature of the samples, of beam search and of MCTS."
-    )
-    simulations: Count = Field(4, description="Simulations of MCTS.")
+    temperature: Positive = Field(1.0, description="Temperature of all strategies but greedy.")
+    simulations: Count = Field(4, description="Simulations of MCTS; rewritings of self_refine.")
     beam_width: Count = Field(4, description="Beam search: prefixes kept at every step.")
+    pairwise: str | None = Field(
+        None,
+        description="self_refine: folder that `reward train --kind pairwise` wrote, whose judge "
+        "compares solutions; null prefers by sigma(logit v1 - logit v2), v being the value of a "
+        "solution's last thought.",
+    )
 
 
 class Config(Section):
@@ -532,7 +554,7 @@ class Config(Section):
         description="What judges the thoughts; null leaves them their ratings.",
     )
     judge: JudgeConfig | None = Field(
-        None, description="An external judge of thoughts; null leaves them to the value head."
+        None, description="An external judge, for the strategies with `_judge` in their names."
     )
     reward: RewardConfig | None = Field(
         None, description="Training of a judge of solutions; no part of a run."

@@ -115,6 +115,8 @@ class Display:
         for row in result["budgets"]:
             title = f"{result['n']} held-out problems, at most {row['tokens']:,} tokens each"
             self._console.print(budget_table(row, title))
+        for line in asked_lines(result):
+            self.say(line)
 
     def evaluation(self, iteration: int, result: Mapping[str, Any]) -> None:
         """The table of an evaluation during a run."""
@@ -123,7 +125,7 @@ class Display:
 
 def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
     """Accuracy, interval and cost of each strategy; below what the weighted votes gain, what the
-    best of the samples loses, and the quality of the values and of the ratings."""
+    best of the samples loses, the quality of the values and of the ratings, and what judges did."""
     table = _table(title, "strategy", "accuracy", "95% interval", "tokens a problem", "seconds")
     for name, row in result["strategies"].items():
         low, high = row["ci95"]
@@ -138,6 +140,7 @@ def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
     kinds = [name for name in ("value", "rating") if result[name]]
     lines += [value_line(name, result[name]) for name in kinds]
     lines += [step_line(name, result["steps"][name]) for name in kinds]
+    lines += asked_lines(result)
     table.caption, table.caption_justify = "\n".join(lines) or None, "left"
     return table
 
@@ -157,6 +160,22 @@ def difference(row: Mapping[str, Any]) -> str:
     """A paired difference with its interval."""
     low, high = row["ci95"]
     return f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def asked_lines(result: Mapping[str, Any]) -> list[str]:
+    """What the external judge and the pairwise judge did, a line each, where they were asked."""
+    lines = []
+    if row := result.get("judge"):
+        lines.append(
+            f"judge: {row['asked']} thoughts asked for, {row['fallbacks']} kept their rating; "
+            f"{row['prompt_tokens']} tokens read, {row['completion_tokens']} written"
+        )
+    if row := result.get("pairwise"):
+        lines.append(
+            f"pairwise judge: {row['compared']} solutions compared, {row['unread']} too long; "
+            f"{row['read_tokens']} tokens read"
+        )
+    return lines
 
 
 def step_line(name: str, steps: Mapping[str, Any]) -> str:

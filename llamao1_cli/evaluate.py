@@ -17,6 +17,7 @@ from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.statistics import mean_interval, paired_interval, pass_at_k, wilson_interval
+from llamao1_cli.strategies.judges import NOBODY, Judges
 from llamao1_cli.strategies.play import play
 from llamao1_cli.strategies.registry import SAMPLES, STRATEGIES, Growth
 from llamao1_cli.tasks.problem import Problem
@@ -51,9 +52,10 @@ class Evaluator:
         grade: Grade,
         search: SearchConfig,
         config: EvalConfig,
+        judges: Judges = NOBODY,
     ) -> None:
         self._problems, self._selfplay, self._grade = problems, selfplay, grade
-        self._search, self._config = search, config
+        self._search, self._config, self._judges = search, config, judges
 
     def run(
         self,
@@ -109,6 +111,7 @@ class Evaluator:
             self._selfplay,
             self._search,
             self._config,
+            self._judges,
             budget=budget,
             on_turn=lambda trees: on_turn(growth.name, trees),
         )
@@ -129,7 +132,7 @@ class Evaluator:
 
     def _differences(self, names: Sequence[str], figures: Result) -> Result:
         """On the same samples: what the weighted votes gain over majority, and how far the best of
-        them stays behind an oracle."""
+        them stays behind an oracle. Those of the external judge are drawn from the same seeds."""
         k = self._config.samples
         pairs = []
         if "majority" in names:
@@ -178,8 +181,8 @@ def by_growth(names: Sequence[str]) -> list[tuple[Growth, list[str]]]:
 
 
 def _is(name: str, kind: str) -> bool:
-    """Whether a strategy is `kind`, by whatever reduction."""
-    return name.partition(":")[0] == kind
+    """Whether a strategy is `kind`, by whatever reduction and whoever's values."""
+    return name.partition(":")[0].removesuffix("_judge") == kind
 
 
 def _judged(forest: Forest, outcomes: list[list[bool]]) -> Result:

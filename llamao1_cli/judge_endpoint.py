@@ -5,6 +5,7 @@ What cannot be judged ends in an error, or where it was configured in the though
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,38 +38,50 @@ class Reply:
     completion_tokens: int = 0
 
 
-class EndpointJudge:
-    """Gives the nodes of growing trees their values; each path is asked for once.
-
-    `asked` counts the questions, `fallbacks` those that kept their rating, and the two sums of
-    tokens what the endpoint says it has read and written.
-    """
+class Endpoint:
+    """An endpoint that is asked about thoughts, and a count of what became of the questions."""
 
     def __init__(self, config: JudgeConfig) -> None:
         """Raises UserError if the extra is not installed or the key's variable is not set."""
         self._config, self._client = config, _client(config)
-        self._known: dict[int, int] = {}  # nodes of each tree that were judged, by the tree's id
-        self.asked = self.fallbacks = self.prompt_tokens = self.completion_tokens = 0
+        self._counts: Counter[str] = Counter()
 
-    def __call__(self, trees: Sequence[Tree]) -> None:
-        """Value the nodes that the trees have gained since they were last seen.
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens that it writes about a thought."""
+        return self._config.max_tokens
+
+    def judge(self) -> "EndpointJudge":
+        """What gives the nodes of growing trees their values, for one forest."""
+        return EndpointJudge(self)
+
+    def drain(self) -> dict[str, int]:
+        """What was counted since the last call: thoughts `asked` for, `fallbacks` that kept their
+        rating, and the tokens read and written as the endpoint has them."""
+        names = ("asked", "fallbacks", "prompt_tokens", "completion_tokens")
+        counts = {name: self._counts[name] for name in names}
+        self._counts.clear()
+        return counts
+
+    def value(self, places: Sequence[tuple[Tree, Node]]) -> None:
+        """Ask for the value of each node of a tree, and charge the tree for the answer.
 
         Raises RunFailedError where a question has no usable answer and `on_failure` is error;
         UserError where the endpoint refuses the key, the model or the request.
         """
-        fresh: list[tuple[Tree, Node]] = []
-        for tree in trees:
-            fresh += [(tree, node) for node in tree.nodes[self._known.get(id(tree), 0) :]]
-            self._known[id(tree)] = len(tree.nodes)
-        with ThreadPoolExecutor(self._config.concurrency) as pool:
-            replies = list(pool.map(self._ask, (question(*place) for place in fresh)))
-        for (_, node), reply in zip(fresh, replies, strict=True):
-            self._take(node, reply)
+        pool = ThreadPoolExecutor(self._config.concurrency)
+        try:
+            replies = pool.map(self._ask, (question(*place) for place in places))
+            for (tree, node), reply in zip(places, replies, strict=True):
+                tree.judging_tokens += reply.completion_tokens
+                self._take(node, reply)
+        finally:  # the first failure ends it, however many questions wait
+            pool.shutdown(cancel_futures=True)
 
     def _take(self, node: Node, reply: Reply) -> None:
-        self.asked += 1
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
+        self._counts["asked"] += 1
+        self._counts["prompt_tokens"] += reply.prompt_tokens
+        self._counts["completion_tokens"] += reply.completion_tokens
         if reply.value is not None:
             node.value = reply.value
             return
@@ -78,7 +91,7 @@ class EndpointJudge:
                 "set judge.on_failure: rating to go on with the model's own ratings"
             )
         node.value = node.thought.value
-        self.fallbacks += 1
+        self._counts["fallbacks"] += 1
 
     def _ask(self, text: str) -> Reply:
         """One question; the client tries again by itself."""
@@ -93,6 +106,7 @@ class EndpointJudge:
                     {"role": "user", "content": text},
                 ],
                 temperature=0,
+                max_tokens=config.max_tokens,
             )
         except openai.APITimeoutError:
             waited = f"no answer within judge.timeout_seconds ({config.timeout_seconds:g})"
@@ -101,7 +115,7 @@ class EndpointJudge:
             return Reply(None, self._refused(error.status_code))
         except (openai.OpenAIError, ValueError) as error:  # ValueError: a reply that is no JSON
             return Reply(None, f"no connection, or no reply of the API: {_cause(error)}")
-        return _read(answer)
+        return _read(answer, config.max_tokens)
 
     def _refused(self, status: int) -> str:
         """What an HTTP status means; UserError for one that no further try would change. Nothing of
@@ -112,6 +126,22 @@ class EndpointJudge:
                 f"judge.model ({self._config.model}) and the key in {self._config.key_variable}"
             )
         return f"HTTP {status}, {self._config.retries + 1} times"
+
+
+class EndpointJudge:
+    """Gives the nodes of growing trees their values; each path is asked for once."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._known: dict[int, int] = {}  # nodes of each tree that were judged, by the tree's id
+
+    def __call__(self, trees: Sequence[Tree]) -> None:
+        """Value the nodes that the trees have gained since they were last seen, all at once."""
+        fresh: list[tuple[Tree, Node]] = []
+        for tree in trees:
+            fresh += [(tree, node) for node in tree.nodes[self._known.get(id(tree), 0) :]]
+            self._known[id(tree)] = len(tree.nodes)
+        self._endpoint.value(fresh)
 
 
 def question(tree: Tree, node: Node) -> str:
@@ -127,19 +157,27 @@ def parse_probability(text: str) -> float | None:
     return float(stripped) if _PROBABILITY.fullmatch(stripped) else None
 
 
-def _read(answer: "openai.types.chat.ChatCompletion") -> Reply:
-    """The probability in a reply. A server may send anything: no field is sure to be there."""
+def _read(answer: "openai.types.chat.ChatCompletion", limit: int) -> Reply:
+    """The probability in a reply of at most `limit` tokens. A server may send anything: no field is
+    sure to be there, and a reply that does not tell its length counts as of the most tokens."""
     usage = getattr(answer, "usage", None)
-    spent = (getattr(usage, "prompt_tokens", 0), getattr(usage, "completion_tokens", 0))
-    counts = [count if isinstance(count, int) else 0 for count in spent]
+    read, written = _count(usage, "prompt_tokens", 0), _count(usage, "completion_tokens", limit)
     choices = getattr(answer, "choices", None)
     first = choices[0] if isinstance(choices, list) and choices else None
     content = getattr(getattr(first, "message", None), "content", None)
+    if written > limit:
+        failure = f"a reply of {written} tokens, more than judge.max_tokens ({limit})"
+        return Reply(None, failure, read, written)
     if not isinstance(content, str):
-        return Reply(None, "a reply without text", *counts)
+        return Reply(None, "a reply without text", read, written)
     value = parse_probability(content)
     failure = "" if value is not None else f"{content!r:.60} is no probability from 0 to 1"
-    return Reply(value, failure, *counts)
+    return Reply(value, failure, read, written)
+
+
+def _count(usage: object, name: str, unknown: int) -> int:
+    count = getattr(usage, name, None)
+    return count if isinstance(count, int) and count >= 0 else unknown
 
 
 def _client(config: JudgeConfig) -> "openai.OpenAI":

@@ -14,6 +14,7 @@ from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import UserError
 from llamao1_cli.run_folder import write_whole
 from llamao1_cli.search.grow import Grade, Judge, SearchRule, grow, keep_ratings
+from llamao1_cli.search.self_refine import Prefer, Refinement, self_refine
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.tasks.problem import Problem
@@ -46,30 +47,70 @@ class SelfPlay:
         rule: SearchRule | None = None,
         judge: Judge | None = None,
         budget: float = math.inf,
+        judging: int = 0,
     ) -> list[Tree]:
         """A tree for each problem, in their order; `name` and the run's seed decide the samples.
 
-        `judge` takes the place of the value head; for `rule` and `budget` see `grow`.
+        `judge` takes the place of the value head; for `rule`, `budget` and `judging` see `grow`.
         """
-        own = self._value_head.judge() if self._value_head else keep_ratings
-        rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        seeds = [derive_seed(self._seed, "play", name, index) for index in range(len(problems))]
+        mine, seeds = self._share(problems, name)
         trees = grow(
-            problems[rank::world],
-            seeds[rank::world],
+            mine,
+            seeds,
             self._engine,
             self._codec,
             search,
             grade=grade,
-            judge=judge or own,
+            judge=judge or self._own_judge(),
             on_turn=on_turn,
             rule=rule,
             budget=budget,
+            judging=judging,
         )
-        return trees if world == 1 else self._gather(trees)
+        return self._gather(trees)
+
+    def refine(
+        self,
+        problems: Sequence[Problem],
+        search: SearchConfig,
+        name: str | int,
+        *,
+        refinement: Refinement,
+        prefer: Prefer | None,
+        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+        budget: float = math.inf,
+    ) -> list[Tree]:
+        """A tree of solutions and rewritings for each problem, in order; see `self_refine`."""
+        mine, seeds = self._share(problems, name)
+        trees = self_refine(
+            mine,
+            seeds,
+            self._engine,
+            self._codec,
+            search,
+            prefer,
+            refinement,
+            judge=self._own_judge(),
+            on_turn=on_turn,
+            budget=budget,
+        )
+        return self._gather(trees)
+
+    def _own_judge(self) -> Judge:
+        return self._value_head.judge() if self._value_head else keep_ratings
+
+    def _share(
+        self, problems: Sequence[Problem], name: str | int
+    ) -> tuple[Sequence[Problem], list[int]]:
+        """The problems of this rank, and their seeds."""
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+        seeds = [derive_seed(self._seed, "play", name, index) for index in range(len(problems))]
+        return problems[rank::world], seeds[rank::world]
 
     def _gather(self, trees: list[Tree]) -> list[Tree]:
         """The trees of all ranks in the problems' order; they travel as JSON, never pickled."""
+        if self._accelerator.num_processes == 1:
+            return trees
         text = json.dumps([tree.to_json() for tree in trees]).encode()
         device = self._accelerator.device
         mine = torch.frombuffer(bytearray(text), dtype=torch.uint8).to(device)

@@ -1,6 +1,10 @@
+import threading
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import settings
+from judge_server import KEY, Server
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import ArithmeticTask, BuildConfig, ModelConfig
@@ -31,3 +35,17 @@ def tiny(arithmetic: Arithmetic) -> LanguageModel:
 @pytest.fixture(scope="session")
 def codec(tiny: LanguageModel) -> Codec:
     return tiny.codec(METAS)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    pytest.importorskip("openai", reason="the extra `openai` is not installed")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = Server()
+    thread = threading.Thread(target=server.http.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.http.shutdown()
+    thread.join()
+    server.http.server_close()

@@ -81,6 +81,33 @@ class FakeEngine:
         return chain
 
 
+class FakeEndpoint:
+    """An external judge that charges `price` tokens a node, and values them by `worth`."""
+
+    def __init__(self, price: int = 0, worth: Callable[[Node], float] = lambda node: 0.5) -> None:
+        self.max_tokens, self._worth = price, worth
+        self.asked = 0
+
+    def judge(self) -> Callable[[Sequence[Tree]], None]:
+        """What values each node of a forest once."""
+        known: dict[int, int] = {}
+
+        def value(trees: Sequence[Tree]) -> None:
+            for tree in trees:
+                for node in tree.nodes[known.get(id(tree), 0) :]:
+                    node.value = self._worth(node)
+                    tree.judging_tokens += self.max_tokens
+                    self.asked += 1
+                known[id(tree)] = len(tree.nodes)
+
+        return value
+
+    def drain(self) -> dict[str, int]:
+        """What was asked since the last call."""
+        asked, self.asked = self.asked, 0
+        return {"asked": asked}
+
+
 def _cut(codec: Codec, whole: Thought, surplus: int) -> Thought:
     """The thought without its last tokens; nothing changes if there are none too many."""
     if not surplus:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from accelerate import Accelerator
-from fake_engine import FakeEngine, thought, wander
+from fake_engine import FakeEndpoint, FakeEngine, thought, wander
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,13 +16,27 @@ from llamao1_cli.search.grow import grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.strategies.beam import Beam
+from llamao1_cli.strategies.judges import Judges
 from llamao1_cli.strategies.play import play
-from llamao1_cli.strategies.registry import BEAM, GREEDY, MCTS, SAMPLES, Growth
+from llamao1_cli.strategies.registry import (
+    BEAM,
+    GREEDY,
+    JUDGED_BEAM,
+    JUDGED_SAMPLES,
+    MCTS,
+    SAMPLES,
+    SELF_REFINE,
+    Growth,
+)
 from llamao1_cli.strategies.samples import Samples
 from llamao1_cli.tasks.problem import Problem
 
 PROBLEMS = [Problem(f"p{i}", f"How many are {i}?", "7") for i in range(3)]
-GROWTHS = [GREEDY, SAMPLES, BEAM, *MCTS.values()]
+JUDGED = [JUDGED_SAMPLES, JUDGED_BEAM, MCTS["mcts_judge"]]
+GROWTHS = [
+    *(GREEDY, SAMPLES, BEAM, SELF_REFINE),
+    *(growth for growth in MCTS.values() if not growth.external),
+]
 FLAT = SearchConfig(algorithm="forks", max_depth=5)
 
 
@@ -43,9 +57,17 @@ class Ledger(FakeEngine):
         return results
 
 
-def grown(growth: Growth, engine: FakeEngine, codec: Codec, budget: int, seed: int) -> list[Tree]:
+def grown(
+    growth: Growth,
+    engine: FakeEngine,
+    codec: Codec,
+    budget: int,
+    seed: int,
+    endpoint: FakeEndpoint | None = None,
+) -> list[Tree]:
     selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed)
-    return play(growth, PROBLEMS, selfplay, SearchConfig(), EvalConfig(), budget=budget)
+    judges = Judges(endpoint=endpoint)
+    return play(growth, PROBLEMS, selfplay, SearchConfig(), EvalConfig(), judges, budget=budget)
 
 
 @given(
@@ -64,10 +86,44 @@ def test_a_tree_counts_what_was_generated_and_never_spends_more_than_its_budget(
         assert 0 < spent <= budget
         if growth in (SAMPLES, BEAM):
             assert spent == budget  # there is always another chain, or another beam
-        elif growth is not GREEDY:
+        elif growth not in (GREEDY, SELF_REFINE):
             assert spent == budget or tree.simulations == budget
         leaves = list(tree.leaf_nodes())
         assert sum(not leaf.thought.complete for leaf in leaves) <= 1  # only the last one is cut
+
+
+@given(
+    growth=st.sampled_from(JUDGED),
+    budget=st.integers(1, 400),
+    seed=st.integers(0, 99),
+    price=st.integers(0, 9),
+)
+def test_strategies_pay_for_their_external_judge(
+    codec: Codec, growth: Growth, budget: int, seed: int, price: int
+) -> None:
+    engine, endpoint = Ledger(codec), FakeEndpoint(price)
+    trees = grown(growth, engine, codec, budget, seed, endpoint)
+    for tree, generated in zip(trees, engine.generated, strict=True):
+        judged = len(tree.nodes) if generated else 0  # a tree that cannot begin asks nothing
+        assert tree.judging_tokens == price * judged
+        assert tree.generated_tokens == generated + tree.judging_tokens <= budget
+    assert endpoint.asked == sum(len(tree.nodes) for tree in trees if len(tree.nodes) > 1)
+
+
+def test_self_refine_spends_its_budget_where_there_is_always_a_solution_to_rewrite(
+    codec: Codec,
+) -> None:
+    def think(request, depth, meta, rng):
+        return "\\boxed{7}", float(rng.random())
+
+    budget = 101
+    engine = Ledger(codec, script=think)
+    for tree in grown(SELF_REFINE, engine, codec, budget, 0):
+        assert tree.generated_tokens == budget
+        cut = [node for node in tree.nodes if not node.thought.complete]
+        assert [node.answer for node in cut] == [None] * len(cut)
+        assert len(cut) <= 1
+        assert all(node.answer == "7" for node in tree.nodes[1:] if node not in cut)
 
 
 @given(budget=st.integers(1, 300), seed=st.integers(0, 99), count=st.integers(1, 9))
@@ -125,7 +181,7 @@ def test_judging_is_charged_and_stays_within_the_budget(
     def judge(trees: Sequence[Tree]) -> None:
         for tree in trees:
             place = PROBLEMS.index(tree.problem)
-            fresh = len(tree.nodes) - 1 - judged[place]
+            fresh = len(tree.nodes) - judged[place]
             judged[place] += fresh
             tree.judging_tokens += fresh * price
 
@@ -143,8 +199,9 @@ def test_judging_is_charged_and_stays_within_the_budget(
     )
     for tree, generated, thoughts in zip(trees, engine.generated, judged, strict=True):
         assert tree.generated_tokens == generated + price * thoughts <= budget
-        # It stops only where not even one more token could be judged as thoughts may be.
-        assert budget - tree.generated_tokens <= FLAT.max_depth * price
+        # It stops only where not even one more token could be judged as thoughts may be, with the
+        # root if it has not been.
+        assert budget - tree.generated_tokens <= (FLAT.max_depth + (not generated)) * price
 
 
 @pytest.mark.parametrize("growth", GROWTHS, ids=lambda growth: growth.name)

@@ -245,6 +245,18 @@ REFUSED = [
         "solve -c small.yaml --strategy pass Why?",
         ["--strategy: pass: give one of greedy, majority"],
     ),
+    (
+        "eval -c small.yaml -s eval.strategies=[mcts_judge]",
+        ["judge: mcts_judge needs the section `judge`, with its base_url and model"],
+    ),
+    (
+        "solve -c small.yaml --strategy self_refine -s eval.pairwise=nowhere Why?",
+        ["nowhere: not a judge's folder"],
+    ),
+    (
+        "eval -c small.yaml -s value_head.path=nowhere",
+        ["value_head.path: nowhere holds no value head; name a folder that `llamao1 reward"],
+    ),
     ("solve -c small.yaml ''", ["the problem is empty; write its text between quotes"]),
     ("config", ["give either --reference or --check FILE"]),
     ("config --check list.yaml", ["list.yaml: expected sections"]),

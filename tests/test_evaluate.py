@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from fake_engine import FakeEngine, Script, by_equality
+from fake_engine import FakeEndpoint, FakeEngine, Script, by_equality
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import EvalConfig, SearchConfig
@@ -26,6 +26,7 @@ from llamao1_cli.strategies.choices import (
     search_vote,
     weighted_vote,
 )
+from llamao1_cli.strategies.judges import Judges
 from llamao1_cli.strategies.registry import STRATEGIES
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value_head import ValueHead
@@ -40,7 +41,8 @@ def evaluator(
     problems = [Problem(str(i), f"How many are {i}?", a) for i, a in enumerate(answers)]
     selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed=0)
     config = EvalConfig(**{"samples": 4, "simulations": 3, **changes})
-    return Evaluator(problems, selfplay, by_equality, search, config)
+    judges = Judges(endpoint=FakeEndpoint())
+    return Evaluator(problems, selfplay, by_equality, search, config, judges)
 
 
 def sampled(*samples: tuple[str | None, float, int]) -> Tree:

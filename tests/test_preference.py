@@ -17,6 +17,7 @@ from llamao1_cli.search.preference import (
     ranks,
     transitive_closure,
     tree_neighbours,
+    value_log_odds,
 )
 from llamao1_cli.search.solution_values import (
     ancestors,
@@ -46,6 +47,19 @@ def shapes(draw: st.DrawFn, most: int = 8) -> list[int]:
     """Parents of a random tree."""
     size = draw(st.integers(1, most))
     return [-1] + [draw(st.integers(0, i - 1)) for i in range(1, size)]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=5))
+def test_a_preference_by_values_is_the_chance_that_only_the_first_is_right(
+    pairs: list[tuple[float, float]],
+) -> None:
+    """Given that just one of two independent solutions is right."""
+    odds = value_log_odds(np.array(pairs))
+    assert odds.shape == (len(pairs),)
+    for (one, other), value in zip(pairs, odds, strict=True):
+        p, q = (min(max(chance, 1e-6), 1 - 1e-6) for chance in (one, other))
+        expected = p * (1 - q) / (p * (1 - q) + q * (1 - p))
+        assert 1 / (1 + math.exp(-value)) == pytest.approx(expected)
 
 
 def chain_exists(relation: np.ndarray, start: int, end: int) -> bool:

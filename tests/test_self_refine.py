@@ -139,6 +139,65 @@ def test_the_search_is_what_a_replay_makes_of_it(
         ]  # each pair once
 
 
+@given(seed=st.integers(0, 10**6))
+def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
+    codec: Codec, seed: int
+) -> None:
+    """Against a preference that reads each solution's value from its text."""
+
+    def think(
+        request: Request, depth: int, meta: Meta | None, rng: np.random.Generator
+    ) -> tuple[str, float]:
+        text, _ = solve(request, depth, meta, rng)
+        return text, worth(text)
+
+    def worth(text: str) -> float:
+        return (1 + merit(text.splitlines()[-1])) / 42
+
+    def prefer(comparisons: Sequence[Comparison]) -> np.ndarray:
+        chances = [(worth(c.first), worth(c.second)) for c in comparisons]
+        return np.array([math.log(p / (1 - p)) - math.log(q / (1 - q)) for p, q in chances])
+
+    problem, shown = Problem("p", "How many?", "secret"), []
+    for judge_of_pairs in (None, prefer):
+        engine = FakeEngine(codec, think)
+        (tree,) = self_refine(
+            [problem], [seed], engine, codec, CONFIG, judge_of_pairs, Refinement(2, 5)
+        )
+        shown.append([(n.parent, n.thought.text, n.visits) for n in tree.nodes])
+        shown.append([round(n.value, 9) for n in tree.nodes])
+    assert shown[:2] == shown[2:]
+
+
+def test_the_values_may_be_a_judges(codec: Codec) -> None:
+    """One that turns every rating round turns the ranks round."""
+
+    def think(
+        request: Request, depth: int, meta: Meta | None, rng: np.random.Generator
+    ) -> tuple[str, float]:
+        return "\\boxed{7}", float(rng.uniform(0.1, 0.9))
+
+    def turned(trees: Sequence[Tree]) -> None:
+        for tree in trees:
+            for node in tree.nodes:
+                node.value = 1 - node.thought.value
+
+    problem = Problem("p", "How many?", "secret")
+    for options, sign in (({}, 1), ({"judge": turned}, -1)):
+        (tree,) = self_refine(
+            [problem],
+            [3],
+            FakeEngine(codec, think),
+            codec,
+            CONFIG,
+            None,
+            Refinement(4, 3, global_weight=1.0),
+            **options,
+        )
+        ranked = sorted(tree.nodes[1:], key=lambda node: sign * node.thought.value)
+        assert [node.value for node in ranked] == sorted(node.value for node in tree.nodes[1:])
+
+
 def test_requests_ask_for_a_solution_then_for_critique_and_rewriting(codec: Codec) -> None:
     (tree,), engine, _ = searched(codec, [3], Refinement(2, 4))
     ends = solutions_of(tree)

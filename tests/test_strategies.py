@@ -2,12 +2,12 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import pytest
 from accelerate import Accelerator
-from fake_engine import FakeEngine, by_equality, chain_tree, random_tree
+from fake_engine import FakeEndpoint, FakeEngine, by_equality, chain_tree, random_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +21,7 @@ from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.strategies.beam import Beam
 from llamao1_cli.strategies.choices import best_of, path_worth, weighted_vote
 from llamao1_cli.strategies.confidence import Confidence
+from llamao1_cli.strategies.judges import Judges
 from llamao1_cli.strategies.reductions import REDUCTIONS
 from llamao1_cli.strategies.registry import MCTS, STRATEGIES
 from llamao1_cli.tasks.problem import Problem
@@ -172,6 +173,8 @@ def test_names_in_results() -> None:
     assert labels["weighted_vote"] == "weighted_vote@8"
     assert labels["weighted_vote:product"] == "weighted_vote@8:product"
     assert labels["mcts_alphazero"] == "mcts_alphazero"
+    assert labels["weighted_vote_judge"] == "weighted_vote_judge@8"
+    assert labels["best_of_judge:min"] == "best_of_judge_8:min"
     assert len({*labels.values()}) == len(labels)
 
 
@@ -215,20 +218,26 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
     Sealed.open = True
     searched: list[str] = []
 
-    class Watched(SelfPlay):
-        def play(self, *arguments: object, **options: object) -> list[Tree]:
+    def sealed(search: Callable[..., list[Tree]]) -> Callable[..., list[Tree]]:
+        def watched(*arguments: object, **options: object) -> list[Tree]:
             Sealed.open = False
             try:
-                return super().play(*arguments, **options)
+                return search(*arguments, **options)
             finally:
                 Sealed.open = True
                 searched.append(str(arguments[2]))
 
-    selfplay = Watched(FakeEngine(codec), codec, Accelerator(cpu=True), seed=0)
-    evaluator = Evaluator(problems, selfplay, by_equality, search, EvalConfig(samples=3))
+        return watched
+
+    selfplay = SelfPlay(FakeEngine(codec), codec, Accelerator(cpu=True), seed=0)
+    monkeypatch.setattr(selfplay, "play", sealed(selfplay.play))
+    monkeypatch.setattr(selfplay, "refine", sealed(selfplay.refine))
+    config, judges = EvalConfig(samples=3), Judges(endpoint=FakeEndpoint(2))
+    evaluator = Evaluator(problems, selfplay, by_equality, search, config, judges)
     names = [*STRATEGIES, "pass"]
     result = evaluator.run(names) if budget is None else evaluator.at_budget(names, budget)
-    assert searched == ["eval-greedy", "eval-samples", "eval-beam", *["eval-mcts"] * 4]
+    seeds = ["greedy", "samples", "samples", "beam", "beam", *["mcts"] * 5, "self_refine"]
+    assert searched == [f"eval-{name}" for name in seeds]
     assert len(result["strategies"]) >= len(STRATEGIES)
 
 
@@ -238,9 +247,9 @@ def test_every_strategy_finds_the_answer_that_is_always_given(codec: Codec, name
         return ("\\boxed{7}", 0.9) if depth == 2 else ("a step", 0.6)
 
     selfplay = SelfPlay(FakeEngine(codec, think), codec, Accelerator(cpu=True), seed=0)
-    evaluator = Evaluator(
-        PROBLEMS, selfplay, by_equality, SearchConfig(rollout=True), EvalConfig(samples=3)
-    )
+    search, judges = SearchConfig(rollout=True), Judges(endpoint=FakeEndpoint())
+    config = EvalConfig(samples=3)
+    evaluator = Evaluator(PROBLEMS, selfplay, by_equality, search, config, judges)
     label = STRATEGIES[name].label(name, 3)
     assert evaluator.run([name])["strategies"][label]["accuracy"] == 1.0
     assert evaluator.at_budget([name], 100)["strategies"][name]["accuracy"] == 1.0

@@ -44,6 +44,7 @@ def train(config: Config, weights: Path | None, kind: str, trees: Path | None, o
     if kind == "values" and trees is None:
         raise UserError("--trees is missing: name the folder of tree files to learn values from")
     display = Display()
+    _set_threads(config)
     if kind == "pairwise":
         _train_pairwise(config, weights, trees, out, display)
     else:
@@ -59,6 +60,7 @@ def evaluate(folder: Path, trees: Path | None, json_file: Path | None) -> None:
     if json_file is not None and json_file.is_dir():
         raise UserError(f"--json: {json_file} is a folder; name a file")
     config, kind = _read_folder(folder)
+    _set_threads(config)
     if kind == "pairwise":
         figures = _pairwise_figures(config, folder, trees)
     elif trees is None:
@@ -180,9 +182,12 @@ def _of_questions(config: Config, trees: Sequence[Tree], *, held: bool) -> list[
     return [tree for tree in trees if held_out(tree.problem.text, seed, share) is held]
 
 
-def _language_model(config: Config, weights: Path | None) -> LanguageModel:
+def _set_threads(config: Config) -> None:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
+
+
+def _language_model(config: Config, weights: Path | None) -> LanguageModel:
     # Only a model built from scratch has its tokenizer made from the task's texts.
     corpus = [] if config.model.path else load_task(config.task).corpus()
     return load_model(config.model, corpus, config.run.seed, weights)

@@ -23,8 +23,9 @@ class PairwiseJudge:
         self.model, self._tokenizer = language_model.model, language_model.tokenizer
         self._max_length, self._batch_tokens = max_length, batch_tokens
         self._opening, self._yes, self._no = _answer_tokens(language_model)
-        self.unread = 0  # comparisons that the context did not hold
-        self.tokens = 0  # read by `log_odds` so far
+        self.compared = 0  # comparisons asked for so far
+        self.unread = 0  # those of them that the context did not hold
+        self.tokens = 0  # read for them
 
     def log_odds(self, comparisons: Sequence[Comparison]) -> np.ndarray:
         """Log-odds `[N]` that the first solution is the better one, the mean over both orders.
@@ -34,6 +35,7 @@ class PairwiseJudge:
         """
         rows = [ids for c in comparisons for ids in (self.ids(c), self.ids(c.turned))]
         fits = [len(ids) <= self._max_length for ids in rows]
+        self.compared += len(comparisons)
         self.unread += fits[::2].count(False)
         odds = torch.zeros(len(rows))
         self.model.eval()
@@ -43,6 +45,13 @@ class PairwiseJudge:
             for places in self.batches(lengths):
                 odds[places] = self.forward([rows[place] for place in places]).cpu()
         return ((odds[::2] - odds[1::2]) / 2).double().numpy()
+
+    def drain(self) -> dict[str, int]:
+        """What was counted since the last call: solutions `compared`, comparisons `unread` since
+        the context did not hold them, and the tokens read."""
+        counts = {"compared": self.compared, "unread": self.unread, "read_tokens": self.tokens}
+        self.compared = self.unread = self.tokens = 0
+        return counts
 
     def ids(self, comparison: Comparison) -> list[int]:
         """Tokens of one order's question. Markers and other special tokens in it stay words."""

@@ -44,7 +44,12 @@ class Purse:
     """What every tree may spend."""
 
     budget: float  # tokens, infinite for as many as its rule asks for
-    judging: int  # most tokens that judge a thought
+    judging: int  # most tokens that judge a node
+
+    def left(self, tree: Tree) -> float:
+        """What a tree may still promise; of one that has not grown, the root is yet to judge."""
+        alone = len(tree.nodes) == 1
+        return self.budget - tree.generated_tokens - self.judging * alone
 
 
 @dataclass(eq=False)
@@ -108,8 +113,8 @@ def grow(
     takes the place of the configured algorithm.
 
     No tree spends more than `budget` tokens, those included that `judge` generates, `judging` at
-    most for a new thought. It stops where the rule is done with it or no further expansion can be
-    paid for; the last one may be cut.
+    most for a node. It stops where the rule is done with it or no further expansion can be paid
+    for; the last one may be cut.
     """
     purse = Purse(budget, judging)
     rule = rule or (Mcts(config) if config.algorithm == "mcts" else Forks(config))
@@ -183,8 +188,7 @@ def _ask(
     owners: list[tuple[Turn, int]] = []
     requests: list[Request] = []
     for tree, node, count in picks:
-        left = purse.budget - tree.generated_tokens
-        turn = turns.setdefault(id(tree), Turn(tree, left))
+        turn = turns.setdefault(id(tree), Turn(tree, purse.left(tree)))
         path, thoughts = tree.path_ids(node, codec), _reach(node, config)
         for _ in range(count):
             limit = turn.promise(thoughts, config.max_thought_tokens, purse.judging)
@@ -208,17 +212,22 @@ def _answered(waiting: dict[int, tuple[Turn, int]], engine: Engine) -> list[Turn
 
 
 def _attach(turn: Turn) -> list[list[Node]]:
-    """The new nodes of each expansion; a node with no room for a thought is closed. A thought that
-    was cut because the tokens were spent states no answer: the model was not done with it."""
-    chains = []
-    for node, limit, thoughts in zip(turn.places, turn.limits, turn.chains, strict=True):
-        assert thoughts is not None
-        node.closed = node.closed or not thoughts
-        nodes = turn.tree.attach(node, thoughts)
-        if nodes and sum(len(each.ids) for each in thoughts) == limit and not thoughts[-1].complete:
-            nodes[-1].answer = None
-        chains.append(nodes)
-    return chains
+    """The new nodes of each expansion."""
+    return [
+        attach_chain(turn.tree, node, thoughts or [], limit)
+        for node, limit, thoughts in zip(turn.places, turn.limits, turn.chains, strict=True)
+    ]
+
+
+def attach_chain(tree: Tree, node: Node, thoughts: list[Thought], limit: int | None) -> list[Node]:
+    """The new nodes of an expansion of `node` that might generate `limit` tokens; a node with no
+    room for a thought is closed. A thought that was cut because the tokens were spent states no
+    answer: the model was not done with it."""
+    node.closed = node.closed or not thoughts
+    nodes = tree.attach(node, thoughts)
+    if nodes and sum(len(each.ids) for each in thoughts) == limit and not thoughts[-1].complete:
+        nodes[-1].answer = None
+    return nodes
 
 
 def _reach(node: Node, config: SearchConfig) -> int:

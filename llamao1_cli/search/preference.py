@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CERTAIN = 1e-6  # chances are taken to be no nearer to 0 and 1
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -21,6 +23,15 @@ class Comparison:
     def turned(self) -> "Comparison":
         """The same the other way round."""
         return Comparison(self.question, self.second, self.first)
+
+
+def value_log_odds(values: np.ndarray) -> np.ndarray:
+    """Log-odds `[N]` that the first of two solutions is the better one, from their chances `[N, 2]`
+    to be right: logit v1 - logit v2, so that the preference is the sigmoid of the difference (the
+    model of Bradley and Terry). Chances are kept off 0 and 1 by 1e-6, or nothing could be added."""
+    kept = np.clip(values.reshape(-1, 2), CERTAIN, 1 - CERTAIN)
+    logits = np.log(kept) - np.log1p(-kept)
+    return logits[:, 0] - logits[:, 1]
 
 
 def preferences(odds: np.ndarray) -> np.ndarray:

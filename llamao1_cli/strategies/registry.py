@@ -4,13 +4,14 @@ Strategies of one growth choose from the same trees, and are charged for them al
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 from llamao1_cli.config import EvalConfig, SearchConfig
 from llamao1_cli.search.grow import Judge, SearchRule
 from llamao1_cli.search.mcts import Mcts
+from llamao1_cli.search.self_refine import Refinement
 from llamao1_cli.strategies.beam import Beam
 from llamao1_cli.strategies.choices import (
     Choose,
@@ -30,8 +31,9 @@ class Plan:
     """One growth made ready: for one forest, since rules and judges keep notes of their trees."""
 
     search: SearchConfig
-    rule: SearchRule
+    rule: SearchRule | None = None  # None: by `refinement`
     judge: Judge | None = None  # None: the run's own values
+    refinement: Refinement | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Growth:
     name: str
     seeds: str  # growths that share it draw the same first samples, and differ by less chance
     plan: Callable[[SearchConfig, EvalConfig, int | None], Plan]  # None: no budget of tokens
+    external: bool = False  # whether values come from the external judge
+
+    def judged(self) -> "Growth":
+        """The same growth by the external judge's values, from the same first samples."""
+        return replace(self, name=f"{self.name}_judge", external=True)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,13 @@ def _mcts(
     return Plan(tree, Mcts(tree), Confidence() if confident else None)
 
 
+def _self_refine(search: SearchConfig, config: EvalConfig, budget: int | None) -> Plan:
+    """A rewriting takes a token at least, so that under a budget the tokens end the search."""
+    whole = search.unaided(temperature=config.temperature)
+    rewritings = config.simulations if budget is None else budget
+    return Plan(whole, refinement=Refinement(rewritings=rewritings))
+
+
 GREEDY = Growth("greedy", "greedy", _greedy)
 SAMPLES = Growth("samples", "samples", _samples)
 BEAM = Growth("beam", "beam", _beam)
@@ -100,13 +114,18 @@ MCTS = {
     "mcts_alphazero": Growth("mcts_alphazero", "mcts", partial(_mcts, selection="alphazero")),
     "mcts_confidence": Growth("mcts_confidence", "mcts", partial(_mcts, confident=True)),
 }
+MCTS["mcts_judge"] = MCTS["mcts"].judged()
+JUDGED_SAMPLES, JUDGED_BEAM = SAMPLES.judged(), BEAM.judged()
+SELF_REFINE = Growth("self_refine", "self_refine", _self_refine)
 
 
-def _reduced(name: str, choose: Callable[..., str | None], form: str) -> dict[str, Strategy]:
+def _reduced(
+    name: str, choose: Callable[..., str | None], form: str, growth: Growth = SAMPLES
+) -> dict[str, Strategy]:
     """A strategy a reduction: `name` for the last step's value, `name:min` and so on."""
     return {
         name if reduction == "last" else f"{name}:{reduction}": Strategy(
-            SAMPLES, partial(choose, reduce=reduce), form
+            growth, partial(choose, reduce=reduce), form
         )
         for reduction, reduce in REDUCTIONS.items()
     }
@@ -117,6 +136,10 @@ STRATEGIES: dict[str, Strategy] = {
     "majority": Strategy(SAMPLES, majority, "{name}@{samples}"),
     **_reduced("best_of", best_of, "{name}_{samples}"),
     **_reduced("weighted_vote", weighted_vote, "{name}@{samples}"),
+    **_reduced("best_of_judge", best_of, "{name}_{samples}", JUDGED_SAMPLES),
+    **_reduced("weighted_vote_judge", weighted_vote, "{name}@{samples}", JUDGED_SAMPLES),
     "beam": Strategy(BEAM, weighted_vote),
+    "beam_judge": Strategy(JUDGED_BEAM, weighted_vote),
     **{name: Strategy(growth, search_vote) for name, growth in MCTS.items()},
+    "self_refine": Strategy(SELF_REFINE, best_of),
 }
