@@ -1,0 +1,80 @@
+"""The script of the offline loop, shortened: every round leaves what the next one begins with."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+ROOT = Path(__file__).parent.parent
+# What keeps a round to seconds; two steps of arithmetic are learned well enough to be right at all.
+SMALL = [
+    "model.build={hidden_size: 48, layers: 2, heads: 2, feed_forward: 96}",
+    "task.min_operations=1", "task.max_operations=1", "warmup.examples=1500", "run.threads=1",
+    "run.iterations=2", "learn.problems=12", "search.simulations=3", "search.max_depth=4",
+    "eval.problems=12", "eval.samples=2", "value_head.steps=5",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_rounds_of_the_script(tmp_path: Path) -> None:
+    copy = tmp_path / "llamao1"
+    for folder in ("scripts", "configs"):
+        shutil.copytree(ROOT / folder, copy / folder)
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, copy / name)
+    (copy / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    out = copy / "runs" / "offline_rounds"
+
+    def run(rounds: int, *options: str) -> subprocess.CompletedProcess[str]:
+        script = ["bash", "scripts/offline_rounds.sh", "configs/offline_rounds.yaml", str(rounds)]
+        sets = [word for setting in [*SMALL, *options] for word in ("--set", setting)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [*script, *sets],
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+
+    done = run(1)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    first = (out / "round-1" / "eval.json").read_bytes()
+    done = run(2)  # it goes on behind the first
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert (out / "round-1" / "eval.json").read_bytes() == first
+    assert sorted(path.name for path in out.iterdir()) == ["round-0", "round-1", "round-2"]
+    results = [json.loads((out / f"round-{n}" / "eval.json").read_text()) for n in range(3)]
+    assert results[0]["value"] == results[0]["rating"]  # nothing has learned values yet
+    for number, result in enumerate(results[1:], start=1):
+        folder = out / f"round-{number}"
+        assert result["n"] == 12
+        assert result["value"] != result["rating"]
+        assert result["model"] == f"runs/offline_rounds/round-{number}/model"
+        assert len(list((folder / "trees").glob("*.jsonl"))) == 2
+        rows = [json.loads(line) for line in (folder / "traces.jsonl").read_text().splitlines()]
+        assert rows
+        assert len(rows) <= 2 * 2 * 12  # the two best of a problem
+        before, after = (
+            load_file(out / f"round-{n}" / "model" / "model.safetensors")
+            for n in (number - 1, number)
+        )
+        assert before.keys() == after.keys()
+        assert any((before[name] != after[name]).any() for name in before)
+
+
+def test_the_script_tells_how_it_is_used() -> None:
+    for words in ([], ["configs/tiny.yaml"], ["configs/tiny.yaml", "many"]):
+        done = subprocess.run(
+            ["bash", ROOT / "scripts" / "offline_rounds.sh", *words],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith("usage: bash scripts/offline_rounds.sh CONFIG ROUNDS")
