@@ -1,6 +1,7 @@
 """Warm-up: supervised training on marked text, the stage before self-play."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
@@ -14,12 +15,19 @@ from torch.nn import functional
 from llamao1_cli.codec import Codec, MarkedIds
 from llamao1_cli.config import WarmupConfig
 from llamao1_cli.errors import UserError
-from llamao1_cli.language import MarkedNode, MarkedTextError, parse_tree
+from llamao1_cli.language import (
+    FATHER_START,
+    LOCAL_START,
+    MarkedNode,
+    MarkedTextError,
+    parse_tree,
+)
 from llamao1_cli.optimization import optimizer_step, ramp_and_cosine
 from llamao1_cli.tasks.dataset import read_rows, text_field
 from llamao1_cli.tasks.problem import Task
 
 BUCKET = 50  # batches that are sorted by length together, so that little of a batch is padding
+_OWN_NUMBER = re.compile(rf"({FATHER_START}|{LOCAL_START})<id_(-?\d+)>")
 
 
 class Warmup:
@@ -128,8 +136,11 @@ def marked_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tenso
 
 
 def _text(row: dict[str, Any], place: str) -> str:
+    """The marked text of a row. Exported rows are spelled in a model's own tokens, and tokenizers
+    made here have some for the numbers of nodes."""
     if "prompt" in row:
-        return text_field(row, "prompt", place) + text_field(row, "completion", place)
+        spelled = text_field(row, "prompt", place) + text_field(row, "completion", place)
+        return _OWN_NUMBER.sub(r"\1\2", spelled)
     return text_field(row, "text", place)
 
 
