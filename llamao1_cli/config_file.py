@@ -45,7 +45,7 @@ def dump_config(config: Config) -> str:
 
 def changed_keys(before: object, now: Config) -> list[str]:
     """The dotted keys in which plain settings differ from a configuration, in order."""
-    old, new = _flat(before), _flat(now.model_dump(mode="json"))
+    old, new = flat_settings(before), flat_settings(now.model_dump(mode="json"))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
@@ -199,11 +199,11 @@ def _type_name(annotation: Any) -> str:
     return " or ".join(_type_name(argument) for argument in arguments)
 
 
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
+def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key, in order."""
     if not isinstance(settings, dict):
         return {prefix: settings}
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}.{key}".lstrip("."))
+        flat |= flat_settings(value, f"{prefix}.{key}".lstrip("."))
     return flat

@@ -47,9 +47,11 @@ class RunFolder:
 
     def evaluations(self) -> dict[int, Path]:
         """The evaluations that are there by their iteration, in order."""
-        files = (self.path / "eval").glob("iteration-*.json")
-        found = {int(file.stem.removeprefix("iteration-")): file for file in files}
-        return dict(sorted(found.items()))
+        return _numbered(self.path / "eval", ".json")
+
+    def tree_files(self) -> dict[int, Path]:
+        """The tree files that are there by their iteration, in order."""
+        return _numbered(self.path / "trees", ".jsonl")
 
     def forget_evaluations(self, iteration: int) -> None:
         """Delete the evaluations after a later iteration, which is going to be run again."""
@@ -78,6 +80,12 @@ class RunFolder:
         if not found:
             raise UserError(f"{self.path}: holds no checkpoint; train there first")
         return found[-1]
+
+
+def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
+    """The files of a folder that are called `iteration-N`, by N."""
+    files = ((_NAME.fullmatch(file.stem), file) for file in folder.glob(f"iteration-*{suffix}"))
+    return dict(sorted((int(match[2]), file) for match, file in files if match))
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,0 +1,36 @@
+"""`llamao1 report`: read the runs, make the page, write it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from llamao1_cli.errors import UserError
+from llamao1_cli.report.page import render
+from llamao1_cli.report.reading import read_run
+from llamao1_cli.run_folder import write_whole
+
+
+def write_report(folders: Sequence[Path], out: Path | None) -> Path:
+    """One page of the runs in some folders, in `out` or beside the first run; gives its path.
+
+    Raises UserError for a folder that holds no run, a file that is broken, and a place that cannot
+    be written to.
+    """
+    path = out or folders[0] / "report.html"
+    if path.is_dir():
+        raise UserError(f"--out: {path} is a folder; name a file")
+    runs = [read_run(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
+    page = render(runs, path)
+    try:
+        write_whole(path, page)
+    except OSError as error:
+        raise UserError(f"--out: {path} cannot be written: {error.strerror}") from None
+    return path
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The folders' own names, or their paths where two have the same name."""
+    paths = [folder.resolve() for folder in folders]
+    if len({*paths}) < len(paths):
+        raise UserError("report: name each run once")
+    names = [path.name for path in paths]
+    return names if len({*names}) == len(names) else [str(folder) for folder in folders]

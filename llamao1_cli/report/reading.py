@@ -1,0 +1,182 @@
+"""A run folder as data: its configuration, metrics and evaluations, and where its trees are."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llamao1_cli.config import Config
+from llamao1_cli.config_file import load_config
+from llamao1_cli.errors import UserError
+from llamao1_cli.run_folder import RunFolder
+
+Row = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Face(BaseModel):
+    """What the report reads of a JSON file; other keys may stand beside it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Figures(_Face):
+    """A strategy: its accuracy on `n` problems, with a 95% interval and what it cost."""
+
+    accuracy: float
+    ci95: tuple[float, float]
+    n: int
+    generated_tokens: float = 0.0
+    seconds: float = 0.0
+
+
+class Bin(_Face):
+    """A bin of a reliability diagram: mean value of its `n` steps, and the share that is right."""
+
+    n: int
+    value: float
+    right: float
+
+
+class Quality(_Face):
+    """How well values foretell outcomes; `bins` and `ece` of steps only."""
+
+    auc: float | None = None
+    auc_within: float | None = None
+    brier: float | None = None
+    brier_constant: float | None = None
+    n: int = 0
+    ece: float | None = None
+    bins: tuple[Bin, ...] = ()
+
+
+class Evaluation(_Face):
+    """Strategies on held-out problems, and how good the values were."""
+
+    task: str
+    n: int
+    model: str
+    strategies: dict[str, Figures] = Field(min_length=1)
+    value: Quality | None = None
+    rating: Quality | None = None
+    steps: dict[str, Quality] | None = None
+
+
+class Difference(_Face):
+    """How much more often a strategy is right than majority vote, with a 95% interval."""
+
+    difference: float
+    ci95: tuple[float, float]
+
+
+class BudgetRow(_Face):
+    """Strategies that may spend so many tokens a problem."""
+
+    tokens: int
+    strategies: dict[str, Figures]
+    differences: dict[str, Difference] = {}
+
+
+class BudgetEvaluation(_Face):
+    """Strategies at equal cost, for one or more budgets."""
+
+    n: int
+    budgets: list[BudgetRow]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds; an interrupted run may lack any of it but the configuration."""
+
+    name: str
+    folder: RunFolder
+    config: Config
+    metrics: dict[str, list[Row]]  # by stage, in order of the steps
+    evaluations: dict[int, Evaluation]  # by iteration, in order
+    extra: dict[Path, Evaluation]  # made by `llamao1 eval --json` inside the folder
+    budgets: dict[Path, BudgetEvaluation]
+    trees: dict[int, Path]  # by iteration, in order
+
+
+def read_run(path: Path, name: str) -> Run:
+    """The run in a folder. Raises UserError, naming the file and the line, for a folder that is
+    none or a file that is broken."""
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise UserError(f"{path}: not a run folder (no config.yaml); check the path")
+    found = {place: read_json(place) for place in _results(folder)}
+    return Run(
+        name,
+        folder,
+        load_config(folder.config),
+        read_metrics(folder.metrics),
+        {
+            number: _checked(Evaluation, read_json(place), place)
+            for number, place in folder.evaluations().items()
+        },
+        {
+            place: _checked(Evaluation, data, place)
+            for place, data in found.items()
+            if isinstance(data, dict) and "strategies" in data
+        },
+        {
+            place: _checked(BudgetEvaluation, data, place)
+            for place, data in found.items()
+            if isinstance(data, dict) and "budgets" in data
+        },
+        folder.tree_files(),
+    )
+
+
+def read_metrics(path: Path) -> dict[str, list[Row]]:
+    """The rows of a metrics file by stage; {} if there is none. A last line that was cut off while
+    it was written is left out."""
+    rows: dict[str, list[Row]] = {}
+    if not path.is_file():
+        return rows
+    for number, line in enumerate(_text(path).split("\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            rows.setdefault(row["stage"], []).append(row | {"step": int(row["step"])})
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            raise UserError(
+                f"{path} line {number}: not a row of metrics (an object with `stage` and `step`); "
+                "restore the file or delete the line"
+            ) from None
+    return rows
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file; UserError if it holds none."""
+    try:
+        return json.loads(_text(path))
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not valid JSON; restore or delete the file") from None
+
+
+def _results(folder: RunFolder) -> Iterator[Path]:
+    """JSON files that `llamao1 eval --json` may have written, in order of their names."""
+    own = set(folder.evaluations().values())
+    for place in (folder.path, folder.path / "eval"):
+        yield from sorted(file for file in place.glob("*.json") if file not in own)
+
+
+def _checked(model: type[Model], data: object, path: Path) -> Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(
+            f"{path}: {key}: {first['msg']}; write it again with llamao1 eval"
+        ) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
