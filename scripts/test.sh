@@ -4,6 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh test,gguf,tensorboard,openai
+# The browser that opens the run report; without it that test is skipped, except in CI.
+if ! command -v chromedriver >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-driver; } \
+        >/dev/null || echo "test: chromium-driver cannot be installed" >&2
+fi
 # On a busy machine the threads of small models wait for each other; one loses little.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 .venv/bin/ruff check .

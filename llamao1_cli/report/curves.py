@@ -1,7 +1,7 @@
 """What to draw of a run's metrics and evaluations: charts as plain data, a line a run."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,9 +23,10 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """One line."""
+    """One line; `place` decides its style."""
 
     name: str
+    place: int
     points: list[Point]
 
 
@@ -43,77 +44,80 @@ class Chart:
 
 @dataclass(frozen=True)
 class _Metric:
-    group: str
     key: str
     title: str
-    note: str
+    note: str = ""
     share: bool = False
 
 
-METRICS = (
-    _Metric("Play", "solved_leaves", "Right solutions", "share of the leaves", True),
-    _Metric("Play", "mixed_trees", "Mixed trees", "share with right and wrong leaves", True),
-    _Metric("Play", "finished_leaves", "Finished solutions", "share that state an answer", True),
-    _Metric("Play", "mean_entropy", "Entropy", "nats a token as sampled"),
-    _Metric("Losses", "loss", "Loss of imitation", "mean a token"),
-    _Metric("Losses", "policy_loss", "Policy loss", "PPO's clipped surrogate"),
-    _Metric("Losses", "value_loss", "Value loss", "cross-entropy of the ratings"),
-    _Metric("Losses", "value_head_loss", "Value head loss", "cross-entropy"),
-    _Metric("Losses", "value_head_pair_loss", "Value head pair loss", "right above wrong"),
-    _Metric("Update", "kl_behaviour", "KL to the behaviour policy", "k3, nats a token"),
-    _Metric("Update", "kl_reference", "KL to the reference policy", "k3, nats a token"),
-    _Metric("Update", "clip_fraction", "Clip fraction", "share of the tokens"),
-    _Metric("Update", "log_ratio_max", "Largest log-ratio", "of any token"),
-    _Metric("Update", "grad_norm", "Gradient norm", "before it is clipped"),
-    _Metric("Update", "learning_rate", "Learning rate", ""),
-    _Metric(
-        "Update", "rollout_mismatch", "Rollout mismatch", "log-prob gap of rollout and trainer"
+PLAY, VALUES, WARMUP, OTHER = "Accuracy and play", "Values", "Warm-up", "Other"
+
+METRICS = {
+    PLAY: (
+        _Metric("solved_leaves", "Right solutions", "share of the leaves", share=True),
+        _Metric("mixed_trees", "Mixed trees", "share with right and wrong leaves", share=True),
+        _Metric("finished_leaves", "Finished solutions", "share that states an answer", share=True),
+        _Metric("mean_entropy", "Entropy", "nats a token, as sampled"),
     ),
-    _Metric(
-        "Values", "mean_rating", "Mean rating", "calibrated where it equals right leaves", True
+    "Losses": (
+        _Metric("loss", "Loss of imitation", "mean a token"),
+        _Metric("policy_loss", "Policy loss", "PPO's clipped surrogate"),
+        _Metric("value_loss", "Value loss", "cross-entropy of the ratings"),
+        _Metric("value_head_loss", "Value head loss", "cross-entropy"),
+        _Metric("value_head_pair_loss", "Value head pair loss", "right above wrong"),
     ),
-    _Metric("Values", "td_error", "TD error", "mean |target − value|; the replay's priority"),
-    _Metric("Replay", "replay_age", "Age of what is replayed", "iterations"),
-    _Metric("Replay", "replay", "Trees in the replay", ""),
-    _Metric("Cost", "tokens_per_second", "Tokens a second", "generated, of the rollout"),
-    _Metric("Cost", "generated_tokens", "Generated tokens", "an iteration"),
-    _Metric("Cost", "seconds.iteration", "Seconds", "an iteration"),
-    _Metric("Cost", "seconds.rollout", "Seconds of rollout", "an iteration"),
-    _Metric("Cost", "seconds.update", "Seconds of update", "an iteration"),
-)
+    "Update": (
+        _Metric("kl_behaviour", "KL to behaviour", "k3 to the policy that sampled, nats a token"),
+        _Metric("kl_reference", "KL to reference", "k3, nats a token"),
+        _Metric("clip_fraction", "Clip fraction", "share of the tokens"),
+        _Metric("log_ratio_max", "Largest log-ratio", "of any token"),
+        _Metric("grad_norm", "Gradient norm", "before it is clipped"),
+        _Metric("learning_rate", "Learning rate"),
+        _Metric("rollout_mismatch", "Rollout mismatch", "log-prob gap to the trainer"),
+    ),
+    VALUES: (
+        _Metric("mean_rating", "Mean rating", "to compare with right solutions", share=True),
+        _Metric("td_error", "TD error", "|target − value|: the replay's priority"),
+    ),
+    "Replay": (
+        _Metric("replay_age", "Age of what is replayed", "iterations"),
+        _Metric("replay", "Trees in the replay"),
+    ),
+    "Cost": (
+        _Metric("tokens_per_second", "Tokens a second", "of the rollout"),
+        _Metric("generated_tokens", "Generated tokens", "an iteration"),
+        _Metric("seconds.iteration", "Seconds", "an iteration"),
+        _Metric("seconds.rollout", "Seconds of rollout", "an iteration"),
+        _Metric("seconds.update", "Seconds of update", "an iteration"),
+    ),
+    WARMUP: (_Metric("loss", "Loss", "mean a token"), _Metric("learning_rate", "Learning rate")),
+}
 
 QUALITIES: tuple[tuple[str, str, Callable[[Evaluation], float | None]], ...] = (
-    ("Brier score", "of the values, over a constant's", lambda e: _over_constant(e.value)),
-    (
-        "AUC of the values",
-        "chance that a right one ranks above a wrong one",
-        lambda e: e.value.auc if e.value else None,
-    ),
+    ("Brier score", "held-out, over a constant's", lambda e: _over_constant(e.value)),
+    ("AUC of the values", "held-out", lambda e: e.value.auc if e.value else None),
     (
         "Calibration error",
-        "of the steps' values",
+        "of held-out steps",
         lambda e: e.steps["value"].ece if e.steps and "value" in e.steps else None,
     ),
 )
 
 
 def charts(runs: Sequence[Run]) -> list[Chart]:
-    """Every chart that has a point to show, in the order of their groups: accuracy, what
-    `METRICS` names, warm-up, and then whatever else the runs measured."""
-    rows = [(run.name, [flat(row) for name in PLAYED for row in run.metrics.get(name, [])])
-            for run in runs]  # fmt: skip
-    warm = [(run.name, [flat(row) for row in run.metrics.get("warmup", [])]) for run in runs]
-    known = {metric.key for metric in METRICS}
-    names = dict.fromkeys(key for _, each in rows for row in each for key in row)
-    others = [_Metric("Other", k, k, "") for k in names if k not in known | {"stage", "step"}]
-    drawn = [
-        *_accuracies(runs),
-        *(_metric_chart(metric, rows, "iteration") for metric in METRICS),
-        *_qualities(runs),
-        _metric_chart(_Metric("Warm-up", "loss", "Loss", "mean a token"), warm, "step"),
-        _metric_chart(_Metric("Warm-up", "learning_rate", "Learning rate", ""), warm, "step"),
-        *(_metric_chart(metric, rows, "iteration") for metric in others),
-    ]
+    """Every chart that has a point to show: held-out accuracy, what `METRICS` names, and then
+    whatever else the runs measured."""
+    played = [[flat(row) for name in PLAYED for row in run.metrics.get(name, [])] for run in runs]
+    warmed = [[flat(row) for row in run.metrics.get("warmup", [])] for run in runs]
+    drawn = list(_accuracies(runs))
+    for group, metrics in METRICS.items():
+        rows, axis = (warmed, "step") if group == WARMUP else (played, "iteration")
+        drawn += [_metric_chart(group, metric, runs, rows, axis) for metric in metrics]
+        drawn += _qualities(runs) if group == VALUES else []
+    known = {metric.key for metrics in METRICS.values() for metric in metrics}
+    names = dict.fromkeys(key for rows in played for row in rows for key in row)
+    others = [_Metric(name, name) for name in names if name not in known | {"step"}]
+    drawn += [_metric_chart(OTHER, metric, runs, played, "iteration") for metric in others]
     return [chart for chart in drawn if chart.series]
 
 
@@ -140,16 +144,20 @@ def thinned(points: Sequence[Point]) -> list[Point]:
 
 
 def _metric_chart(
-    metric: _Metric, rows: Iterable[tuple[str, list[dict[str, float]]]], axis: str
+    group: str,
+    metric: _Metric,
+    runs: Sequence[Run],
+    rows: Sequence[Sequence[dict[str, float]]],
+    axis: str,
 ) -> Chart:
     lines = [
-        (name, [Point(row["step"], row[metric.key]) for row in each if metric.key in row])
-        for name, each in rows
+        [Point(row["step"], row[metric.key]) for row in each if metric.key in row] for each in rows
     ]
-    return _chart(metric.group, metric.title, metric.note, lines, axis, share=metric.share)
+    series = _series(runs, lines)
+    return Chart(group, metric.title, metric.note, axis, series, metric.share)
 
 
-def _accuracies(runs: Sequence[Run]) -> Iterable[Chart]:
+def _accuracies(runs: Sequence[Run]) -> Iterator[Chart]:
     """Held-out accuracy: of the first strategy always, of the others where there is a curve."""
     names = dict.fromkeys(
         name for run in runs for each in run.evaluations.values() for name in each.strategies
@@ -157,47 +165,38 @@ def _accuracies(runs: Sequence[Run]) -> Iterable[Chart]:
     curved = any(len(run.evaluations) > 2 for run in runs)
     for name in list(names) if curved else list(names)[:1]:
         lines = [
-            (
-                run.name,
-                [
-                    Point(iteration, figures.accuracy, *figures.ci95)
-                    for iteration, each in run.evaluations.items()
-                    if (figures := each.strategies.get(name))
-                ],
-            )
+            [
+                Point(iteration, figures.accuracy, *figures.ci95)
+                for iteration, each in run.evaluations.items()
+                if (figures := each.strategies.get(name))
+            ]
             for run in runs
         ]
-        note = "held-out accuracy, with 95% intervals"
-        yield _chart("Accuracy", name, note, lines, "iteration", share=True)
+        title = f"Accuracy, {name}"
+        yield Chart(PLAY, title, "held-out", "iteration", _series(runs, lines), share=True)
 
 
-def _qualities(runs: Sequence[Run]) -> Iterable[Chart]:
+def _qualities(runs: Sequence[Run]) -> Iterator[Chart]:
+    """How good the values are on held-out problems."""
     for title, note, read in QUALITIES:
         lines = [
-            (
-                run.name,
-                [
-                    Point(iteration, quality)
-                    for iteration, each in run.evaluations.items()
-                    if (quality := read(each)) is not None
-                ],
-            )
+            [
+                Point(iteration, quality)
+                for iteration, each in run.evaluations.items()
+                if (quality := read(each)) is not None
+            ]
             for run in runs
         ]
-        yield _chart("Values", title, f"{note}, held-out problems", lines, "iteration")
+        yield Chart(VALUES, title, note, "iteration", _series(runs, lines))
 
 
-def _chart(
-    group: str,
-    title: str,
-    note: str,
-    lines: Iterable[tuple[str, list[Point]]],
-    axis: str,
-    *,
-    share: bool = False,
-) -> Chart:
-    series = [Series(name, thinned(points)) for name, points in lines if points]
-    return Chart(group, title, note, axis, series, share)
+def _series(runs: Sequence[Run], lines: Sequence[list[Point]]) -> list[Series]:
+    """A line a run that has points; it keeps the run's place, and so its colour."""
+    return [
+        Series(run.name, place, thinned(points))
+        for place, (run, points) in enumerate(zip(runs, lines, strict=True))
+        if points
+    ]
 
 
 def _over_constant(quality: Quality | None) -> float | None:

@@ -31,7 +31,10 @@ def render(runs: Sequence[Run], out: Path) -> str:
     )
     environment.filters |= {"number": number, "accuracy": _accuracy, "place": lambda n: n % LINES}
     return environment.from_string(_part("template.html.j2")).render(
-        runs=[_run(run, each) for run, each in zip(runs, forests, strict=True)],
+        runs=[
+            _run(place, run, each)
+            for place, (run, each) in enumerate(zip(runs, forests, strict=True))
+        ],
         groups=_groups(drawn),
         reliability=_reliability(runs),
         budgets=_budgets(runs),
@@ -97,13 +100,14 @@ def _accuracy(value: float) -> str:
     return f"{value:.3f}"
 
 
-def _run(run: Run, trees: Forest) -> dict[str, Any]:
+def _run(place: int, run: Run, trees: Forest) -> dict[str, Any]:
     """What the head of the page says of a run."""
     evaluations = list(run.evaluations.items())
     before = evaluations[0][1] if evaluations and evaluations[0][0] == 0 else None
     after = evaluations[-1][1] if evaluations and evaluations[-1][1] is not before else None
     last = after or before
     return {
+        "place": place,
         "name": run.name,
         "headline": next(iter(last.strategies)) if last else None,
         "before": before,
@@ -172,6 +176,7 @@ def _chart_data(chart: Chart) -> dict[str, Any]:
         "series": [
             {
                 "name": series.name,
+                "style": f"s{series.place % LINES}",
                 "x": [point.x for point in series.points],
                 "y": [point.y for point in series.points],
                 "across": [round(frame.across(point.x), 1) for point in series.points],

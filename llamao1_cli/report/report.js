@@ -33,11 +33,11 @@ function chart(figure) {
   let at = stops.length - 1;
 
   function show(stop) {
-    const values = series.map((line, place) => {
+    const values = series.map((line) => {
       const index = stop === null ? line.x.length - 1 : line.x.indexOf(stop);
       if (index < 0) return "";
       const shown = make("b", { textContent: line.shown[index], title: line.name });
-      if (series.length > 1) shown.className = `s${place % 8}`;
+      if (series.length > 1) shown.className = line.style;
       if (stop !== null) cross.setAttribute("d", `M${line.across[index]},${top}V${bottom}`);
       return shown;
     });
@@ -120,7 +120,7 @@ function readable(text) {
 
 // ---- One tree -------------------------------------------------------------------------------
 
-const WIDTH = 200, HEIGHT = 78, ACROSS = 52, DOWN = 14, EDGE = 22;
+const WIDTH = 180, HEIGHT = 68, ACROSS = 40, DOWN = 12, EDGE = 22;
 const FIGURES = [
   ["Rating", "rating", "probability of success, read from the model's own rating"],
   ["Value", "value", "what the run holds it to be worth: the value head's, or the rating"],
@@ -128,7 +128,7 @@ const FIGURES = [
   ["Q", "q", "mean of what search backed up through it"],
   ["Visits", "visits", "simulations that went through it"],
   ["Prior", "prior", "share of its likelihood among its siblings'"],
-  ["Advantage", "advantage", "what the policy learns from, over the batch's spread"],
+  ["Advantage", "advantage", "what the policy learns from, over the batch's spread; none where all leaves are alike"],
   ["Entropy", "entropy", "mean of its tokens' distributions, in nats"],
   ["Tokens", "tokens", "sampled for it"],
 ];
@@ -163,6 +163,7 @@ class TreeView {
     this.arrange();
     this.fit();
     this.show(this.selected);
+    this.canvas.scrollLeft = 0; // a tree is read from its root
   }
 
   build() {
@@ -263,7 +264,7 @@ class TreeView {
         }));
       }
       shown.push(this.card(id, x, y, depth.get(id)));
-      if (this.grown(id).length) shown.push(this.knob(id, x + WIDTH + 3, y + HEIGHT / 2 - 11));
+      if (this.grown(id).length) shown.push(this.knob(id, x + WIDTH - 1, y + HEIGHT / 2 - 10));
     }
     this.size = [2 * EDGE + 14 + (Math.max(...depth.values()) + 1) * (WIDTH + ACROSS) - ACROSS, 2 * EDGE + rows * (HEIGHT + DOWN) - DOWN];
     this.sheet.replaceChildren(edges, ...shown);
@@ -281,7 +282,7 @@ class TreeView {
     if (share !== null) worth.style.setProperty("--share", `${100 * Math.min(Math.max(share, 0), 1)}%`);
     const top = make("span", { className: "top" },
       make("span", { textContent: root ? "problem" : `${id} · ${node.meta || "thought"}` }),
-      make("span", {}, verdict(node.outcome), ` ${node.value ?? "–"}`));
+      make("span", {}, verdict(node.outcome), ` ${node.value === null ? "–" : node.value.toFixed(2)}`));
     const text = make("span", { className: "says" }, ...says(root ? this.tree.problem : node.text));
     const fresh = this.step < this.last && node.step === this.step && this.step;
     const card = make("div", {
@@ -340,7 +341,8 @@ class TreeView {
   }
 
   fit() {
-    this.scale(Math.min(Math.max((this.canvas.clientWidth - 2) / this.size[0], 0.62), 1));
+    const zoom = (this.canvas.clientWidth - 2) / this.size[0];
+    this.scale(zoom < 0.6 ? 0.85 : Math.min(zoom, 1)); // what has to be scrolled may as well be read
     this.reveal(this.selected);
   }
 
@@ -380,7 +382,7 @@ class TreeView {
     const list = make("dl");
     const row = (name, value, help = "") =>
       list.append(make("dt", { textContent: name, title: help }), make("dd", { textContent: value }));
-    for (const [name, key, help] of FIGURES) if (node[key] !== null) row(name, node[key], help);
+    for (const [name, key, help] of FIGURES) if (!root || node[key] !== null) row(name, node[key] ?? "–", help);
     if (node.answer !== null) row("States the answer", node.answer);
     if (!node.complete) row("Cut", "before the model ended it");
     this.detail.replaceChildren(title, text, list);
@@ -434,6 +436,11 @@ const FILTERS = {
   surprising: (tree) => tree.graded,
 };
 
+/** The other trees of the same problem. */
+function same(tree) {
+  return data.trees.filter((each) => each !== tree && each.id === tree.id && each.problem === tree.problem);
+}
+
 class Picker {
   constructor(viewer) {
     this.list = viewer.querySelector("#list");
@@ -467,7 +474,9 @@ class Picker {
   }
 
   item(tree) {
-    const facts = [...(MANY ? [tree.run] : []), `iteration ${tree.iteration}`, `surprise ${tree.surprise}`];
+    const facts = [...(MANY ? [tree.run] : []), `iteration ${tree.iteration}`, `surprise ${tree.surprise.toFixed(2)}`];
+    const also = same(tree).map((each) => (each.run === tree.run ? `also ${each.iteration}` : `also ${each.run}`));
+    facts.push(...also.slice(0, 2));
     const of = make("span", { className: "of" }, tree.graded ? verdict(tree.solved) : "", ` ${facts.join(" · ")}`);
     const button = make("button", { type: "button", "aria-current": tree === this.opened },
       make("span", { className: "says" }, ...readable(tree.problem)), of);
@@ -479,7 +488,7 @@ class Picker {
     this.opened = tree;
     const buttons = [...this.list.querySelectorAll("button")];
     this.found.forEach((each, place) => buttons[place].setAttribute("aria-current", each === tree));
-    const others = data.trees.filter((each) => each !== tree && each.id === tree.id && each.problem === tree.problem);
+    const others = same(tree);
     const first = make("article", { className: "view" }), second = make("article", { className: "view" });
     this.views.replaceChildren(first);
     new TreeView(first, tree, others, (other) => {

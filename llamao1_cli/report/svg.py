@@ -22,9 +22,9 @@ class Frame:
 
     x: tuple[float, float]
     y: tuple[float, float]
-    width: float = 340
-    height: float = 190
-    left: float = 46
+    width: float = 290
+    height: float = 170
+    left: float = 44
     right: float = 12
     top: float = 10
     bottom: float = 24
@@ -42,7 +42,7 @@ class Frame:
 
 def ticks(low: float, high: float, count: int = TICKS) -> list[float]:
     """Round numbers, about `count` steps apart, that reach from below `low` to above `high`."""
-    if high - low < 1e-12 * max(abs(low), abs(high), 1e-300):  # one value, or rounding's
+    if high - low < 1e-9 * max(abs(low), abs(high), 1e-300):  # one value, or rounding's
         low, high = (low - abs(low) / 2, high + abs(high) / 2) if low else (0.0, 1.0)
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
@@ -54,7 +54,8 @@ def ticks(low: float, high: float, count: int = TICKS) -> list[float]:
 def label(value: float) -> str:
     """A number as an axis or a caption shows it: four digits, thousands apart."""
     if value and not 1e-3 <= abs(value) < 1e7:
-        return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e+")
+        mantissa, _, power = f"{value:.2e}".partition("e")
+        return f"{float(mantissa):g}e{int(power)}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
@@ -71,15 +72,17 @@ def draw_chart(chart: Chart) -> Markup:
     """A line a series, with whiskers where there are intervals."""
     frame = chart_frame(chart)
     parts = [_grid(frame, _whole_ticks(*frame.x), ticks(*frame.y))]
-    for place, series in enumerate(chart.series):
-        parts.append(_line(frame, series.points, place, dots=len(series.points) <= 12))
+    parts += [
+        _line(frame, series.points, series.place, dots=len(series.points) <= 12)
+        for series in chart.series
+    ]
     return _svg(frame, f"{chart.title} over {chart.axis}", parts)
 
 
 def draw_reliability(steps: dict[str, Quality]) -> Markup:
     """How often samples were right over what their steps were said to be worth; a dot's area tells
     how many steps it stands for."""
-    frame = Frame((0.0, 1.0), (0.0, 1.0), width=340, height=320, bottom=38)
+    frame = Frame((0.0, 1.0), (0.0, 1.0), width=360, height=300, bottom=38)
     parts = [_grid(frame, ticks(0, 1), ticks(0, 1))]
     parts.append(
         Markup('<line class="ideal" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
@@ -107,14 +110,17 @@ def draw_budgets(rows: Sequence[BudgetRow]) -> Markup:
     places = [math.log10(row.tokens) for row in ordered]
     width = max(places[-1] - places[0], 0.1)
     frame = Frame(
-        (places[0] - 0.04 * width, places[-1] + 0.04 * width),
+        (places[0] - 0.08 * width, places[-1] + 0.08 * width),
         (max(rungs[0], 0.0), min(rungs[-1], 1.0)),
-        height=320,
+        width=360,
+        height=300,
         bottom=38,
     )
     tokens = {math.log10(row.tokens): label(row.tokens) for row in ordered}
     parts = [_grid(frame, places, [r for r in rungs if 0 <= r <= 1], tokens.__getitem__)]
-    parts += [_line(frame, line, place) for place, line in enumerate(lines)]
+    for place, line in enumerate(lines):  # side by side, so that the whiskers can be told apart
+        beside = (place - (len(lines) - 1) / 2) * 0.012 * width
+        parts.append(_line(frame, [p._replace(x=p.x + beside) for p in line], place))
     parts.append(_axis_name(frame, "tokens a problem that may be spent"))
     return _svg(frame, "accuracy over tokens a problem", parts)
 

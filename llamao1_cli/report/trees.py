@@ -34,13 +34,15 @@ class Forest:
 
 def forest(run: Run, most_trees: int = MOST_TREES, most_bytes: int = MOST_BYTES) -> Forest:
     """Trees of a run as JSON values: of problems searched more than once the first and the last
-    search, then in turn those of the last and of the first iteration, as many as there is room for.
+    search, then in turn those of the last and of the first iteration, as many as there is
+    room for; the latest come first.
 
     Raises UserError naming the file and the line of one that is broken.
     """
     problems = {number: _problems(path) for number, path in run.trees.items()}
     files: dict[int, list[dict[str, Any]]] = {}
-    shown, used = [], 0
+    shown: list[dict[str, Any]] = []
+    used = 0
     for iteration, line in _wanted(problems):
         if iteration not in files:
             files[iteration] = _shown_file(run.trees[iteration], iteration, run.config)
@@ -49,6 +51,7 @@ def forest(run: Run, most_trees: int = MOST_TREES, most_bytes: int = MOST_BYTES)
         if len(shown) < most_trees and used + size <= most_bytes:
             shown.append(tree)
             used += size
+    shown.sort(key=lambda tree: -tree["iteration"])
     return Forest(shown, sum(map(len, problems.values())))
 
 
