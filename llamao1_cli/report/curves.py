@@ -67,7 +67,7 @@ METRICS = {
         _Metric("value_head_pair_loss", "Value head pair loss", "right above wrong"),
     ),
     "Update": (
-        _Metric("kl_behaviour", "KL to behaviour", "k3 to the policy that sampled, nats a token"),
+        _Metric("kl_behaviour", "KL to behaviour", "k3, nats a token"),
         _Metric("kl_reference", "KL to reference", "k3, nats a token"),
         _Metric("clip_fraction", "Clip fraction", "share of the tokens"),
         _Metric("log_ratio_max", "Largest log-ratio", "of any token"),

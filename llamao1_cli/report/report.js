@@ -163,7 +163,8 @@ class TreeView {
     this.arrange();
     this.fit();
     this.show(this.selected);
-    this.canvas.scrollLeft = 0; // a tree is read from its root
+    const root = this.cards.get(0); // where a tree is read from
+    this.canvas.scrollTo(0, (root.offsetTop + HEIGHT / 2) * this.zoom - this.canvas.clientHeight / 2);
   }
 
   build() {
