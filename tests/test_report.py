@@ -77,6 +77,12 @@ def test_a_broken_row_is_named(tmp_path: Path, line: str) -> None:
         ("eval/iteration-000001.json", "{", "not valid JSON"),
         ("eval/iteration-000001.json", '{"strategies": {}}', "task: Field required"),
         ("result.json", '{"strategies": 3}', "write it again with llamao1 eval"),
+        ("eval/b.json", '{"n": 1, "budgets": [{"tokens": 0, "strategies": {}}]}', "budgets.0.tok"),
+        (
+            "result.json",
+            json.dumps(evaluation(0.5, value={"auc": math.nan})),
+            "value.auc: Input should be a finite number",
+        ),
         ("trees/iteration-000001.jsonl", "{}\n", "line 1: not a tree"),
         ("trees/iteration-000001.jsonl", '{"problem": {"id": "p"}}\n', "line 1: not a tree"),
     ],

@@ -76,7 +76,9 @@ def texts(page: Any, selector: str) -> list[str]:
 
 def click(page: Any, selector: str, place: int = 0) -> None:
     element = page.find_elements(By.CSS_SELECTOR, selector)[place]
-    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+    page.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element
+    )
     element.click()
 
 

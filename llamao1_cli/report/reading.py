@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class _Face(BaseModel):
     """What the report reads of a JSON file; other keys may stand beside it."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class Figures(_Face):
@@ -75,8 +75,8 @@ class Difference(_Face):
 class BudgetRow(_Face):
     """Strategies that may spend so many tokens a problem."""
 
-    tokens: int
-    strategies: dict[str, Figures]
+    tokens: int = Field(ge=1)
+    strategies: dict[str, Figures] = Field(min_length=1)
     differences: dict[str, Difference] = {}
 
 
