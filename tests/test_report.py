@@ -19,7 +19,8 @@ from llamao1_cli.config import SearchConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.report.commands import write_report
 from llamao1_cli.report.curves import MOST_POINTS, Chart, Point, Series, charts, flat, thinned
-from llamao1_cli.report.page import differing_keys, embedded, file_links, render
+from llamao1_cli.report.embedding import embedded
+from llamao1_cli.report.page import differing_keys, file_links, render
 from llamao1_cli.report.reading import read_metrics, read_run
 from llamao1_cli.report.svg import Frame, draw_chart, label, ticks
 from llamao1_cli.report.trees import MOST_TEXT, best_leaf, forest, shown_tree, simulations
@@ -265,7 +266,7 @@ def test_problems_searched_twice_are_shown_first_and_last(tmp_path: Path) -> Non
     everything = forest(run)
     assert len(everything.trees) == 6
     assert everything.total == 10
-    one = len(json.dumps(everything.trees[0]))
+    one = len(embedded(everything.trees[0]))
     assert len(forest(run, most_bytes=3 * one + 20).trees) == 3
 
 
@@ -311,7 +312,7 @@ def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
 
 def test_a_page_stays_small(tmp_path: Path) -> None:
     """500 iterations of three runs, and more and longer trees than there is room for."""
-    steps = [(place // 2, "word " * 500, 0.5, None) for place in range(60)]
+    steps = [(place // 2, "<&> " * 500, 0.5, None) for place in range(60)]
     tree = write_tree("q", steps)
     runs = [
         read_run(write_run(tmp_path / name, metrics=played(500), trees={1: [tree] * 34}), name)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from llamao1_cli.config_file import dump_config, flat_settings
 from llamao1_cli.report.curves import Chart, charts, flat
+from llamao1_cli.report.embedding import embedded
 from llamao1_cli.report.reading import Evaluation, Figures, Run
 from llamao1_cli.report.svg import LINES, chart_frame, draw_budgets, draw_chart, draw_reliability
 from llamao1_cli.report.svg import label as number
@@ -47,17 +48,6 @@ def render(runs: Sequence[Run], out: Path) -> str:
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=embedded({"charts": [_chart_data(c) for c in drawn], "trees": _trees(runs, forests)}),
     )
-
-
-def embedded(data: Any) -> Markup:
-    """JSON that no text in it can leave: what HTML or JavaScript could read otherwise is escaped.
-
-    Raises ValueError for numbers that are not finite, which JSON does not know.
-    """
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII, so U+2028 is escaped
-    for letter in "<>&":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return Markup(text)
 
 
 def differing_keys(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:

@@ -12,6 +12,7 @@ import numpy as np
 from llamao1_cli.config import Config, SearchConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.experience import scaled_advantages
+from llamao1_cli.report.embedding import embedded
 from llamao1_cli.report.reading import Run
 from llamao1_cli.search.selection import shares
 from llamao1_cli.search.tree import Node, Tree
@@ -34,8 +35,8 @@ class Forest:
 
 def forest(run: Run, most_trees: int = MOST_TREES, most_bytes: int = MOST_BYTES) -> Forest:
     """Trees of a run as JSON values: of problems searched more than once the first and the last
-    search, then in turn those of the last and of the first iteration, as many as there is
-    room for; the latest come first.
+    search, then in turn those of the last and of the first iteration, as many as there is room
+    for; the latest come first.
 
     Raises UserError naming the file and the line of one that is broken.
     """
@@ -47,7 +48,7 @@ def forest(run: Run, most_trees: int = MOST_TREES, most_bytes: int = MOST_BYTES)
         if iteration not in files:
             files[iteration] = _shown_file(run.trees[iteration], iteration, run.config)
         tree = files[iteration][line]
-        size = len(json.dumps(tree))
+        size = len(embedded(tree))
         if len(shown) < most_trees and used + size <= most_bytes:
             shown.append(tree)
             used += size
@@ -62,12 +63,12 @@ def shown_tree(tree: Tree, advantages: np.ndarray | None, config: SearchConfig) 
     gaps = [abs(node.value - float(bool(node.outcome))) for node in graded]
     steps = simulations(tree, config)
     return {
-        "id": tree.problem.id,
+        "id": _cut(tree.problem.id),
         "problem": _cut(tree.problem.text),
         "answer": _cut(tree.problem.answer),
         "solved": any(node.outcome for node in graded),
         "graded": bool(graded),
-        "surprise": _number(max(gaps, default=0.0)),
+        "surprise": _number(max(gaps, default=0.0)) or 0.0,
         "tokens": tree.generated_tokens,
         "best": [node.id for node in tree.path(best_leaf(tree))],
         "nodes": [
