@@ -42,8 +42,11 @@ class Frame:
 
 def ticks(low: float, high: float, count: int = TICKS) -> list[float]:
     """Round numbers, about `count` steps apart, that reach from below `low` to above `high`."""
-    if high - low < 1e-9 * max(abs(low), abs(high), 1e-300):  # one value, or rounding's
-        low, high = (low - abs(low) / 2, high + abs(high) / 2) if low else (0.0, 1.0)
+    largest = max(abs(low), abs(high))
+    if largest < 1e-200:  # nothing but zeros
+        low, high = 0.0, 1.0
+    elif high - low < 1e-9 * largest:  # one value, but for rounding
+        low, high = low - largest / 2, high + largest / 2
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * k for k in (1, 2, 2.5, 5, 10) if power * k >= raw * (1 - 1e-9))
