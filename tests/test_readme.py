@@ -84,7 +84,7 @@ def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
 
 def test_the_readme_shows_commands() -> None:
     shown = " ".join(commands())
-    for name in ("train", "self-play", "eval", "solve", "sft", "config"):
+    for name in ("train", "self-play", "eval", "solve", "sft", "report", "export", "config"):
         assert f"llamao1 {name}" in shown
     for script in ("quickstart", "test", "quickstart_seeds", "gsm8k", "train_multi_gpu"):
         assert f"scripts/{script}.sh" in shown
