@@ -160,7 +160,9 @@ def test_labels_are_value_targets(codec: Codec) -> None:
         rule.label(tree)
         assert Tree.from_json(tree.to_json()) == tree
     examples = examples_of(trees)
-    assert examples.targets.tolist() == [node.target for tree in trees for node in tree.nodes]
+    assert examples.lesson.targets.tolist() == [
+        node.target for tree in trees for node in tree.nodes
+    ]
 
 
 def test_a_prefix_without_room_is_worth_nothing(codec: Codec) -> None:
