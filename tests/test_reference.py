@@ -14,7 +14,9 @@ from llamao1_cli.config import (
     Config,
     DataSource,
     DataTask,
+    JudgeConfig,
     LoraConfig,
+    RewardConfig,
     ValueAdapterConfig,
     ValueHeadConfig,
     WarmupConfig,
@@ -53,6 +55,8 @@ HEADINGS = {
     ValueHeadConfig: "value_head (kind: features)",
     ValueAdapterConfig: "value_head (kind: adapter)",
     WarmupConfig: "warmup",
+    JudgeConfig: "judge",
+    RewardConfig: "reward",
 }
 
 
