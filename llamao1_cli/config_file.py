@@ -101,7 +101,7 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
 def _explain(detail: ErrorDetails) -> str:
     """One validation error as: key, what is wrong with the value, remedy."""
     location = detail["loc"]
-    if location[0] in KINDS and len(location) > 2:
+    if len(location) > 2 and location[0] in KINDS:
         location = (location[0], *location[2:])  # the second part is the kind
     key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":

@@ -235,9 +235,11 @@ def test_a_run_leaves_the_files_of_the_design(tmp_path: Path) -> None:
         assert figures["seconds"] > 0
     for kind in ("value", "rating"):
         assert {"auc", "auc_within", "brier", "brier_constant", "n"} == result[kind].keys()
-    (difference,) = result["differences"].values()
-    low, high = difference["ci95"]
-    assert low <= difference["difference"] <= high
+    differences = {"weighted_vote@2 - majority@2", "pass@2 - best_of_2"}
+    assert result["differences"].keys() == differences
+    for difference in result["differences"].values():
+        low, high = difference["ci95"]
+        assert low <= difference["difference"] <= high
     before = json.loads((run / "eval" / "iteration-000000.json").read_text())
     assert before["strategies"].keys() == result["strategies"].keys()
     assert before["value"] == before["rating"]  # the head has learned nothing yet
