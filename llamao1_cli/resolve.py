@@ -5,7 +5,7 @@ from pathlib import Path
 from llamao1_cli.config import Config
 from llamao1_cli.config_file import load_config
 from llamao1_cli.errors import UserError
-from llamao1_cli.run_folder import RunFolder
+from llamao1_cli.run_folder import run_folder
 
 
 def resolve(
@@ -17,7 +17,5 @@ def resolve(
     if config is not None:
         return load_config(config, overrides), None
     assert run is not None
-    folder = RunFolder(run)
-    if not folder.config.is_file():
-        raise UserError(f"{run}: not a run folder (no config.yaml); check the path")
+    folder = run_folder(run)
     return load_config(folder.config, overrides), folder.latest() / "model"

@@ -51,7 +51,7 @@ class RunFolder:
 
     def tree_files(self) -> dict[int, Path]:
         """The tree files that are there by their iteration, in order."""
-        return _numbered(self.path / "trees", ".jsonl")
+        return _numbered(self.forest, ".jsonl")
 
     def forget_evaluations(self, iteration: int) -> None:
         """Delete the evaluations after a later iteration, which is going to be run again."""
@@ -80,6 +80,20 @@ class RunFolder:
         if not found:
             raise UserError(f"{self.path}: holds no checkpoint; train there first")
         return found[-1]
+
+
+def run_folder(path: Path) -> RunFolder:
+    """The folder of a run that has begun; UserError for any other."""
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise UserError(f"{path}: not a run folder (no config.yaml); check the path")
+    return folder
+
+
+def refuse_folder(option: str, path: Path | None) -> None:
+    """UserError if a file is to be written where a folder is."""
+    if path is not None and path.is_dir():
+        raise UserError(f"{option}: {path} is a folder; name a file")
 
 
 def _numbered(folder: Path, suffix: str) -> dict[int, Path]:

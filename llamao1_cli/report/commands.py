@@ -6,7 +6,7 @@ from pathlib import Path
 from llamao1_cli.errors import UserError
 from llamao1_cli.report.page import render
 from llamao1_cli.report.reading import read_run
-from llamao1_cli.run_folder import write_whole
+from llamao1_cli.run_folder import refuse_folder, write_whole
 
 
 def write_report(folders: Sequence[Path], out: Path | None) -> Path:
@@ -16,8 +16,7 @@ def write_report(folders: Sequence[Path], out: Path | None) -> Path:
     be written to.
     """
     path = out or folders[0] / "report.html"
-    if path.is_dir():
-        raise UserError(f"--out: {path} is a folder; name a file")
+    refuse_folder("--out", path)
     runs = [read_run(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
     page = render(runs, path)
     try:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from llamao1_cli.config import Config
 from llamao1_cli.config_file import load_config
 from llamao1_cli.errors import UserError
-from llamao1_cli.run_folder import RunFolder
+from llamao1_cli.run_folder import RunFolder, run_folder
 
 Row = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -104,9 +104,7 @@ class Run:
 def read_run(path: Path, name: str) -> Run:
     """The run in a folder. Raises UserError, naming the file and the line, for a folder that is
     none or a file that is broken."""
-    folder = RunFolder(path)
-    if not folder.config.is_file():
-        raise UserError(f"{path}: not a run folder (no config.yaml); check the path")
+    folder = run_folder(path)
     found = {place: read_json(place) for place in _results(folder)}
     return Run(
         name,

@@ -20,7 +20,7 @@ from llamao1_cli.quality import value_quality
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.pairwise import PairwiseJudge
 from llamao1_cli.reward.training import pair_figures, train_judge
-from llamao1_cli.run_folder import write_whole
+from llamao1_cli.run_folder import refuse_folder, write_whole
 from llamao1_cli.search.preference import Comparison
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
@@ -57,8 +57,7 @@ def train(config: Config, weights: Path | None, kind: str, trees: Path | None, o
 
 def evaluate(folder: Path, trees: Path | None, json_file: Path | None) -> None:
     """The judge's figures on held-out questions, printed and as JSON."""
-    if json_file is not None and json_file.is_dir():
-        raise UserError(f"--json: {json_file} is a folder; name a file")
+    refuse_folder("--json", json_file)
     config, kind = _read_folder(folder)
     _set_threads(config)
     if kind == "pairwise":
