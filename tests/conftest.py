@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from command_line import InProcess
 from hypothesis import settings
 from judge_server import KEY, Server
 
@@ -49,3 +50,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.http.shutdown()
     thread.join()
     server.http.server_close()
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> InProcess:
+    return InProcess(monkeypatch, capfd)

@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from command_line import InProcess
 from fake_engine import FakeEngine, by_equality
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from run_folders import evaluation, played, two_ways, write_run, write_tree
-from test_cli import llamao1
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
@@ -343,11 +343,13 @@ def test_links_lead_from_the_page_to_the_files(tmp_path: Path) -> None:
 # The command
 
 
-def test_the_command_writes_beside_the_run_or_where_it_is_told(tmp_path: Path) -> None:
+def test_the_command_writes_beside_the_run_or_where_it_is_told(
+    tmp_path: Path, main: InProcess
+) -> None:
     one, other = write_run(tmp_path / "a", metrics=played(2)), write_run(tmp_path / "b")
-    done = llamao1("report", one)
+    done = main("report", one)
     assert (done.returncode, done.stdout) == (0, f"report: {one / 'report.html'}\n")
-    done = llamao1("report", one, other, "--out", tmp_path / "both.html")
+    done = main("report", one, other, "--out", tmp_path / "both.html")
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "both.html").read_text()
     assert "<h1>2 runs</h1>" in page
@@ -360,7 +362,7 @@ def test_a_run_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
         assert words in page
 
 
-def test_usage_errors_are_one_line(tmp_path: Path) -> None:
+def test_usage_errors_are_one_line(tmp_path: Path, main: InProcess) -> None:
     run = write_run(tmp_path / "run")
     cases = (
         ([tmp_path / "none"], "not a run folder (no config.yaml)"),
@@ -369,7 +371,7 @@ def test_usage_errors_are_one_line(tmp_path: Path) -> None:
         ([run, "--out", run / "config.yaml" / "x.html"], "cannot be written"),
     )
     for arguments, message in cases:
-        done = llamao1("report", *arguments)
+        done = main("report", *arguments)
         assert done.returncode == 2
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1

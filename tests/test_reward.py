@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -14,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from command_line import InProcess
 from fake_engine import random_tree, shaped_tree
 from hypothesis import given
 from hypothesis import strategies as st
@@ -355,7 +353,7 @@ def test_what_teaches_nothing_is_refused(tmp_path: Path, codec: Codec) -> None:
     assert not out.exists()
 
 
-def test_the_command_line_trains_and_refuses_in_one_line(tmp_path: Path) -> None:
+def test_the_command_line_trains_and_refuses_in_one_line(tmp_path: Path, main: InProcess) -> None:
     rows = [(f"how many {n}?", text, text == "7") for n in range(20) for text in ("7", "8")]
     written(tmp_path / "s.jsonl", rows)
     model = "model.build={hidden_size: 16, layers: 1, heads: 2, feed_forward: 16}"
@@ -363,9 +361,9 @@ def test_the_command_line_trains_and_refuses_in_one_line(tmp_path: Path) -> None
     (tmp_path / "empty.yaml").write_text("model: {device: cpu, max_length: 256}")
     config = ["--config", tmp_path / "empty.yaml", "--set", model]
     out = tmp_path / "judge"
-    done = llamao1("reward", "train", *config, "--set", solutions, "--out", out)
+    done = main("reward", "train", *config, "--set", solutions, "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
-    done = llamao1("reward", "eval", "--reward", out)
+    done = main("reward", "eval", "--reward", out)
     assert (done.returncode, done.stderr) == (0, "")
     assert "held-out questions" in done.stdout
     assert "judge: accuracy " in done.stdout
@@ -374,19 +372,8 @@ def test_the_command_line_trains_and_refuses_in_one_line(tmp_path: Path) -> None
         (["train", *config, "--out", tmp_path / "other", "--kind", "values"], "--trees is missing"),
         (["eval", "--reward", tmp_path], "not a judge's folder"),
     ):
-        failed = llamao1("reward", *arguments)
+        failed = main("reward", *arguments)
         assert failed.returncode == 2
         assert failed.stderr.startswith("llamao1: ")
         assert part in failed.stderr
         assert failed.stderr.count("\n") == 1
-
-
-def llamao1(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "llamao1_cli.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
-    )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import InProcess
 from safetensors.numpy import load_file
 
 from llamao1_cli import commands
@@ -299,40 +300,34 @@ def test_a_run_without_a_value_head(tmp_path: Path) -> None:
     assert all(node.value == node.thought.value for node in read_trees(run, 2))
 
 
-def cli(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [LLAMAO1, *arguments], capture_output=True, text=True, timeout=300, cwd=ROOT, **options
-    )
-
-
 @pytest.mark.slow
-def test_every_command_through_the_command_line(tmp_path: Path) -> None:
+def test_every_command_through_the_command_line(tmp_path: Path, main: InProcess) -> None:
     run, trees, report = tmp_path / "run", tmp_path / "trees", tmp_path / "result.json"
     small = ["--config", TINY, "--set", f"run.dir={run}", "--set", "eval.problems=3"]
-    assert cli("sft", *small).returncode == 0
+    assert main("sft", *small).returncode == 0
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["iteration-000000"]
-    trained = cli("train", *small, "--resume")
+    trained = main("train", *small, "--resume")
     assert trained.returncode == 0, trained.stderr
-    played = cli("self-play", "--run", run, "--out", trees)
+    played = main("self-play", "--run", run, "--out", trees)
     assert played.returncode == 0, played.stderr
     files = sorted(trees.iterdir())
     assert len(files) == 2
     first = files[0].read_text()
     files[0].unlink()
-    assert cli("self-play", "--run", run, "--out", trees).returncode == 2
-    assert cli("self-play", "--run", run, "--out", trees, "--resume").returncode == 0
+    assert main("self-play", "--run", run, "--out", trees).returncode == 2
+    assert main("self-play", "--run", run, "--out", trees, "--resume").returncode == 0
     assert files[0].read_text() == first
-    evaluated = cli("eval", "--run", run, "--json", report)
+    evaluated = main("eval", "--run", run, "--json", report)
     assert evaluated.returncode == 0, evaluated.stderr
     assert json.loads(report.read_text())["n"] == 3
     assert report.with_name("result-reliability.png").stat().st_size
-    equal = cli("eval", "--run", run, "--budget", "20,40", "--json", report)
+    equal = main("eval", "--run", run, "--budget", "20,40", "--json", report)
     assert equal.returncode == 0, equal.stderr
     assert [row["tokens"] for row in json.loads(report.read_text())["budgets"]] == [20, 40]
     assert report.with_name("result-budget.png").stat().st_size
-    beamed = cli("solve", "--run", run, "--strategy", "beam", "Mia has 3 pens. How many pens?")
+    beamed = main("solve", "--run", run, "--strategy", "beam", "Mia has 3 pens. How many pens?")
     assert beamed.returncode == 0, beamed.stderr
-    solved = cli("solve", "--run", run, "Mia has 3 pens. How many [bold]pens[/bold]?")
+    solved = main("solve", "--run", run, "Mia has 3 pens. How many [bold]pens[/bold]?")
     assert solved.returncode == 0, solved.stderr
     assert "[bold]pens[/bold]" in solved.stdout
     assert "answer" in solved.stdout
@@ -340,7 +335,9 @@ def test_every_command_through_the_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path: Path, number: int, code: int) -> None:
+def test_a_signal_ends_a_run_with_a_checkpoint(
+    tmp_path: Path, number: int, code: int, main: InProcess
+) -> None:
     run = tmp_path / "run"
     command = [LLAMAO1, "train", "--config", TINY, "--set", f"run.dir={run}"]
     command += ["--set", "run.iterations=1000", "--set", "run.checkpoint_every=1000"]
@@ -358,14 +355,14 @@ def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path: Path, number: int, code
     done = max(path.name for path in (run / "checkpoints").iterdir())
     assert done >= "iteration-000001"
     last = int(done.removeprefix("iteration-")) + 1
-    resumed = cli(*command[1:6], "--set", f"run.iterations={last}", "--resume")
+    resumed = main(*command[1:6], "--set", f"run.iterations={last}", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert metrics(run)[-1]["step"] == last
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", HEADS)
-def test_two_ranks_train_together(tmp_path: Path, kind: str) -> None:
+def test_two_ranks_train_together(tmp_path: Path, kind: str, main: InProcess) -> None:
     run = tmp_path / "run"
     environment = {**os.environ, "PROCESSES": "2", "OMP_NUM_THREADS": "1"}
     judged = ["--set", f"value_head.kind={kind}"]
@@ -375,7 +372,7 @@ def test_two_ranks_train_together(tmp_path: Path, kind: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     alone = tmp_path / "alone"
-    assert cli("train", "--config", TINY, "--set", f"run.dir={alone}", *judged).returncode == 0
+    assert main("train", "--config", TINY, "--set", f"run.dir={alone}", *judged).returncode == 0
     # The warm-up and the first play see the same weights: two ranks must do what one does.
     together, single = metrics(run), metrics(alone)
     for one, two in zip(single[:5], together[:5], strict=True):
