@@ -303,11 +303,12 @@ class LearnConfig(Section):
         "self-play, more of the warm-up's demonstrations.",
     )
     problems: Count = Field(32, description="Problems played an iteration.")
-    credit: Literal["gae", "tree", "treerl"] = Field(
-        "treerl",
-        description="rlsp: what gives a thought its advantage. treerl (its gain in value over "
-        "parent and root, times the root of its leaves) and tree (over the parent) need graded "
-        "leaves; gae needs values that can be trusted, and fails where success is rare.",
+    credit: Literal["gae", "tree", "treerl", "group"] = Field(
+        "group",
+        description="rlsp: what gives a thought its advantage. group (its gain in value over the "
+        "root, over the standard deviation of the tree's leaves), treerl (over parent and root, "
+        "times the root of its leaves) and tree (over the parent) need graded leaves; gae needs "
+        "values that can be trusted, and fails where success is rare.",
     )
     gae_lambda: Fraction = Field(0.95, description="Lambda of credit `gae`.")
     group_std: bool = Field(

@@ -27,6 +27,8 @@ def advantages(tree: Tree, config: LearnConfig, discount: float) -> np.ndarray |
         return group_gain(tree, divide=config.group_std)
     if config.credit == "gae":
         return gae(tree, discount, config.gae_lambda)
+    if config.credit == "group":
+        return group_quality(tree)
     return quality_gain(tree, treerl=config.credit == "treerl")
 
 
@@ -73,6 +75,18 @@ def quality_gain(tree: Tree, *, treerl: bool) -> np.ndarray:
         return gain
     leaves = np.array([node.leaves for node in tree.nodes])
     return (gain + quality - quality[0]) * np.sqrt(leaves)
+
+
+def group_quality(tree: Tree) -> np.ndarray:
+    """(Q(n) - Q(root)) / the standard deviation of the tree's leaves `[N]`, Q being the rectified
+    value: GRPO's advantage, told of each thought by what became of it.
+
+    The mean over children in Q keeps a thought that was forked often from counting as often, and
+    the division gives a rare success the weight that it has on a problem this hard.
+    """
+    quality = np.array([target_of(node) for node in tree.nodes])
+    deviation = np.std([target_of(leaf) for leaf in tree.leaf_nodes()])
+    return (quality - quality[0]) / (deviation + STD_FLOOR)
 
 
 def group_gain(tree: Tree, *, divide: bool) -> np.ndarray:

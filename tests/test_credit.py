@@ -15,6 +15,7 @@ from llamao1_cli.credit import (
     centred_rewards,
     gae,
     group_gain,
+    group_quality,
     quality_gain,
     right_paths,
 )
@@ -97,6 +98,21 @@ def test_quality_gains_by_hand() -> None:
             -third,
         ]
     )
+
+
+def test_group_quality_by_hand() -> None:
+    tree = shaped_tree([0, 0, 1, 1, 1, 2, 2], {3: True, 4: False, 5: True, 6: False, 7: False})
+    rectify(tree, 1.0, "failure")
+    deviation = math.sqrt(0.4 * 0.6) + 1e-4  # of the leaves 1, 0, 1, 0, 0
+    quality = [1 / 3, 2 / 3, 0, 1, 0, 1, 0, 0]
+    assert group_quality(tree).tolist() == pytest.approx([(q - 1 / 3) / deviation for q in quality])
+
+
+@given(outcomes=st.lists(st.booleans(), min_size=2, max_size=8), depth=st.integers(1, 3))
+def test_of_chains_alone_group_quality_is_grpos_advantage(outcomes: list[bool], depth: int) -> None:
+    tree = flat_tree(outcomes, [4] * len(outcomes), depth)
+    expected = group_gain(tree, divide=True)
+    assert group_quality(tree).tolist() == pytest.approx(expected.tolist())
 
 
 def flat_tree(outcomes: list[bool], lengths: list[int], depth: int = 2) -> Tree:

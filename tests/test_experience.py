@@ -30,7 +30,7 @@ def with_signal(codec: Codec, count: int) -> list[Tree]:
 
 
 @pytest.mark.parametrize("outcome", [True, False])
-@pytest.mark.parametrize("credit", ["gae", "tree", "treerl"])
+@pytest.mark.parametrize("credit", ["gae", "tree", "treerl", "group"])
 def test_a_tree_without_signal_trains_one_path_of_the_value_and_no_policy(
     codec: Codec, outcome: bool, credit: str
 ) -> None:
@@ -177,7 +177,7 @@ def actions(made: list[Experience]) -> np.ndarray:
     return np.concatenate([item.actions.advantage for item in made])
 
 
-@pytest.mark.parametrize("credit", ["gae", "tree", "treerl"])
+@pytest.mark.parametrize("credit", ["gae", "tree", "treerl", "group"])
 def test_advantages_are_scaled_by_the_batch_and_never_by_a_tree(codec: Codec, credit: str) -> None:
     config = LearnConfig(credit=credit)
     trees = with_signal(codec, 4)
