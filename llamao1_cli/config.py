@@ -232,7 +232,9 @@ class SearchConfig(Section):
     )
     chains: Count = Field(6, description="Forks: independent chains a problem.")
     forks: Weight = Field(
-        2.0, description="Forks: forks a problem on average, given to trees of mixed outcome."
+        2.0,
+        description="Forks: forks a problem on average, given in turn to trees of mixed outcome, "
+        "at uncertain steps, and to failed ones, at promising thoughts.",
     )
     max_forks: Natural = Field(6, description="Forks: most forks a tree.")
     discount: Fraction = Field(1.0, description="Discount of a value a step up the tree.")

@@ -1,10 +1,10 @@
 """Chains and forks: where the second round branches off."""
 
-from fake_engine import FakeEngine, by_equality
+from fake_engine import FakeEngine, by_equality, shaped_tree
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.search.forks import Forks, mixed
+from llamao1_cli.search.forks import Forks, doubts, failed, mixed, rescues
 from llamao1_cli.search.grow import grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
@@ -50,20 +50,33 @@ def test_forks_stand_below_the_parents_of_the_most_uncertain_steps(codec: Codec)
     )
 
 
-def test_only_mixed_trees_are_forked_within_budget_and_cap(codec: Codec) -> None:
+def test_failed_trees_are_forked_at_their_most_promising_thoughts(codec: Codec) -> None:
+    tree = shaped_tree([0, 1, 2, 0, 4, 5], {3: False, 6: False})
+    for node, value in zip(tree.nodes, (0.5, 0.3, 0.2, 0.1, 0.1, 0.4, 0.9), strict=True):
+        node.value = value
+    # Chains of three: 0.3 / 2 and 0.2 / 1, 0.1 / 2 and 0.4 / 1; conclusions cannot be forked.
+    assert [node.id for _, node in rescues([tree])] == [5, 2, 1, 4]
+    assert doubts([tree]) == []
+    tree.nodes[3].outcome = True
+    assert rescues([tree]) == []
+
+
+def test_forks_go_to_mixed_and_to_failed_trees_in_turn_within_budget_and_cap(codec: Codec) -> None:
     def think(request, depth, meta, rng):
         hopeless = request.path[: len(stuck)] == stuck
         return (always_wrong if hopeless else long_chains)(request, depth, meta, rng)
 
     stuck = codec.root("How many are 1?")
-    trees = played(codec, think, 4, chains=4, forks=2.0, max_forks=3)
-    assert not mixed(trees[1])
-    made = [tree.expansions - 4 for tree in trees]
-    assert made[1] == 0
+    settings = {"chains": 4, "max_forks": 3}
+    before = played(codec, think, 4, forks=0.0, **settings)
+    kinds = [(failed(tree), mixed(tree)) for tree in before]
+    assert {(True, False), (False, True)} <= {*kinds}
+    made = [tree.expansions - 4 for tree in played(codec, think, 4, forks=2.0, **settings)]
     assert max(made) == 3  # the cap
-    assert sum(made) == min(2 * 4, 3 * sum(mixed(tree) for tree in trees))
-    frugal = played(codec, think, 4, chains=4, forks=0.5, max_forks=3)
-    assert sum(tree.expansions - 4 for tree in frugal) == 2  # the budget
+    assert sum(made) == min(2 * 4, 3 * sum(map(any, kinds)))  # all that may be forked
+    frugal = [tree.expansions - 4 for tree in played(codec, think, 4, forks=0.5, **settings)]
+    forked = [kind for kind, forks in zip(kinds, frugal, strict=True) for _ in range(forks)]
+    assert sorted(forked) == [(False, True), (True, False)]  # the budget, one to each kind
 
 
 def test_nothing_is_forked_where_nobody_knows_the_outcomes(codec: Codec) -> None:
