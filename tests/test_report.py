@@ -127,7 +127,7 @@ def test_a_line_keeps_its_runs_style_where_another_run_has_none(tmp_path: Path) 
 
 
 def test_only_finite_numbers_are_drawn() -> None:
-    row = {"stage": "self-play", "step": 1, "a": math.nan, "b": {"c": math.inf, "d": 2}}
+    row = {"stage": "self-play", "step": 1, "a": math.nan, "b": {"c": math.inf, "d": 2, "e": 1e301}}
     assert flat(row) == {"step": 1, "b.d": 2}
 
 

@@ -331,14 +331,14 @@ def test_other_machines_cannot_ask(port: int) -> None:
 
 
 def test_what_a_run_says_stays_text(run: Path) -> None:
-    text = HOSTILE.replace("\ud800", "")
-    write_trees(run / "trees" / "iteration-000002.jsonl", [two_ways(text)])
-    row = {"stage": "self-play", "step": 3, text: 1.0}
+    write_trees(run / "trees" / "iteration-000002.jsonl", [two_ways(HOSTILE.strip("\ud800"))])
+    (run / "eval" / "iteration-000002.json").write_text(json.dumps(evaluation(0.5, model=HOSTILE)))
     with (run / "metrics.jsonl").open("a") as file:
-        file.write(text_of([row]))
+        file.write(text_of([{"stage": "self-play", "step": 3, HOSTILE: 1.0}]))
     with serving(run, 0) as address:
         page = asked(int(address.rstrip("/").rpartition(":")[2]), "/")[1]
     assert page.count("<script") == page.count("</script") == 2
+    assert page.count("hacked") >= 3
 
 
 def test_a_port_in_use_is_one_line(port: int, run: Path) -> None:
@@ -394,6 +394,13 @@ def test_printable_text_is_left_as_it_is_and_all_text_can_be_printed(text: str) 
     assert printable(text).isprintable()
     if text.isprintable():
         assert printable(text) == text
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
+def test_any_numbers_have_a_sparkline(values: list[float]) -> None:
+    bars = sparkline(values)
+    assert len(bars) == len(values)
+    assert bars[values.index(min(values))] == "▁"
 
 
 def test_sparklines() -> None:

@@ -1,6 +1,5 @@
 """What to draw of a run's metrics and evaluations: charts as plain data, a line a run."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,6 +8,8 @@ from llamao1_cli.report.kept import Row
 from llamao1_cli.report.reading import Evaluation, Quality, Run
 
 MOST_POINTS = 400  # of a line: more than a screen shows apart
+
+LARGEST = 1e300  # beyond it an axis has no room; neither infinities nor NaN are below it
 
 PLAYED = ("self-play", "imitation")
 
@@ -134,7 +135,7 @@ def flat(row: Row) -> dict[str, float]:
     for key, value in row.items():
         if isinstance(value, dict):
             numbers |= {f"{key}.{inner}": number for inner, number in flat(value).items()}
-        elif isinstance(value, int | float) and math.isfinite(value):
+        elif isinstance(value, int | float) and abs(value) < LARGEST:
             numbers[key] = value
     if numbers.get("seconds.rollout") and "generated_tokens" in numbers:
         numbers["tokens_per_second"] = numbers["generated_tokens"] / numbers["seconds.rollout"]

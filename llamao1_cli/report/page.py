@@ -36,9 +36,8 @@ def render_live(run: Run, version: str) -> str:
 
 def render_waiting(name: str, message: str) -> str:
     """A page that says why there is none of a run yet, and loads itself again."""
-    return _template("waiting.html.j2").render(
-        name=name, message=message, style=Markup(_part("report.css"))
-    )
+    style = Markup(_part("report.css"))
+    return _encodable(_template("waiting.html.j2").render(name=name, message=message, style=style))
 
 
 def _page(
@@ -51,7 +50,7 @@ def _page(
     drawn = charts(runs)
     forests = [forest(run, MOST_TREES // len(runs), MOST_BYTES // len(runs)) for run in runs]
     script = "\n".join(map(_part, scripts))
-    return _template("template.html.j2").render(
+    page = _template("template.html.j2").render(
         runs=[
             _run(place, run, each)
             for place, (run, each) in enumerate(zip(runs, forests, strict=True))
@@ -69,6 +68,12 @@ def _page(
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=embedded({"charts": [_chart_data(c) for c in drawn], "trees": _trees(runs, forests)}),
     )
+    return _encodable(page)
+
+
+def _encodable(page: str) -> str:
+    """The page with marks for halves of surrogate pairs, which names of folders may hold."""
+    return page.encode(errors="replace").decode()
 
 
 def iterations(run: Run) -> int:

@@ -119,9 +119,11 @@ def printable(text: str) -> str:
 
 def sparkline(values: Sequence[float]) -> str:
     """A bar a value, from the lowest to the highest of them."""
-    low, high = min(values), max(values)
-    steps = (high - low) / (len(BARS) - 1) or 1.0
-    return "".join(BARS[round((value - low) / steps)] for value in values)
+    largest = max(map(abs, values)) or 1.0  # whose share cannot overflow, as a difference can
+    shares = [value / largest for value in values]
+    low = min(shares)
+    step = (max(shares) - low) / (len(BARS) - 1) or 1.0
+    return "".join(BARS[round((share - low) / step)] for share in shares)
 
 
 def draw(view: View) -> RenderableType:
