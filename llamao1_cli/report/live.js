@@ -39,14 +39,16 @@ function become(old, fresh) {
 
 const PARTS = "header > *, nav, h2, h3, .result, figure, details, .viewer, .problem, .tools, .canvas, .detail";
 
-/** Change the page while the first part on the screen stays where the reader sees it. */
+/** Change the page while the part that is focused, or the first on the screen, stays where it is. */
 function staying(change) {
   const parts = [...document.querySelectorAll(PARTS)].filter((part) => part.getClientRects().length);
   const top = (part) => part.getBoundingClientRect().top;
-  const first = parts.find((part) => top(part) >= 0) ?? parts.at(-1);
-  const before = top(first);
+  const begins = (part) => part && top(part) >= 0 && top(part) < innerHeight;
+  const focused = document.activeElement?.closest(PARTS);
+  const still = [focused, ...parts].find(begins) ?? parts.findLast((part) => top(part) < 0) ?? parts[0];
+  const before = top(still);
   change();
-  if (scrollY && first.isConnected) scrollBy({ top: top(first) - before, behavior: "instant" });
+  if (scrollY && still.isConnected) scrollBy({ top: top(still) - before, behavior: "instant" });
 }
 
 /** A tree as it is found again among fresh ones. */

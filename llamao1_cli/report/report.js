@@ -241,7 +241,7 @@ class TreeView {
   /** Offer trees of the same problem for a comparison, of which one may be under way. */
   offer(others, chosen) {
     this.others = others;
-    this.choice.disabled = !others.length;
+    this.choice.hidden = !others.length;
     this.choice.replaceChildren(make("option", { value: "", textContent: "Compare with…" }),
       ...others.map((tree, place) => make("option", {
         value: place, textContent: `${MANY ? `${tree.run}, ` : ""}iteration ${tree.iteration}`,
