@@ -14,7 +14,7 @@ import typer
 from llamao1_cli import __version__
 from llamao1_cli.cli_bench import bench
 from llamao1_cli.cli_export import export
-from llamao1_cli.cli_report import report
+from llamao1_cli.cli_report import report, watch
 from llamao1_cli.cli_reward import reward
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 
@@ -33,6 +33,7 @@ app.command(epilog="Example: llamao1 export runs/quickstart --to hf --out models
 )
 app.add_typer(reward, name="reward")
 app.command(epilog="Example: llamao1 report runs/quickstart --out report.html")(report)
+app.command(epilog="Example: llamao1 watch runs/quickstart --port 8117")(watch)
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="YAML file of the run.", show_default=False)

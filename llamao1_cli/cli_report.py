@@ -1,4 +1,4 @@
-"""`llamao1 report`: a page to look at, from run folders."""
+"""`llamao1 report` and `llamao1 watch`: a page to look at, from run folders."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,3 +23,20 @@ def report(
     from llamao1_cli.report.commands import write_report
 
     typer.echo(f"report: {write_report(runs, out)}")
+
+
+def watch(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder; it may begin later.")],
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="Where the page is on localhost; 0 is a free port."),
+    ] = 8117,
+) -> None:
+    """Show a run while it trains: the report's page, kept up to date, and a view on the terminal.
+
+    The page answers this machine alone. Nothing but the run folder is read, and nothing written.
+    Where the output is no terminal it prints a line an iteration. Ctrl-C ends it.
+    """
+    from llamao1_cli.report.commands import watch_run
+
+    watch_run(run, port)

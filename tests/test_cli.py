@@ -17,7 +17,9 @@ from llamao1_cli.config_file import load_config
 
 ROOT = Path(__file__).parents[1]
 LLAMAO1 = Path(sys.executable).with_name("llamao1")
-COMMANDS = ("train", "sft", "self-play", "eval", "solve", "compare", "export", "report", "config")
+COMMANDS = (
+    "train", "sft", "self-play", "eval", "solve", "compare", "export", "report", "watch", "config",
+)  # fmt: skip
 SMALL: dict[str, Any] = {
     "run": {"iterations": 1},
     "model": {

@@ -20,8 +20,9 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.report.commands import write_report
 from llamao1_cli.report.curves import MOST_POINTS, Chart, Point, Series, charts, flat, thinned
 from llamao1_cli.report.embedding import embedded
+from llamao1_cli.report.kept import MetricsFile
 from llamao1_cli.report.page import differing_keys, file_links, render
-from llamao1_cli.report.reading import read_metrics, read_run
+from llamao1_cli.report.reading import read_run
 from llamao1_cli.report.svg import Frame, draw_chart, label, ticks
 from llamao1_cli.report.trees import MOST_TEXT, best_leaf, forest, shown_tree, simulations
 from llamao1_cli.search.grow import grow
@@ -60,8 +61,8 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_row_cut_off_while_it_was_written_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"stage": "self-play", "step": 1}\n{"stage": "self-pl')
-    assert read_metrics(path) == {"self-play": [{"stage": "self-play", "step": 1}]}
-    assert read_metrics(tmp_path / "none.jsonl") == {}
+    assert MetricsFile(path).read() == {"self-play": [{"stage": "self-play", "step": 1}]}
+    assert MetricsFile(tmp_path / "none.jsonl").read() == {}
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"step": 1}', '{"stage": "a", "step": NaN}', "7"])
@@ -69,7 +70,7 @@ def test_a_broken_row_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(f'{{"stage": "self-play", "step": 1}}\n{line}\n')
     with pytest.raises(UserError, match=r"metrics.jsonl line 2: not a row of metrics"):
-        read_metrics(path)
+        MetricsFile(path).read()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_a_line_keeps_its_runs_style_where_another_run_has_none(tmp_path: Path) 
 
 
 def test_only_finite_numbers_are_drawn() -> None:
-    row = {"stage": "self-play", "step": 1, "a": math.nan, "b": {"c": math.inf, "d": 2}}
+    row = {"stage": "self-play", "step": 1, "a": math.nan, "b": {"c": math.inf, "d": 2, "e": 1e301}}
     assert flat(row) == {"step": 1, "b.d": 2}
 
 

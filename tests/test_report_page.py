@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 from run_folders import evaluation, played, two_ways, write_run, write_tree
 
+from llamao1_cli.report import live
 from llamao1_cli.report.commands import write_report
 from llamao1_cli.report.svg import label
+from llamao1_cli.selfplay import write_trees
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 Service = pytest.importorskip("selenium.webdriver.chrome.service").Service
 By = pytest.importorskip("selenium.webdriver.common.by").By
+Wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 
 DRIVER = shutil.which("chromedriver")
@@ -226,3 +229,92 @@ def test_nothing_is_wider_than_the_screen(page: Any, width: int) -> None:
         assert page.execute_script("return document.documentElement.scrollWidth") == width
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# The live page
+
+
+def add_iteration(folder: Path, number: int) -> None:
+    """An iteration with a tree of its own, and an evaluation after it."""
+    trees = [two_ways(f"What is {number}+4?", name=f"new {number}"), two_ways(SUM, name="sum")]
+    write_trees(folder / "trees" / f"iteration-{number:06d}.jsonl", trees)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(played(number)[-1]) + "\n")
+    result = json.dumps(evaluation(0.75))
+    (folder / "eval" / f"iteration-{number:06d}.json").write_text(result)
+
+
+def height_of(page: Any, selector: str) -> float:
+    script = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+    top: float = page.execute_script(script, selector)
+    return top
+
+
+def test_a_live_page_takes_in_an_iteration_around_what_is_open(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "REST", 0)
+    folder = write_run(
+        tmp_path / "live",
+        metrics=played(2),
+        evaluations={0: evaluation(0.25)},
+        trees={1: [two_ways(SUM, name="sum"), two_ways(HOSTILE)], 2: [two_ways("What is 2+4?")]},
+        settings={"run": {"dir": "runs/live", "iterations": 3}},
+    )
+    with live.serving(folder, 0) as address:
+        browser.get(address)
+        click(browser, "[data-filter=solved]")
+        browser.find_element(By.ID, "search").send_keys("what")
+        click(browser, "#list button", 1)
+        click(browser, ".knob[aria-label='Fold thought 1']")
+        click(browser, "[aria-label='One step of the search back']")
+        click(browser, "#configuration summary")
+        click(browser, ".node[data-id='1']")
+        browser.execute_script("document.querySelector('.node[data-id=\"1\"]').focus()")
+        before = height_of(browser, ".canvas")
+        assert texts(browser, ".hero .old") == []
+
+        add_iteration(folder, 3)
+        Wait(browser, 20).until(lambda page: texts(page, "#live") == ["the run is complete"])
+
+        assert texts(browser, ".hero .old, .hero strong") == ["0.250", "0.750"]
+        assert "3 of 3" in texts(browser, ".facts dd")
+        title = "return [...document.querySelectorAll('figure')].find((each) =>"
+        readout = " each.dataset.key === 'Policy loss').querySelector('.readout').textContent"
+        assert browser.execute_script(title + readout) == "-0.375"
+        assert problems(browser) == ["What is 3+4?", SUM, "What is 2+4?", SUM]
+        # What was open is open as it was, and where it was.
+        assert texts(browser, ".view .of")[0].startswith("iteration 1 · solved")
+        assert nodes(browser) == ["0", "1"]
+        assert texts(browser, ".stepped") == ["step 1 of 2"]
+        assert browser.find_element(By.ID, "search").get_attribute("value") == "what"
+        assert texts(browser, "[aria-pressed=true]") == ["Solved"]
+        assert browser.find_element(By.CSS_SELECTOR, "#configuration pre").is_displayed()
+        assert browser.switch_to.active_element.get_attribute("data-id") == "1"
+        assert height_of(browser, ".canvas") == pytest.approx(before, abs=1)
+        current = browser.find_elements(By.CSS_SELECTOR, "#list [aria-current=true] .of")
+        assert ["iteration 1" in each.text for each in current] == [True]
+        # What came can be compared with it.
+        assert texts(browser, ".compare option") == ["Compare with…", "iteration 3"]
+        click(browser, ".compare option", 1)
+        assert texts(browser, ".view .of")[1].startswith("iteration 3 · solved")
+        assert browser.get_log("browser") == []
+        assert browser.execute_script("return window.hacked") is None
+    Wait(browser, 20).until(lambda page: "no longer live" in texts(page, "#live")[0])
+
+
+def test_a_live_page_opens_when_the_run_begins(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "REST", 0)
+    with live.serving(tmp_path / "later", 0) as address:
+        browser.get(address)
+        assert texts(browser, "#live") == ["waiting"]
+        browser.get_log("browser")  # of the test before, whose server had gone
+        write_run(tmp_path / "begun").rename(tmp_path / "later")
+        Wait(browser, 20).until(lambda page: texts(page, ".lead")[0] == "Not evaluated yet.")
+        assert not browser.find_element(By.ID, "viewer").is_displayed()
+        add_iteration(tmp_path / "later", 1)
+        Wait(browser, 20).until(lambda page: problems(page) == ["What is 1+4?", SUM])
+        assert nodes(browser) == ["0", "1", "2", "3", "4"]
+        assert browser.get_log("browser") == []

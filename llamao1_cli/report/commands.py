@@ -1,12 +1,15 @@
-"""`llamao1 report`: read the runs, make the page, write it."""
+"""`llamao1 report`: read the runs, make the page, write it. `llamao1 watch`: keep one alive."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from llamao1_cli.errors import UserError
+from llamao1_cli.errors import InterruptedRunError, UserError
+from llamao1_cli.report.live import serving
 from llamao1_cli.report.page import render
 from llamao1_cli.report.reading import read_run
+from llamao1_cli.report.terminal import follow
 from llamao1_cli.run_folder import refuse_folder, write_whole
+from llamao1_cli.signals import Interrupts
 
 
 def write_report(folders: Sequence[Path], out: Path | None) -> Path:
@@ -24,6 +27,22 @@ def write_report(folders: Sequence[Path], out: Path | None) -> Path:
     except OSError as error:
         raise UserError(f"--out: {path} cannot be written: {error.strerror}") from None
     return path
+
+
+def watch_run(folder: Path, port: int) -> None:
+    """Serve the live page of a run and tell of it on the terminal, until a signal ends both.
+
+    Raises UserError for a folder that is a file, and for a port that cannot be had.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"watch: {folder} is a file; name a run folder")
+    interrupts = Interrupts()
+    with interrupts.listening():
+        try:
+            with serving(folder, port) as address:
+                follow(folder, address, interrupts)
+        except InterruptedRunError:
+            return  # how watching ends
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

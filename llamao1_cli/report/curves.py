@@ -1,13 +1,15 @@
 """What to draw of a run's metrics and evaluations: charts as plain data, a line a run."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from llamao1_cli.report.reading import Evaluation, Quality, Row, Run
+from llamao1_cli.report.kept import Row
+from llamao1_cli.report.reading import Evaluation, Quality, Run
 
 MOST_POINTS = 400  # of a line: more than a screen shows apart
+
+LARGEST = 1e300  # beyond it an axis has no room; neither infinities nor NaN are below it
 
 PLAYED = ("self-play", "imitation")
 
@@ -107,18 +109,23 @@ QUALITIES: tuple[tuple[str, str, Callable[[Evaluation], float | None]], ...] = (
 def charts(runs: Sequence[Run]) -> list[Chart]:
     """Every chart that has a point to show: held-out accuracy, what `METRICS` names, and then
     whatever else the runs measured."""
-    played = [[flat(row) for name in PLAYED for row in run.metrics.get(name, [])] for run in runs]
+    play = [[flat(row) for row in played(run)] for run in runs]
     warmed = [[flat(row) for row in run.metrics.get("warmup", [])] for run in runs]
     drawn = list(_accuracies(runs))
     for group, metrics in METRICS.items():
-        rows, axis = (warmed, "step") if group == WARMUP else (played, "iteration")
+        rows, axis = (warmed, "step") if group == WARMUP else (play, "iteration")
         drawn += [_metric_chart(group, metric, runs, rows, axis) for metric in metrics]
         drawn += _qualities(runs) if group == VALUES else []
     known = {metric.key for metrics in METRICS.values() for metric in metrics}
-    names = dict.fromkeys(key for rows in played for row in rows for key in row)
+    names = dict.fromkeys(key for rows in play for row in rows for key in row)
     others = [_Metric(name, name) for name in names if name not in known | {"step"}]
-    drawn += [_metric_chart(OTHER, metric, runs, played, "iteration") for metric in others]
+    drawn += [_metric_chart(OTHER, metric, runs, play, "iteration") for metric in others]
     return [chart for chart in drawn if chart.series]
+
+
+def played(run: Run) -> list[Row]:
+    """The metrics of a run's iterations, of self-play or of its control."""
+    return [row for name in PLAYED for row in run.metrics.get(name, [])]
 
 
 def flat(row: Row) -> dict[str, float]:
@@ -128,7 +135,7 @@ def flat(row: Row) -> dict[str, float]:
     for key, value in row.items():
         if isinstance(value, dict):
             numbers |= {f"{key}.{inner}": number for inner, number in flat(value).items()}
-        elif isinstance(value, int | float) and math.isfinite(value):
+        elif isinstance(value, int | float) and abs(value) < LARGEST:
             numbers[key] = value
     if numbers.get("seconds.rollout") and "generated_tokens" in numbers:
         numbers["tokens_per_second"] = numbers["generated_tokens"] / numbers["seconds.rollout"]

@@ -5,16 +5,17 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from llamao1_cli.config_file import dump_config, flat_settings
-from llamao1_cli.report.curves import Chart, charts, flat
+from llamao1_cli.report.curves import Chart, charts, flat, played
 from llamao1_cli.report.embedding import embedded
 from llamao1_cli.report.reading import Evaluation, Figures, Run
 from llamao1_cli.report.svg import LINES, chart_frame, draw_budgets, draw_chart, draw_reliability
@@ -24,14 +25,32 @@ from llamao1_cli.report.trees import MOST_BYTES, MOST_TEXT, MOST_TREES, Forest, 
 
 def render(runs: Sequence[Run], out: Path) -> str:
     """The page of the runs, whose links hold where it is written to `out`."""
+    return _page(runs, ["report.js"], out=out)
+
+
+def render_live(run: Run, version: str) -> str:
+    """The page of a run that keeps itself up to date: it asks the server that it came from for
+    another `version`. It links to no files."""
+    return _page([run], ["report.js", "live.js"], version=version)
+
+
+def render_waiting(name: str, message: str) -> str:
+    """A page that says why there is none of a run yet, and loads itself again."""
+    style = Markup(_part("report.css"))
+    return _encodable(_template("waiting.html.j2").render(name=name, message=message, style=style))
+
+
+def _page(
+    runs: Sequence[Run],
+    scripts: Sequence[str],
+    *,
+    out: Path | None = None,
+    version: str | None = None,
+) -> str:
     drawn = charts(runs)
     forests = [forest(run, MOST_TREES // len(runs), MOST_BYTES // len(runs)) for run in runs]
-    script = _part("report.js")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "accuracy": _accuracy, "place": lambda n: n % LINES}
-    return environment.from_string(_part("template.html.j2")).render(
+    script = "\n".join(map(_part, scripts))
+    page = _template("template.html.j2").render(
         runs=[
             _run(place, run, each)
             for place, (run, each) in enumerate(zip(runs, forests, strict=True))
@@ -42,12 +61,25 @@ def render(runs: Sequence[Run], out: Path) -> str:
         differences=differing_keys(runs),
         files=[(run.name, file_links(run, out)) for run in runs],
         most_text=MOST_TEXT,
+        version=version,
         style=Markup(_part("report.css")),
         script=Markup(script),
         # The browser runs this script alone, whatever else a page may come to hold.
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=embedded({"charts": [_chart_data(c) for c in drawn], "trees": _trees(runs, forests)}),
     )
+    return _encodable(page)
+
+
+def _encodable(page: str) -> str:
+    """The page with marks for halves of surrogate pairs, which names of folders may hold."""
+    return page.encode(errors="replace").decode()
+
+
+def iterations(run: Run) -> int:
+    """How many iterations of a run are done."""
+    rows = played(run)
+    return int(rows[-1]["step"]) if rows else 0
 
 
 def differing_keys(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
@@ -60,8 +92,8 @@ def differing_keys(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     return [(key, values) for key, values in rows if len({*values}) > 1]
 
 
-def file_links(run: Run, out: Path) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The files of a run by kind: names, and links relative to the page's folder."""
+def file_links(run: Run, out: Path | None) -> list[tuple[str, list[tuple[str, str | None]]]]:
+    """The files of a run by kind: names, and links relative to the page's folder if it has one."""
     folder = run.folder
     kinds = {
         "Run": [path for path in (folder.config, folder.metrics) if path.is_file()],
@@ -70,7 +102,7 @@ def file_links(run: Run, out: Path) -> list[tuple[str, list[tuple[str, str]]]]:
         "Trees": list(run.trees.values()),
     }
     return [
-        (kind, [(path.name, _link(path, out)) for path in paths])
+        (kind, [(path.name, _link(path, out) if out else None) for path in paths])
         for kind, paths in kinds.items()
         if paths
     ]
@@ -81,9 +113,19 @@ def _link(path: Path, out: Path) -> str:
     return quote(relative.encode("utf-8", "surrogateescape"))
 
 
+@cache
 def _part(name: str) -> str:
     """A part of the page that is shipped with the program."""
     return files("llamao1_cli.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template(name: str) -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": number, "accuracy": _accuracy, "place": lambda n: n % LINES}
+    return environment.from_string(_part(name))
 
 
 def _accuracy(value: float) -> str:
@@ -97,6 +139,8 @@ def _run(place: int, run: Run, trees: Forest) -> dict[str, Any]:
     after = evaluations[-1][1] if evaluations and evaluations[-1][1] is not before else None
     last = after or before
     return {
+        "done": iterations(run),
+        "asked": run.config.run.iterations,
         "place": place,
         "name": run.name,
         "headline": next(iter(last.strategies)) if last else None,
@@ -119,7 +163,7 @@ def _rows(
 
 
 def _facts(run: Run, last: Evaluation | None) -> list[tuple[str, str]]:
-    rows = [row for name in ("self-play", "imitation") for row in run.metrics.get(name, [])]
+    rows = played(run)
     end = flat(rows[-1]) if rows else {}
     build, task = run.config.model.build, run.config.task
     facts = [
@@ -132,7 +176,7 @@ def _facts(run: Run, last: Evaluation | None) -> list[tuple[str, str]]:
         ("Algorithm", run.config.learn.algorithm),
         ("Search", run.config.search.algorithm),
         ("Seed", str(run.config.run.seed)),
-        ("Iterations", f"{end.get('step', 0):.0f} of {run.config.run.iterations}"),
+        ("Iterations", f"{iterations(run)} of {run.config.run.iterations}"),
     ]
     if "spent_tokens" in end:
         facts.append(("Generated", f"{end['spent_tokens']:,.0f} tokens"))

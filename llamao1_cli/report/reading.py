@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from llamao1_cli.config import Config
 from llamao1_cli.config_file import load_config
 from llamao1_cli.errors import UserError
+from llamao1_cli.report.kept import Kept, MetricsFile, Row, stamp
 from llamao1_cli.run_folder import RunFolder, run_folder
 
-Row = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -99,52 +99,53 @@ class Run:
     extra: dict[Path, Evaluation]  # made by `llamao1 eval --json` inside the folder
     budgets: dict[Path, BudgetEvaluation]
     trees: dict[int, Path]  # by iteration, in order
+    kept: Kept  # what was read of the files of its trees
+
+
+class RunReader:
+    """Reads one run folder again and again, of its files what is new."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._folder, self._name = RunFolder(path), name
+        self._metrics, self._kept = MetricsFile(self._folder.metrics), Kept()
+        self._configured = stamp(self._folder.config)
+
+    def read(self) -> Run:
+        """The run as it stands. Raises UserError, naming the file and the line, for a folder that
+        is none or a file that is broken."""
+        folder = run_folder(self._folder.path)
+        if (configured := stamp(folder.config)) != self._configured:
+            # Trees are shown as the configuration says.
+            self._configured, self._kept = configured, Kept()
+        self._kept.begin()
+        found = {place: self._kept(read_json, place) for place in _results(folder)}
+        return Run(
+            self._name,
+            folder,
+            self._kept(load_config, folder.config),
+            self._metrics.read(),
+            {
+                number: _checked(Evaluation, self._kept(read_json, place), place)
+                for number, place in folder.evaluations().items()
+            },
+            {
+                place: _checked(Evaluation, data, place)
+                for place, data in found.items()
+                if isinstance(data, dict) and "strategies" in data
+            },
+            {
+                place: _checked(BudgetEvaluation, data, place)
+                for place, data in found.items()
+                if isinstance(data, dict) and "budgets" in data
+            },
+            folder.tree_files(),
+            self._kept,
+        )
 
 
 def read_run(path: Path, name: str) -> Run:
-    """The run in a folder. Raises UserError, naming the file and the line, for a folder that is
-    none or a file that is broken."""
-    folder = run_folder(path)
-    found = {place: read_json(place) for place in _results(folder)}
-    return Run(
-        name,
-        folder,
-        load_config(folder.config),
-        read_metrics(folder.metrics),
-        {
-            number: _checked(Evaluation, read_json(place), place)
-            for number, place in folder.evaluations().items()
-        },
-        {
-            place: _checked(Evaluation, data, place)
-            for place, data in found.items()
-            if isinstance(data, dict) and "strategies" in data
-        },
-        {
-            place: _checked(BudgetEvaluation, data, place)
-            for place, data in found.items()
-            if isinstance(data, dict) and "budgets" in data
-        },
-        folder.tree_files(),
-    )
-
-
-def read_metrics(path: Path) -> dict[str, list[Row]]:
-    """The rows of a metrics file by stage; {} if there is none. A last line that was cut off while
-    it was written is left out."""
-    rows: dict[str, list[Row]] = {}
-    if not path.is_file():
-        return rows
-    for number, line in enumerate(_text(path).split("\n")[:-1], start=1):
-        try:
-            row = json.loads(line)
-            rows.setdefault(row["stage"], []).append(row | {"step": int(row["step"])})
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            raise UserError(
-                f"{path} line {number}: not a row of metrics (an object with `stage` and `step`); "
-                "restore the file or delete the line"
-            ) from None
-    return rows
+    """The run in a folder; raises as `RunReader.read` does."""
+    return RunReader(path, name).read()
 
 
 def read_json(path: Path) -> Any:

@@ -23,46 +23,63 @@ function draw(tag, attributes) {
 
 // ---- Charts: a readout of the point that is pointed at -------------------------------------
 
-function chart(figure) {
-  const { series, axis, top, bottom } = data.charts[Number(figure.dataset.chart)];
-  const picture = figure.querySelector("svg");
-  const readout = figure.querySelector(".readout");
-  const cross = draw("path", { class: "cross" });
-  picture.append(cross);
-  const stops = [...new Set(series.flatMap((line) => line.x))].sort((a, b) => a - b);
-  let at = stops.length - 1;
+class Chart {
+  constructor(figure) {
+    this.figure = figure;
+    this.readout = figure.querySelector(".readout");
+    this.cross = draw("path", { class: "cross", "data-key": "cross" });
+    this.shown = null; // the stop that is told about; null for the last of each line
+    figure.addEventListener("pointermove", (event) => this.point(event));
+    figure.addEventListener("pointerleave", () => this.show(null));
+    figure.addEventListener("keydown", (event) => this.press(event));
+    figure.addEventListener("focus", () => this.readout.setAttribute("aria-live", "polite"));
+    figure.addEventListener("blur", () => {
+      this.readout.removeAttribute("aria-live");
+      this.show(null);
+    });
+    this.read();
+  }
 
-  function show(stop) {
-    const values = series.map((line) => {
+  /** Read the chart's data, which a live page renews with the picture. */
+  read() {
+    Object.assign(this, data.charts[Number(this.figure.dataset.chart)]);
+    this.picture = this.figure.querySelector("svg");
+    this.picture.append(this.cross);
+    this.stops = [...new Set(this.series.flatMap((line) => line.x))].sort((a, b) => a - b);
+    this.show(this.stops.includes(this.shown) ? this.shown : null);
+  }
+
+  show(stop) {
+    this.shown = stop;
+    const values = this.series.map((line) => {
       const index = stop === null ? line.x.length - 1 : line.x.indexOf(stop);
       if (index < 0) return "";
       const shown = make("b", { textContent: line.shown[index], title: line.name });
-      if (series.length > 1) shown.className = line.style;
-      if (stop !== null) cross.setAttribute("d", `M${line.across[index]},${top}V${bottom}`);
+      if (this.series.length > 1) shown.className = line.style;
+      if (stop !== null) this.cross.setAttribute("d", `M${line.across[index]},${this.top}V${this.bottom}`);
       return shown;
     });
-    const place = make("span", { className: "at", textContent: `${axis} ${stop}` });
-    readout.replaceChildren(...(stop === null ? [] : [place]), ...values);
-    cross.style.visibility = stop === null ? "hidden" : "visible";
+    const place = make("span", { className: "at", textContent: `${this.axis} ${stop}` });
+    this.readout.replaceChildren(...(stop === null ? [] : [place]), ...values);
+    this.cross.style.visibility = stop === null ? "hidden" : "visible";
   }
 
-  picture.addEventListener("pointermove", (event) => {
-    const box = picture.getBoundingClientRect();
-    const x = ((event.clientX - box.left) * picture.viewBox.baseVal.width) / box.width;
-    const nearest = series.flatMap((line) => line.across.map((a, i) => [Math.abs(a - x), line.x[i]]));
-    at = stops.indexOf(nearest.reduce((best, each) => (each[0] < best[0] ? each : best))[1]);
-    show(stops[at]);
-  });
-  picture.addEventListener("pointerleave", () => show(null));
-  figure.addEventListener("keydown", (event) => {
+  point(event) {
+    if (!this.picture.contains(event.target)) return;
+    const box = this.picture.getBoundingClientRect();
+    const x = ((event.clientX - box.left) * this.picture.viewBox.baseVal.width) / box.width;
+    const nearest = this.series.flatMap((line) => line.across.map((a, i) => [Math.abs(a - x), line.x[i]]));
+    this.show(nearest.reduce((best, each) => (each[0] < best[0] ? each : best))[1]);
+  }
+
+  press(event) {
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!move) return;
     event.preventDefault();
-    at = Math.min(Math.max(at + move, 0), stops.length - 1);
-    show(stops[at]);
-  });
-  figure.addEventListener("blur", () => show(null));
-  show(null);
+    const last = this.stops.length - 1;
+    const at = this.shown === null ? last : this.stops.indexOf(this.shown);
+    this.show(this.stops[Math.min(Math.max(at + move, 0), last)]);
+  }
 }
 
 // ---- Mathematics as plain text --------------------------------------------------------------
@@ -168,7 +185,7 @@ class TreeView {
   }
 
   build() {
-    const { tree } = this;
+    const { tree, onCompare } = this;
     const button = (name, title, act) => {
       const made = make("button", { type: "button", textContent: name, title, "aria-label": title });
       made.addEventListener("click", act);
@@ -195,7 +212,7 @@ class TreeView {
       button("Unfold all", "Unfold all thoughts", () => this.foldAll(false)),
       make("label", { className: "check" }, this.written, "as written"),
     );
-    if (this.others.length) this.tools.append(this.comparison());
+    if (onCompare) this.tools.append(this.comparison());
     this.sheet = make("div", { className: "sheet", role: "tree", "aria-label": "Tree of thoughts" });
     this.canvas = make("div", { className: "canvas" }, make("div", {}, this.sheet));
     this.detail = make("div", { className: "detail", "aria-live": "polite" });
@@ -214,14 +231,22 @@ class TreeView {
   }
 
   comparison() {
-    const choice = make("select", { className: "compare", "aria-label": "Compare with another tree of this problem" },
-      make("option", { value: "", textContent: "Compare with…" }));
-    this.others.forEach((tree, place) => choice.append(make("option", {
-      value: place, textContent: `${MANY ? `${tree.run}, ` : ""}iteration ${tree.iteration}`,
-    })));
-    choice.addEventListener("change", () =>
-      this.onCompare(choice.value === "" ? null : this.others[Number(choice.value)]));
-    return choice;
+    this.choice = make("select", { className: "compare", "aria-label": "Compare with another tree of this problem" });
+    this.choice.addEventListener("change", () =>
+      this.onCompare(this.choice.value === "" ? null : this.others[Number(this.choice.value)]));
+    this.offer(this.others, null);
+    return this.choice;
+  }
+
+  /** Offer trees of the same problem for a comparison, of which one may be under way. */
+  offer(others, chosen) {
+    this.others = others;
+    this.choice.hidden = !others.length;
+    this.choice.replaceChildren(make("option", { value: "", textContent: "Compare with…" }),
+      ...others.map((tree, place) => make("option", {
+        value: place, textContent: `${MANY ? `${tree.run}, ` : ""}iteration ${tree.iteration}`,
+        selected: tree === chosen,
+      })));
   }
 
   /** Nodes that are there at this step and not folded away, in reading order. */
@@ -489,11 +514,12 @@ class Picker {
     this.opened = tree;
     const buttons = [...this.list.querySelectorAll("button")];
     this.found.forEach((each, place) => buttons[place].setAttribute("aria-current", each === tree));
-    const others = same(tree);
     const first = make("article", { className: "view" }), second = make("article", { className: "view" });
     this.views.replaceChildren(first);
-    new TreeView(first, tree, others, (other) => {
+    this.compared = null;
+    this.view = new TreeView(first, tree, same(tree), (other) => {
       second.remove();
+      this.compared = other;
       if (!other) return;
       this.views.append(second);
       new TreeView(second, other, [], null);
@@ -510,5 +536,6 @@ class Picker {
   }
 }
 
-for (const figure of document.querySelectorAll("[data-chart]")) chart(figure);
-if (data.trees.length) new Picker(document.getElementById("viewer"));
+const charts = new Map();
+for (const figure of document.querySelectorAll("[data-chart]")) charts.set(figure, new Chart(figure));
+let picker = data.trees.length ? new Picker(document.getElementById("viewer")) : null;

@@ -33,6 +33,14 @@ class Forest:
     total: int
 
 
+@dataclass(frozen=True)
+class Solution:
+    """A problem, and the thoughts that lead to a right answer."""
+
+    problem: str
+    thoughts: list[str]
+
+
 def forest(run: Run, most_trees: int = MOST_TREES, most_bytes: int = MOST_BYTES) -> Forest:
     """Trees of a run as JSON values: of problems searched more than once the first and the last
     search, then in turn those of the last and of the first iteration, as many as there is room
@@ -40,14 +48,14 @@ def forest(run: Run, most_trees: int = MOST_TREES, most_bytes: int = MOST_BYTES)
 
     Raises UserError naming the file and the line of one that is broken.
     """
-    problems = {number: _problems(path) for number, path in run.trees.items()}
-    files: dict[int, list[dict[str, Any]]] = {}
+    problems = {number: run.kept(_problems, path) for number, path in run.trees.items()}
     shown: list[dict[str, Any]] = []
     used = 0
     for iteration, line in _wanted(problems):
-        if iteration not in files:
-            files[iteration] = _shown_file(run.trees[iteration], iteration, run.config)
-        tree = files[iteration][line]
+        trees = run.kept(_shown_file, run.trees[iteration], iteration, run.config)
+        if line >= len(trees):
+            continue  # the file was written again meanwhile
+        tree = trees[line]
         size = len(embedded(tree))
         if len(shown) < most_trees and used + size <= most_bytes:
             shown.append(tree)
@@ -86,6 +94,21 @@ def best_leaf(tree: Tree) -> Node:
         tree.leaf_nodes(),
         key=lambda leaf: (-1.0 if leaf.target is None else leaf.target, leaf.value, -leaf.id),
     )
+
+
+def last_solution(path: Path) -> Solution | None:
+    """The last right solution of a tree file, by the path of its tree that the value was surest
+    of; None if there is none. Raises UserError naming the line of a tree that is broken."""
+    for number, line in reversed(list(enumerate(_lines(path), start=1))):
+        if '"outcome": true' not in line:
+            continue  # a tree without a right leaf need not be parsed
+        tree = _tree(path, number, line)
+        right = [node for node in tree.nodes if node.outcome]
+        if right:
+            surest = max(right, key=lambda node: node.value)
+            thoughts = [node.thought.text for node in tree.path(surest)[1:]]
+            return Solution(tree.problem.text, thoughts)
+    return None
 
 
 def simulations(tree: Tree, config: SearchConfig) -> list[int]:
@@ -145,20 +168,22 @@ def _problems(path: Path) -> list[str]:
 
 
 def _shown_file(path: Path, iteration: int, config: Config) -> list[dict[str, Any]]:
-    trees = []
-    for number, line in enumerate(_lines(path), start=1):
-        try:
-            trees.append(Tree.from_json(json.loads(line)))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} line {number}: {error}") from None
+    trees = [_tree(path, number, line) for number, line in enumerate(_lines(path), start=1)]
     try:
         credit = scaled_advantages(trees, config.learn, config.search.discount)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
     return [
-        {"iteration": iteration} | shown_tree(tree, values, config.search)
-        for tree, values in zip(trees, credit, strict=True)
+        {"iteration": iteration, "line": line} | shown_tree(tree, values, config.search)
+        for line, (tree, values) in enumerate(zip(trees, credit, strict=True), start=1)
     ]
+
+
+def _tree(path: Path, number: int, line: str) -> Tree:
+    try:
+        return Tree.from_json(json.loads(line))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} line {number}: {error}") from None
 
 
 def _shown_node(tree: Tree, node: Node, advantage: float | None) -> dict[str, Any]:
