@@ -13,7 +13,7 @@ from llamao1_cli.assembly import Parts, assemble
 from llamao1_cli.codec import MarkedIds
 from llamao1_cli.config import Config
 from llamao1_cli.config_file import changed_keys, dump_config
-from llamao1_cli.display import Display, asked_lines
+from llamao1_cli.display import Display, asked_lines, printable
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
 from llamao1_cli.run_folder import RunFolder, refuse_folder, write_whole
@@ -175,7 +175,7 @@ def _answer_line(answer: str | None) -> str:
             "no answer: no thought came to a conclusion; raise search.simulations, eval.samples, "
             "eval.beam_width or search.max_depth"
         )
-    return f"answer: {answer}"
+    return f"answer: {printable(answer)}"
 
 
 @contextmanager

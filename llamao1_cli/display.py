@@ -200,9 +200,17 @@ def value_line(name: str, value: Mapping[str, Any]) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """The text with letters that would steer a terminal, or turn the line around, escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def draw_tree(tree: Tree) -> Branch:
-    """A tree for the terminal; what the model wrote is text, never markup."""
-    root = Branch(Text(tree.problem.text, style="bold"))
+    """A tree for the terminal; what the model wrote is text, never markup or what steers one."""
+    root = Branch(Text(_lines(tree.problem.text), style="bold"))
     branches = {0: root}
     for node in tree.nodes[1:]:
         assert node.parent is not None
@@ -215,4 +223,8 @@ def _label(node: Node) -> Text:
     label.append(f"x{node.visits} " if node.visits else "", style="dim")
     if node.thought.meta:
         label.append(f"{node.thought.meta.name.lower()} ", style="dim")
-    return label.append(node.thought.text, style="bold green" if node.terminal else "")
+    return label.append(_lines(node.thought.text), style="bold green" if node.terminal else "")
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))

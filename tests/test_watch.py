@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engine import chain_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from run_folders import evaluation, played, two_ways, write_run, write_tree
 from test_cli import LLAMAO1, tree_of
 
+from llamao1_cli.display import draw_tree, printable
 from llamao1_cli.errors import InterruptedRunError, UserError
 from llamao1_cli.report import live, terminal
 from llamao1_cli.report.commands import watch_run
 from llamao1_cli.report.kept import Kept, MetricsFile
 from llamao1_cli.report.live import LivePage, serving
-from llamao1_cli.report.terminal import Lines, Watching, draw, printable, sparkline
+from llamao1_cli.report.terminal import Lines, Watching, draw, sparkline
 from llamao1_cli.report.trees import last_solution
 from llamao1_cli.run_folder import write_whole
 from llamao1_cli.selfplay import write_trees
@@ -452,3 +454,13 @@ def test_a_signal_ends_the_command_with_code_0(run: Path, number: int) -> None:
     with pytest.raises(ConnectionRefusedError):
         asked(port, "/")
     os.close(terminal_end)
+
+
+def test_a_solved_tree_shows_what_would_steer_the_terminal() -> None:
+    tree = chain_tree([0.5, 0.6], True)
+    tree.nodes[1].thought.text = "\x1b[2J [red]one\ntwo"
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    console.print(draw_tree(tree))
+    shown = console.file.getvalue()
+    assert "\\x1b[2J [red]one" in shown
+    assert "\x1b[2J" not in shown

@@ -81,6 +81,8 @@ def cell_config(
         changes["search"] = {"algorithm": "forks", "forks": 0.0, "chains": chains}
         changes["learn"]["value_weight"] = 0.0
         changes["replay"] = {"alpha": 0.0}  # its priorities are the errors of ratings
+    if algorithm == "continued_warmup":
+        changes["eval"] = {"every": 0}  # its iterations are many and short; the end tells enough
     settings = _changed(config, changes).model_dump()
     return build_config(settings, f"--variant {variant.name}", [*variant.overrides])
 

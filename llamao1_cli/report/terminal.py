@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from llamao1_cli.display import printable
 from llamao1_cli.errors import UserError
 from llamao1_cli.report.curves import flat, played
 from llamao1_cli.report.kept import Stamp
@@ -107,14 +108,6 @@ class Lines:
         fresh = [line for line in shown if line not in self._told]
         self._view, self._told = view, {*shown}
         return fresh
-
-
-def printable(text: str) -> str:
-    """The text with letters that would steer a terminal, or turn the line around, escaped."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
 
 
 def sparkline(values: Sequence[float]) -> str:
