@@ -1,7 +1,8 @@
 """Crash-safe checkpoints.
 
 A checkpoint is written beside its place and renamed into it, so that a folder under its final name
-is complete. Tensors are safetensors and the rest JSON: nothing is ever unpickled.
+is complete; its manifest tells later whether it still is. Tensors are safetensors and the rest
+JSON: nothing is ever unpickled.
 """
 
 import json
@@ -14,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
-from llamao1_cli.errors import UserError
+from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.experience import Actions, Experience, Ratings
+from llamao1_cli.manifest import write_manifest
 from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import complete_checkpoints
 
@@ -29,17 +32,27 @@ GROUPS = ("tokens", "actions", "ratings")
 
 @contextmanager
 def new_checkpoint(folder: Path, name: str, keep: int) -> Iterator[Path]:
-    """A folder to write a checkpoint into; once complete it takes its name, and old ones go."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A folder to write a checkpoint into; once complete it takes its name, and old ones go.
+
+    Raises RunFailedError if it cannot be written; the checkpoints that are there stay.
+    """
     beside, place = folder / f".{name}.part", folder / name
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    yield beside
-    _sync(beside)
-    if place.exists():
-        shutil.rmtree(place)
-    beside.rename(place)
-    _sync_folder(folder)
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        write_manifest(beside)
+        _sync(beside)
+        if place.exists():
+            shutil.rmtree(place)
+        beside.rename(place)
+        _sync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise RunFailedError(
+            f"{place}: the checkpoint cannot be written: {error}; make room, then --resume goes on "
+            "from the last one"
+        ) from None
     for old in complete_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
 

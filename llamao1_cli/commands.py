@@ -185,7 +185,8 @@ def _trainer(
     """A trainer that will evaluate `strategies`, in a run folder that was checked and prepared."""
     folder = RunFolder(Path(config.run.dir))
     _check_folder(folder, config, resume=resume, overwrite=overwrite)
-    point = folder.latest() if resume and folder.checkpointed() else None
+    notes: list[str] = []
+    point = folder.latest(notes.append) if resume and folder.checkpointed() else None
     interrupts = Interrupts()
     with interrupts.listening():
         parts = assemble(config, point / "model" if point else None, strategies)
@@ -193,7 +194,9 @@ def _trainer(
         main = parts.accelerator.is_main_process
         display = Display(quiet=not main)
         if resume and point is None:
-            display.say(f"{folder.path}: no checkpoint to resume from; starting at the beginning")
+            notes.append(f"{folder.path}: no checkpoint to resume from; starting at the beginning")
+        for note in notes:
+            display.say(note)
         tracker = _prepare_folder(folder, config, overwrite=overwrite) if main else None
         parts.accelerator.wait_for_everyone()
         trainer = RLSPTrainer(parts, folder, texts, tracker, display, interrupts)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
+from safetensors import SafetensorError
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as token_models
 from tokenizers.trainers import BpeTrainer
@@ -25,6 +26,7 @@ from llamao1_cli.codec import Codec
 from llamao1_cli.config import BuildConfig, LoraConfig, ModelConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.language import MARKERS, Meta
+from llamao1_cli.run_folder import check_model_folder
 
 OWN_NUMBERS = range(-1, 64)  # node numbers that have tokens of their own in a built tokenizer
 
@@ -142,13 +144,19 @@ def add_markers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> l
 
 
 def save_model(language_model: LanguageModel, folder: Path) -> None:
-    """Weights (of LoRA, the adapter alone) as safetensors, and the tokenizer, into `folder`."""
+    """Weights (of LoRA, the adapter alone) as safetensors, and the tokenizer, into `folder`.
+
+    Raises OSError or SafetensorError where it cannot be written.
+    """
     extra: dict[str, Any] = {}
     if isinstance(language_model.model, PeftModel):
         # The adapter holds the rows of new tokens; "auto" may add the whole embedding to it.
         extra["save_embedding_layers"] = False
     language_model.model.save_pretrained(folder, **extra)
-    language_model.tokenizer.save_pretrained(folder)
+    try:
+        language_model.tokenizer.save_pretrained(folder)
+    except Exception as error:  # what the library raises for a failed write is a bare Exception
+        raise OSError(str(error)) from error
 
 
 def _read(
@@ -165,7 +173,7 @@ def _read(
         )
     except ImportError as error:
         raise UserError(f"model.path: {path} needs a missing package: {_one_line(error)}") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"model.path: {path} cannot be loaded: {_one_line(error)}") from None
     if gguf_file is not None:
         # The weights are unpacked by now; transformers refuses to save a model it calls quantised.
@@ -179,6 +187,7 @@ def _read(
 def _check_folder(folder: Path, gguf_file: str | None) -> None:
     if not folder.is_dir():
         raise UserError(f"model.path: {folder}: no such folder; check the path")
+    check_model_folder("model.path", folder)
     if gguf_file is not None:
         if not (folder / gguf_file).is_file():
             raise UserError(f"model.gguf_file: {folder / gguf_file}: no such file")

@@ -81,6 +81,7 @@ class RLSPTrainer:
         if self._tracker:
             self._tracker.cut(state["metrics_bytes"])
             self._folder.forget_evaluations(self._iteration)
+            self._folder.forget_checkpoints(path)
 
     def fit(self, files: Sequence[Path] | None = None) -> dict[str, Any]:
         """The whole run, from where it stands; returns the last evaluation.
