@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
-from safetensors import SafetensorError
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as token_models
 from tokenizers.trainers import BpeTrainer
@@ -166,6 +165,7 @@ def _read(
     if folder.exists() or path.startswith((".", "/", "~")):
         _check_folder(folder, gguf_file)
     extra: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
+    extra["trust_remote_code"] = False  # else the library asks, and runs what the model brings
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **extra)
         model = AutoModelForCausalLM.from_pretrained(
@@ -173,7 +173,7 @@ def _read(
         )
     except ImportError as error:
         raise UserError(f"model.path: {path} needs a missing package: {_one_line(error)}") from None
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except Exception as error:  # the library raises many kinds, all mean: not a model folder
         raise UserError(f"model.path: {path} cannot be loaded: {_one_line(error)}") from None
     if gguf_file is not None:
         # The weights are unpacked by now; transformers refuses to save a model it calls quantised.
@@ -217,7 +217,7 @@ def _adapt(
     model: PreTrainedModel, lora: LoraConfig, added: list[int], weights: Path | None
 ) -> PreTrainedModel:
     if weights is not None:
-        return PeftModel.from_pretrained(model, weights, is_trainable=True)
+        return _adapted(model, weights)
     tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
     modules = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
     config = PeftLoraConfig(
@@ -234,6 +234,17 @@ def _adapt(
         raise UserError(
             f"model.lora.targets: {lora.targets} do not fit: {_one_line(error)}"
         ) from None
+
+
+def _adapted(model: PreTrainedModel, weights: Path) -> PreTrainedModel:
+    """The model with an adapter that `save_model` wrote."""
+    file = weights / "adapter_model.safetensors"
+    if not file.is_file():  # in its absence the library would unpickle another
+        raise UserError(f"{file}: no such file; name a run that trained with model.lora")
+    try:
+        return PeftModel.from_pretrained(model, weights, is_trainable=True)
+    except Exception as error:  # as in `_read`
+        raise UserError(f"{weights}: the adapter cannot be loaded: {_one_line(error)}") from None
 
 
 def _device(config: ModelConfig) -> str:

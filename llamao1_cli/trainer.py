@@ -77,7 +77,7 @@ class RLSPTrainer:
         if self._values:
             self._values.load(path)
         if self._updater.reference is not None:
-            self._updater.reference = checkpoint.load_weights(path)
+            self._updater.reference = checkpoint.load_weights(path, self._updater.reference)
         if self._tracker:
             self._tracker.cut(state["metrics_bytes"])
             self._folder.forget_evaluations(self._iteration)
