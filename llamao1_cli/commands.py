@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import transformers
-import yaml
 
 from llamao1_cli.assembly import Parts, assemble
 from llamao1_cli.codec import MarkedIds
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import changed_keys, dump_config
+from llamao1_cli.config_file import changed_keys, dump_config, load_config
 from llamao1_cli.display import Display, asked_lines
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
@@ -244,7 +243,7 @@ def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite:
         )
     if not folder.config.is_file():
         raise UserError(f"run.dir: {folder.path} is not a run folder (no config.yaml)")
-    before = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    before = load_config(folder.config)
     changed = [
         key
         for key in changed_keys(before, config)
