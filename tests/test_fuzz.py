@@ -1,6 +1,6 @@
 """Damaged files at every reader: it reads them or says in one line what is wrong, and ends.
 
-`LLAMAO1_FUZZ=N` gives every reader N inputs; `scripts/soak.sh` gives them 20,000 each.
+`LLAMAO1_FUZZ=N` gives each of the twelve readers N inputs; `scripts/soak.sh` gives them 20,000.
 """
 
 import json
@@ -44,6 +44,7 @@ from llamao1_cli.tracking import Tracker
 from llamao1_cli.value_head import ValueHead
 from llamao1_cli.value_training import ValueTrainer
 
+pytestmark = pytest.mark.fuzz
 INPUTS = int(os.environ.get("LLAMAO1_FUZZ", "120"))
 LONGEST_S = 10  # of processor time for one input: longer is a hang
 TINY = Path(__file__).parent.parent / "configs" / "tiny.yaml"
@@ -128,6 +129,8 @@ def check(whole: Sequence[bytes], read: Reader, file: Path) -> None:
     counts = fuzz(whole, read, file)
     assert counts["refused"] > 0
     assert sum(counts.values()) >= INPUTS
+    total = f"{sum(counts.values())} inputs, {counts['refused']} refused"
+    print(f"soak | damaged {file.name} | {total} | 0 | no traceback, no hang")
 
 
 def test_configurations(tmp_path: Path) -> None:
