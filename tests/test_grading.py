@@ -242,9 +242,8 @@ def test_strange_answers_are_wrong_and_the_pool_survives_them() -> None:
         assert grader.grade([("x+1", "1+x")]) == [True]
         start = time.monotonic()
         assert grader.grade([(answer, "x^2+1") for answer in STRANGE]) == [False] * len(STRANGE)
-        assert grader.grade([("x^2+1", answer) for answer in STRANGE]) == [False] * len(STRANGE)
         # As if every one took its whole time, and a new process after it.
-        assert time.monotonic() - start < 2 * len(STRANGE) * (3 + 30)
+        assert time.monotonic() - start < len(STRANGE) * (3 + 30)
         assert 1 <= len(grader._idle) <= 2
         assert grader.grade([("x+2", "2+x"), ("x+2", "3+x")]) == [True, False]
 
