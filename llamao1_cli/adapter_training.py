@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from llamao1_cli.checkpoint import moments, restore_moments
+from llamao1_cli.checkpoint import moments, reading, restore_moments
 from llamao1_cli.config import ValueAdapterConfig
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.search.tree import Tree
@@ -118,4 +118,5 @@ class AdapterTrainer:
 
     def load(self, folder: Path) -> None:
         """Put the optimizer's state back; the adapter comes with the model's weights."""
-        restore_moments(self._optimizer, load_file(folder / FILE))
+        with reading(folder / FILE) as path:
+            restore_moments(self._optimizer, load_file(path))

@@ -1,7 +1,8 @@
 """Crash-safe checkpoints.
 
 A checkpoint is written beside its place and renamed into it, so that a folder under its final name
-is complete. Tensors are safetensors and the rest JSON: nothing is ever unpickled.
+is complete; its manifest tells later whether it still is. Tensors are safetensors and the rest
+JSON: nothing is ever unpickled.
 """
 
 import json
@@ -10,16 +11,20 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import NonNegativeInt, TypeAdapter
+from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
+from typing_extensions import TypedDict
 
-from llamao1_cli.errors import UserError
+from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.experience import Actions, Experience, Ratings
+from llamao1_cli.manifest import write_manifest
 from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import complete_checkpoints
 
@@ -27,21 +32,54 @@ from llamao1_cli.run_folder import complete_checkpoints
 GROUPS = ("tokens", "actions", "ratings")
 
 
+class State(TypedDict):
+    """The plain part of a checkpoint."""
+
+    stage: Literal["warmup", "self-play"]
+    iteration: NonNegativeInt
+    warmup_steps: NonNegativeInt
+    spent: tuple[float, float]  # seconds and tokens
+    metrics_bytes: NonNegativeInt
+
+
+_STATE = TypeAdapter(State)
+
+
 @contextmanager
 def new_checkpoint(folder: Path, name: str, keep: int) -> Iterator[Path]:
-    """A folder to write a checkpoint into; once complete it takes its name, and old ones go."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A folder to write a checkpoint into; once complete it takes its name, and old ones go.
+
+    Raises RunFailedError if it cannot be written; the checkpoints that are there stay.
+    """
     beside, place = folder / f".{name}.part", folder / name
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    yield beside
-    _sync(beside)
-    if place.exists():
-        shutil.rmtree(place)
-    beside.rename(place)
-    _sync_folder(folder)
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        write_manifest(beside)
+        _sync(beside)
+        if place.exists():
+            shutil.rmtree(place)
+        beside.rename(place)
+        _sync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise RunFailedError(
+            f"{place}: the checkpoint cannot be written: {error}; make room, then --resume goes on "
+            "from the last one"
+        ) from None
     for old in complete_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Path]:
+    """Inside, a file of a checkpoint is read; UserError, naming it, if it is not what was saved."""
+    try:
+        yield path
+    except (OSError, SafetensorError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        cause = " ".join(str(error).split())
+        raise UserError(f"{path}: not what a checkpoint holds: {cause:.200}") from None
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -50,12 +88,9 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """The plain part of a checkpoint; UserError if it is not readable."""
-    try:
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: not a checkpoint: {error}") from None
-    return state
+    """The plain part of a checkpoint; UserError if it is not one."""
+    with reading(folder / "state.json") as path:
+        return dict(_STATE.validate_json(path.read_bytes()))
 
 
 def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
@@ -66,9 +101,10 @@ def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     """Put moments and torch's random state back; rates and decays stay as configured."""
-    tensors = load_file(folder / "optimizer.safetensors")
-    torch.set_rng_state(tensors.pop("torch_rng"))
-    restore_moments(optimizer, tensors)
+    with reading(folder / "optimizer.safetensors") as path:
+        tensors = load_file(path)
+        torch.set_rng_state(tensors.pop("torch_rng"))
+        restore_moments(optimizer, tensors)
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -81,10 +117,16 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put what `moments` gave back into an optimizer of the same parameters."""
+    """Put what `moments` gave back into an optimizer of the same parameters.
+
+    Raises ValueError or LookupError for the moments of others.
+    """
+    shapes = [weight.shape for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         place, name = key.split(".", 1)
+        if value.shape not in ((), shapes[int(place)]):
+            raise ValueError(f"{key} has the shape {list(value.shape)}")
         state.setdefault(int(place), {})[name] = value
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
@@ -98,9 +140,13 @@ def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
     )
 
 
-def load_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The reference policy's trainable weights."""
-    return load_file(folder / "reference.safetensors")
+def load_weights(folder: Path, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The reference policy's trainable weights; UserError unless they are of a model `like` it."""
+    with reading(folder / "reference.safetensors") as path:
+        weights = load_file(path)
+        if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in like.items()}:
+            raise ValueError("the weights are of another model")
+    return weights
 
 
 def save_replay(folder: Path, replay: Replay[Experience]) -> None:
@@ -121,18 +167,22 @@ def save_replay(folder: Path, replay: Replay[Experience]) -> None:
 
 
 def load_replay(folder: Path, replay: Replay[Experience]) -> None:
-    """Put the experiences back into an empty replay."""
-    arrays = load_arrays(folder / "replay.safetensors")
-    groups = {group: _cut(arrays, group) for group in GROUPS}
-    for index, serial in enumerate(arrays["serials"].tolist()):
-        iteration = int(arrays["iterations"][index])
-        item = Experience(
-            **groups["tokens"][index],
-            actions=Actions(**groups["actions"][index]),
-            ratings=Ratings(**groups["ratings"][index]),
-            iteration=iteration,
-        )
-        replay.put(serial, item, float(arrays["priorities"][index]), iteration)
+    """Put the experiences back into an empty replay; UserError for a file that holds others."""
+    with reading(folder / "replay.safetensors") as path:
+        arrays = load_arrays(path)
+        columns = [arrays[name].tolist() for name in ("serials", "priorities", "iterations")]
+        groups = [_cut(arrays, group) for group in GROUPS]
+        for (serial, priority, iteration), tokens, actions, ratings in zip(
+            zip(*columns, strict=True), *groups, strict=True
+        ):
+            item = Experience(
+                **tokens,
+                actions=Actions(**actions),
+                ratings=Ratings(**ratings),
+                iteration=iteration,
+            )
+            _check(item)
+            replay.put(serial, item, priority, iteration)
 
 
 def _arrays(item: Experience, group: str) -> dict[str, np.ndarray]:
@@ -149,10 +199,28 @@ def _cut(arrays: dict[str, np.ndarray], group: str) -> list[dict[str, np.ndarray
     lengths = arrays[f"{group}.lengths"]
     names = [n.partition(".")[2] for n in arrays if n.startswith(f"{group}.")]
     stops = np.cumsum(lengths)
+    sizes = {
+        (int(lengths.sum()),),
+        *(arrays[f"{group}.{n}"].shape for n in names if n != "lengths"),
+    }
+    if (lengths < 0).any() or (len(lengths) and len(sizes) != 1):
+        raise ValueError(f"the arrays of {group} do not go together")
     return [
         {n: arrays[f"{group}.{n}"][stop - size : stop].copy() for n in names if n != "lengths"}
         for size, stop in zip(lengths, stops, strict=True)
     ]
+
+
+def _check(item: Experience) -> None:
+    """Raise ValueError unless every index of an experience points at one of its tokens."""
+    size = len(item.ids)
+    before_itself = (item.before >= -1) & (item.before < np.arange(size))
+    places = np.concatenate([item.actions.at, item.ratings.at])
+    whole = (item.ids, item.before, places, item.actions.token, item.actions.place)
+    if not all(np.issubdtype(array.dtype, np.integer) for array in whole):
+        raise ValueError("an experience has tokens that are no numbers")
+    if not (before_itself.all() and ((places >= 0) & (places < size)).all()):
+        raise ValueError("an experience points at tokens it does not have")
 
 
 def _sync(folder: Path) -> None:

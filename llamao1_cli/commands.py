@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import transformers
-import yaml
 
 from llamao1_cli.assembly import Parts, assemble
 from llamao1_cli.codec import MarkedIds
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import changed_keys, dump_config
+from llamao1_cli.config_file import changed_keys, dump_config, load_config
 from llamao1_cli.display import Display, asked_lines, printable
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
@@ -185,7 +184,8 @@ def _trainer(
     """A trainer that will evaluate `strategies`, in a run folder that was checked and prepared."""
     folder = RunFolder(Path(config.run.dir))
     _check_folder(folder, config, resume=resume, overwrite=overwrite)
-    point = folder.latest() if resume and folder.checkpointed() else None
+    notes: list[str] = []
+    point = folder.latest(notes.append) if resume and folder.checkpointed() else None
     interrupts = Interrupts()
     with interrupts.listening():
         parts = assemble(config, point / "model" if point else None, strategies)
@@ -193,7 +193,9 @@ def _trainer(
         main = parts.accelerator.is_main_process
         display = Display(quiet=not main)
         if resume and point is None:
-            display.say(f"{folder.path}: no checkpoint to resume from; starting at the beginning")
+            notes.append(f"{folder.path}: no checkpoint to resume from; starting at the beginning")
+        for note in notes:
+            display.say(note)
         tracker = _prepare_folder(folder, config, overwrite=overwrite) if main else None
         parts.accelerator.wait_for_everyone()
         trainer = RLSPTrainer(parts, folder, texts, tracker, display, interrupts)
@@ -241,7 +243,7 @@ def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite:
         )
     if not folder.config.is_file():
         raise UserError(f"run.dir: {folder.path} is not a run folder (no config.yaml)")
-    before = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    before = load_config(folder.config)
     changed = [
         key
         for key in changed_keys(before, config)

@@ -1,6 +1,7 @@
 """Configuration files: YAML and overrides in, a validated `Config` out, and the reference page."""
 
 import difflib
+import reprlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -14,6 +15,20 @@ from llamao1_cli.config import Config
 from llamao1_cli.errors import UserError
 
 KINDS = ("task", "value_head")  # sections of several kinds, with keys of their own
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values; a hexadecimal number can be longer than Python is willing to write again."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > 100:
+            raise yaml.constructor.ConstructorError(
+                problem="a number of more than 100 digits", problem_mark=node.start_mark
+            )
+        return int(super().construct_yaml_int(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
@@ -43,9 +58,9 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def changed_keys(before: object, now: Config) -> list[str]:
-    """The dotted keys in which plain settings differ from a configuration, in order."""
-    old, new = flat_settings(before), flat_settings(now.model_dump(mode="json"))
+def changed_keys(before: Config, now: Config) -> list[str]:
+    """The dotted keys in which two configurations differ, in order."""
+    old, new = (flat_settings(each.model_dump(mode="json")) for each in (before, now))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
@@ -62,7 +77,7 @@ def reference() -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -83,7 +98,7 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
     if not equals or not dotted:
         raise UserError(f"--set {override}: expected section.key=value, such as run.seed=1")
     try:
-        value = yaml.safe_load(raw)
+        value = yaml.load(raw, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(
             f"--set {override:.200}: {raw!r:.200} is not a YAML value; quote it"
@@ -112,8 +127,14 @@ def _explain(detail: ErrorDetails) -> str:
         return f"`{key}.kind` is missing; add `kind: arithmetic` or `kind: data`"
     message = detail["msg"].removeprefix("Value error, ")
     value = detail["input"]
-    shown = "" if isinstance(value, BaseModel | dict) else f" is {value!r:.80}"
+    shown = "" if isinstance(value, BaseModel | dict) else f" is {_shown(value):.80}"
     return f"`{key or 'configuration'}`{shown}: {message[0].lower()}{message[1:]}"
+
+
+def _shown(value: object) -> str:
+    """A value as text; with YAML's aliases a short file makes a list that would take forever to
+    write out whole."""
+    return repr(value) if isinstance(value, str | int) else reprlib.repr(value)
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:

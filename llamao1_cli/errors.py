@@ -9,8 +9,11 @@ class RunFailedError(Exception):
     """A run that started well and cannot go on, such as a loss that is not finite. Exit code 1."""
 
 
-class InterruptedRunError(Exception):
-    """A signal asked the run to stop. Exit code 128 + signal number."""
+class InterruptedRunError(BaseException):
+    """A signal asked the run to stop. Exit code 128 + signal number.
+
+    Like KeyboardInterrupt no Exception: it may arrive inside a library that catches those.
+    """
 
     def __init__(
         self, signum: int, remedy: str = "--resume goes on from the last checkpoint"

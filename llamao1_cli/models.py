@@ -25,6 +25,7 @@ from llamao1_cli.codec import Codec
 from llamao1_cli.config import BuildConfig, LoraConfig, ModelConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.language import MARKERS, Meta
+from llamao1_cli.run_folder import check_model_folder
 
 OWN_NUMBERS = range(-1, 64)  # node numbers that have tokens of their own in a built tokenizer
 
@@ -142,13 +143,19 @@ def add_markers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> l
 
 
 def save_model(language_model: LanguageModel, folder: Path) -> None:
-    """Weights (of LoRA, the adapter alone) as safetensors, and the tokenizer, into `folder`."""
+    """Weights (of LoRA, the adapter alone) as safetensors, and the tokenizer, into `folder`.
+
+    Raises OSError or SafetensorError where it cannot be written.
+    """
     extra: dict[str, Any] = {}
     if isinstance(language_model.model, PeftModel):
         # The adapter holds the rows of new tokens; "auto" may add the whole embedding to it.
         extra["save_embedding_layers"] = False
     language_model.model.save_pretrained(folder, **extra)
-    language_model.tokenizer.save_pretrained(folder)
+    try:
+        language_model.tokenizer.save_pretrained(folder)
+    except Exception as error:  # what the library raises for a failed write is a bare Exception
+        raise OSError(str(error)) from error
 
 
 def _read(
@@ -158,6 +165,7 @@ def _read(
     if folder.exists() or path.startswith((".", "/", "~")):
         _check_folder(folder, gguf_file)
     extra: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
+    extra["trust_remote_code"] = False  # else the library asks, and runs what the model brings
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **extra)
         model = AutoModelForCausalLM.from_pretrained(
@@ -165,7 +173,7 @@ def _read(
         )
     except ImportError as error:
         raise UserError(f"model.path: {path} needs a missing package: {_one_line(error)}") from None
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the library raises many kinds, all mean: not a model folder
         raise UserError(f"model.path: {path} cannot be loaded: {_one_line(error)}") from None
     if gguf_file is not None:
         # The weights are unpacked by now; transformers refuses to save a model it calls quantised.
@@ -179,6 +187,7 @@ def _read(
 def _check_folder(folder: Path, gguf_file: str | None) -> None:
     if not folder.is_dir():
         raise UserError(f"model.path: {folder}: no such folder; check the path")
+    check_model_folder("model.path", folder)
     if gguf_file is not None:
         if not (folder / gguf_file).is_file():
             raise UserError(f"model.gguf_file: {folder / gguf_file}: no such file")
@@ -208,7 +217,7 @@ def _adapt(
     model: PreTrainedModel, lora: LoraConfig, added: list[int], weights: Path | None
 ) -> PreTrainedModel:
     if weights is not None:
-        return PeftModel.from_pretrained(model, weights, is_trainable=True)
+        return _adapted(model, weights)
     tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
     modules = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
     config = PeftLoraConfig(
@@ -225,6 +234,17 @@ def _adapt(
         raise UserError(
             f"model.lora.targets: {lora.targets} do not fit: {_one_line(error)}"
         ) from None
+
+
+def _adapted(model: PreTrainedModel, weights: Path) -> PreTrainedModel:
+    """The model with an adapter that `save_model` wrote."""
+    file = weights / "adapter_model.safetensors"
+    if not file.is_file():  # in its absence the library would unpickle another
+        raise UserError(f"{file}: no such file; name a run that trained with model.lora")
+    try:
+        return PeftModel.from_pretrained(model, weights, is_trainable=True)
+    except Exception as error:  # as in `_read`
+        raise UserError(f"{weights}: the adapter cannot be loaded: {_one_line(error)}") from None
 
 
 def _device(config: ModelConfig) -> str:

@@ -3,12 +3,20 @@
 import os
 import re
 import shutil
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llamao1_cli.errors import UserError
+from llamao1_cli.errors import RunFailedError, UserError
+from llamao1_cli.manifest import damage
 
 _NAME = re.compile(r"(warmup|iteration)-(\d{6,})")
+
+
+def _complain(line: str) -> None:
+    print(f"llamao1: {line}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,19 @@ class RunFolder:
             if number > iteration:
                 file.unlink()
 
+    def forget_checkpoints(self, last: Path) -> None:
+        """Delete the checkpoints after `last`, which are going to be written again, and what is
+        left of those that were never completed."""
+        found = complete_checkpoints(self.checkpoints)
+        unfinished = list(self.checkpoints.glob(".*.part"))
+        for path in found[found.index(last) + 1 :] + unfinished:
+            shutil.rmtree(path)
+
     def occupied(self) -> bool:
-        """Whether another run has been here."""
-        return self.path.exists() and any(self.path.iterdir())
+        """Whether another run has been here; one that was killed before its first file was whole
+        has not."""
+        names = [path.name for path in self.path.iterdir()] if self.path.exists() else []
+        return any(not (name.startswith(".") and name.endswith(".part")) for name in names)
 
     def clear(self) -> None:
         """Delete what a run writes, and nothing else that may lie there."""
@@ -74,12 +92,21 @@ class RunFolder:
         """Whether there is a complete checkpoint."""
         return bool(complete_checkpoints(self.checkpoints))
 
-    def latest(self) -> Path:
-        """The newest complete checkpoint; UserError if there is none."""
+    def latest(self, say: Callable[[str], None] = _complain) -> Path:
+        """The newest complete checkpoint that is as it was written; `say` takes a line about each
+        newer one, which was damaged. UserError if there is none."""
         found = complete_checkpoints(self.checkpoints)
         if not found:
             raise UserError(f"{self.path}: holds no checkpoint; train there first")
-        return found[-1]
+        for path in reversed(found):
+            wrong = damage(path)
+            if wrong is None:
+                return path
+            say(f"{path}: passed over: {wrong}")
+        raise UserError(
+            f"{self.checkpoints}: every checkpoint is damaged; start again with --overwrite, or "
+            "in another folder"
+        )
 
 
 def run_folder(path: Path) -> RunFolder:
@@ -88,6 +115,16 @@ def run_folder(path: Path) -> RunFolder:
     if not folder.config.is_file():
         raise UserError(f"{path}: not a run folder (no config.yaml); check the path")
     return folder
+
+
+def check_model_folder(key: str, folder: Path) -> None:
+    """UserError, naming the configuration's `key`, if `folder` is the model of a checkpoint and
+    not as it was written."""
+    checkpoint = folder.absolute().parent
+    if folder.name == "model" and _NAME.fullmatch(checkpoint.name):
+        wrong = damage(checkpoint, "model/")
+        if wrong:
+            raise UserError(f"{key}: {checkpoint}: {wrong}; name another checkpoint")
 
 
 def refuse_folder(option: str, path: Path | None) -> None:
@@ -103,14 +140,20 @@ def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that it is there whole or not at all; RunFailedError if it cannot be."""
     beside = path.with_name(f".{path.name}.part")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb", buffering=0) as file:
+            rest = memoryview(text.encode())
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise RunFailedError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
@@ -118,6 +161,6 @@ def complete_checkpoints(folder: Path) -> list[Path]:
     found = []
     for path in folder.iterdir() if folder.is_dir() else []:
         match = _NAME.fullmatch(path.name)
-        if match and (path / "state.json").is_file():
+        if match and path.is_dir():
             found.append(((match[1] == "iteration", int(match[2])), path))
     return [path for _, path in sorted(found)]

@@ -130,17 +130,24 @@ def write_trees(path: Path, trees: Sequence[Tree]) -> None:
 
 
 def read_trees(path: Path, codec: Codec | None) -> list[Tree]:
-    """Trees from JSONL. Raises UserError naming the line of one that is broken, that was not
-    rectified, or whose tokens the model's tokenizer (if given) does not read as its text."""
+    """Trees from JSONL. Raises UserError naming the line of one that is broken or cut short, that
+    was not rectified, or whose tokens the model's tokenizer (if given) does not read as its
+    text."""
     trees = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        *lines, rest = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    for number, line in enumerate([*lines, rest] if rest else lines, start=1):
         try:
             tree = Tree.from_json(json.loads(line))
             _check_figures(tree)
             if codec is not None:
                 _check_tokens(tree, codec)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} line {number}: {error}") from None
+            torn = "; the line was cut short: restore the file, or delete the line"
+            end = torn if number > len(lines) else ""
+            raise UserError(f"{path} line {number}: {error}{end}") from None
         trees.append(tree)
     if not trees:
         raise UserError(f"{path}: no trees in it")

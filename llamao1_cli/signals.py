@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM as an exception that arrives where stopping is safe."""
+"""Signals as an exception that arrives where stopping is safe: Ctrl-C, and SIGTERM and SIGUSR1, by
+which schedulers announce that they will take the machine away.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +9,7 @@ from types import FrameType
 
 from llamao1_cli.errors import InterruptedRunError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupts:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from llamao1_cli.errors import UserError
+from llamao1_cli.errors import RunFailedError, UserError
 
 Metrics = Mapping[str, Any]
 
@@ -28,12 +28,23 @@ class Tracker:
     def __init__(self, path: Path, sinks: Sequence[Sink]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._sinks = path, sinks
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)  # a buffer would try again on a full disk
 
     def log(self, stage: str, step: int, metrics: Metrics) -> None:
-        """Note the metrics of a step of a stage (warmup, self-play or imitation)."""
-        self._file.write(json.dumps({"stage": stage, "step": step, **metrics}) + "\n")
-        self._file.flush()
+        """Note the metrics of a step of a stage (warmup, self-play or imitation).
+
+        Raises RunFailedError if they cannot be written.
+        """
+        line = json.dumps({"stage": stage, "step": step, **metrics}).encode() + b"\n"
+        try:
+            complete = self._file.write(line) == len(line)
+        except OSError:
+            complete = False
+        if not complete:
+            raise RunFailedError(
+                f"{self._path}: cannot be written; make room, then --resume goes on from the last "
+                "checkpoint"
+            )
         numbers = {f"{stage}/{k}": v for k, v in metrics.items() if isinstance(v, int | float)}
         for sink in self._sinks:
             sink.log(numbers, step)
@@ -44,10 +55,11 @@ class Tracker:
         return self._file.tell()
 
     def cut(self, size: int) -> None:
-        """Forget what came after a checkpoint: the resumed run writes it again."""
-        if self._path.stat().st_size > size:
-            self._file.truncate(size)
-            self._file.seek(size)
+        """Forget what came after a checkpoint, which had seen `size` bytes, and a line that is not
+        whole: the resumed run writes it again."""
+        whole = self._path.read_bytes()[:size].rfind(b"\n") + 1
+        self._file.truncate(whole)
+        self._file.seek(whole)
 
     def close(self) -> None:
         """Close the file and the trackers."""

@@ -18,7 +18,7 @@ from llamao1_cli.assembly import Parts, make_value_trainer
 from llamao1_cli.codec import MarkedIds
 from llamao1_cli.display import Display
 from llamao1_cli.epoch import learn_from, learning_rate
-from llamao1_cli.errors import InterruptedRunError
+from llamao1_cli.errors import InterruptedRunError, UserError
 from llamao1_cli.experience import Experience, experiences
 from llamao1_cli.models import save_model
 from llamao1_cli.optimization import make_optimizer
@@ -77,10 +77,11 @@ class RLSPTrainer:
         if self._values:
             self._values.load(path)
         if self._updater.reference is not None:
-            self._updater.reference = checkpoint.load_weights(path)
+            self._updater.reference = checkpoint.load_weights(path, self._updater.reference)
         if self._tracker:
             self._tracker.cut(state["metrics_bytes"])
             self._folder.forget_evaluations(self._iteration)
+            self._folder.forget_checkpoints(path)
 
     def fit(self, files: Sequence[Path] | None = None) -> dict[str, Any]:
         """The whole run, from where it stands; returns the last evaluation.
@@ -242,8 +243,7 @@ class RLSPTrainer:
         """Evaluate and keep the result, unless this iteration has been evaluated before."""
         path = self._folder.evaluation(self._iteration)
         if path.exists():
-            result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return result
+            return _stored_evaluation(path)
         with self._display.rounds("evaluation") as on_turn:
             result = self._parts.evaluate(lambda name, trees: on_turn(trees))
         if self._accelerator.is_main_process:
@@ -320,3 +320,11 @@ class RLSPTrainer:
                 return self._parts.grader.grade(pairs)
 
         return grade
+
+
+def _stored_evaluation(path: Path) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not an evaluation: {error}; delete it") from None
+    return result

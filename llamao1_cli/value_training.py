@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
+from llamao1_cli.checkpoint import reading
 from llamao1_cli.config import ValueHeadConfig
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.path_features import PathFigures, extend_paths, feature_rows
@@ -87,8 +88,11 @@ class ValueTrainer:
     def load(self, folder: Path) -> None:
         """Put the recent examples back; the head comes with the model's weights."""
         places: dict[int, dict[str, np.ndarray]] = {}
-        for key, array in load_file(folder / FILE).items():
-            place, _, name = key.partition(".")
-            places.setdefault(int(place), {})[name] = array
-        ordered = [arrays for _, arrays in sorted(places.items())]
-        self._recent = [Examples(arrays.pop("features"), Lesson(**arrays)) for arrays in ordered]
+        with reading(folder / FILE) as path:
+            for key, array in load_file(path).items():
+                place, _, name = key.partition(".")
+                places.setdefault(int(place), {})[name] = array
+            ordered = [arrays for _, arrays in sorted(places.items())]
+            self._recent = [
+                Examples(arrays.pop("features"), Lesson(**arrays)) for arrays in ordered
+            ]

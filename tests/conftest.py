@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -17,6 +17,16 @@ torch.set_num_threads(1)
 # A machine shared with others may take any time over one example.
 settings.register_profile("llamao1", deadline=None, max_examples=60)
 settings.load_profile("llamao1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Cases marked `soak` run only where `-m` names them, as scripts/soak.sh does."""
+    if "soak" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
 
 BUILD = BuildConfig(hidden_size=32, layers=2, heads=2, feed_forward=64)
 
@@ -55,3 +65,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> InProcess:
     return InProcess(monkeypatch, capfd)
+
+
+@pytest.fixture
+def soaked(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """Prints a line of `scripts/soak.sh`: what, how often, lost, result."""
+
+    def say(what: str, often: str, lost: str, result: str) -> None:
+        with capsys.disabled():
+            print(f"\nsoak | {what} | {often} | {lost} | {result}")
+
+    return say

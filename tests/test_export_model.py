@@ -25,6 +25,7 @@ from llamao1_cli.export.card import loading_code, model_card
 from llamao1_cli.export.commands import export_model, export_openlongcot, export_rows
 from llamao1_cli.export.model import trained_model
 from llamao1_cli.language import MARKERS, METAS, parse_tree
+from llamao1_cli.manifest import write_manifest
 from llamao1_cli.models import LanguageModel, load_model, save_model
 from llamao1_cli.run_folder import RunFolder
 
@@ -78,7 +79,7 @@ def lora_run(folder: Path, *, tied: bool) -> Path:
     run = folder / "run"
     checkpoint = run / "checkpoints" / "iteration-000001"
     save_model(adapted, checkpoint / "model")
-    (checkpoint / "state.json").write_text("{}")
+    write_manifest(checkpoint)
     (run / "config.yaml").write_text(dump_config(config))
     return run
 

@@ -210,6 +210,44 @@ def test_hostile_answers_cost_only_their_time_limit() -> None:
         assert time.monotonic() - start < 1  # cached
 
 
+# Decided without a process where they are long, else in one that survives most of them.
+STRANGE = [
+    "x" * 10**6,
+    "9" * 10**6,
+    "{" * 10**6,
+    r"\frac{1}{" * 10**5 + "x" + "}" * 10**5,
+    r"\boxed{" * 10**5,
+    "2^" * 400 + "2",
+    "2^{" * 200 + "2" + "}" * 200,
+    r"\sqrt{" * 120 + "x" + "}" * 120,
+    r"\frac{1}{" * 80 + "x" + "}" * 80,
+    r"\left(" * 120 + "x",
+    r"\begin{pmatrix}" * 50,
+    r"\def\x{\x\x}\x",
+    r"\input{/etc/passwd}",
+    r"\newcommand{\y}[1]{#1#1}\y{\y{\y{x}}}",
+    r"\sum_{i=1}^{10^9} i^{i}",
+    "__import__('os').system('true')",
+    "[x for x in range(10**9)]",
+    "(lambda: 0)()",
+    "x.__class__.__mro__",
+    "\0" * 900,
+    "%s%n" * 200,
+]
+
+
+@pytest.mark.slow
+def test_strange_answers_are_wrong_and_the_pool_survives_them() -> None:
+    with Grader(workers=2, timeout_s=3.0) as grader:
+        assert grader.grade([("x+1", "1+x")]) == [True]
+        start = time.monotonic()
+        assert grader.grade([(answer, "x^2+1") for answer in STRANGE]) == [False] * len(STRANGE)
+        # As if every one took its whole time, and a new process after it.
+        assert time.monotonic() - start < len(STRANGE) * (3 + 30)
+        assert 1 <= len(grader._idle) <= 2
+        assert grader.grade([("x+2", "2+x"), ("x+2", "3+x")]) == [True, False]
+
+
 def test_nothing_is_evaluated(grader: Grader, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     code = f"__import__('os').system('touch {trace}')"

@@ -23,6 +23,7 @@ from llamao1_cli.export.commands import export_model, export_rows
 from llamao1_cli.export.rows import best_traces, solutions
 from llamao1_cli.export.steps import Step, problem_steps
 from llamao1_cli.language import METAS
+from llamao1_cli.manifest import write_manifest
 from llamao1_cli.models import LanguageModel, save_model
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Tree
@@ -63,7 +64,7 @@ def exported(
     folder = tmp_path_factory.mktemp("exported")
     checkpoint = folder / "run" / "checkpoints" / "iteration-000001"
     save_model(tiny, checkpoint / "model")
-    (checkpoint / "state.json").write_text("{}")
+    write_manifest(checkpoint)
     (folder / "run" / "config.yaml").write_text(
         dump_config(Config(model=ModelConfig(max_length=256)))
     )

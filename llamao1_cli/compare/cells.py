@@ -9,10 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import build_config, changed_keys, dump_config
+from llamao1_cli.config_file import build_config, changed_keys, dump_config, load_config
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 from llamao1_cli.run_folder import RunFolder, write_whole
 
@@ -120,8 +118,9 @@ def _check_same(folder: RunFolder, config: Config) -> None:
     """Refuse to go on with a run that was begun under other settings."""
     if not folder.config.is_file():
         return
-    before = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    changed = [key for key in changed_keys(before, config) if key not in FREE_KEYS]
+    changed = [
+        key for key in changed_keys(load_config(folder.config), config) if key not in FREE_KEYS
+    ]
     if changed:
         raise UserError(
             f"--out: {folder.path} was begun with another {', '.join(changed)}; use the old "

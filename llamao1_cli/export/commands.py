@@ -119,7 +119,7 @@ def _codec(source: Path) -> Codec:
             f"{place}: holds no tokenizer.json; name the run or model folder that grew the trees "
             "with --tokenizer"
         )
-    tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     missing = [marker for marker in MARKERS if marker not in tokenizer.get_vocab()]
     if missing:
         raise UserError(

@@ -139,7 +139,9 @@ def _pairwise_figures(config: Config, folder: Path, trees: Path | None) -> dict[
 def _value_figures(config: Config, folder: Path, trees: Path) -> dict[str, Any]:
     head = _fresh_head(config)[0]
     head.load(folder / "model")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        folder / "model", trust_remote_code=False
+    )
     codec = Codec(tokenizer, config.search.allowed_metas)
     forest = [tree for file in tree_files(trees) for tree in read_trees(file, codec)]
     test = _of_questions(config, forest, held=True)

@@ -167,12 +167,16 @@ def _check_links(tree: Tree) -> None:
     """Raise ValueError unless every node stands under its number, behind and below its parent."""
     if not tree.nodes or tree.nodes[0].parent is not None:
         raise ValueError("not a tree: it has no root")
+    below: list[list[int]] = [[] for _ in tree.nodes]
     for place, node in enumerate(tree.nodes):
         if node.id != place or (
             place and not (node.parent is not None and 0 <= node.parent < place)
         ):
             raise ValueError(f"not a tree: node {place} is out of order")
-        if node.children != [n.id for n in tree.nodes[place + 1 :] if n.parent == place]:
+        if node.parent is not None:
+            below[node.parent].append(place)
+    for place, node in enumerate(tree.nodes):
+        if node.children != below[place]:
             raise ValueError(f"not a tree: node {place} lists the wrong children")
         if node.depth != (0 if node.parent is None else tree.nodes[node.parent].depth + 1):
             raise ValueError(f"not a tree: node {place} has the wrong depth")

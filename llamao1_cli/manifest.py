@@ -1,0 +1,52 @@
+"""The manifest of a checkpoint: the size and SHA-256 of each of its files, written last.
+
+What was cut short or altered since is found before anything of it is read.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+NAME = "manifest.json"
+_FILES = TypeAdapter(dict[str, tuple[int, str]])  # size in bytes and SHA-256, by relative path
+
+
+def write_manifest(folder: Path) -> None:
+    """Note the size and digest of every file in `folder`; its last file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    entries = {
+        path.relative_to(folder).as_posix(): (path.stat().st_size, _digest(path)) for path in files
+    }
+    (folder / NAME).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+
+
+def damage(folder: Path, part: str = "") -> str | None:
+    """What is wrong with the files below `part` of a folder that has a manifest, all by default;
+    None if they are those that were written."""
+    try:
+        files = _FILES.validate_json((folder / NAME).read_bytes())
+    except OSError:
+        return f"{NAME} is missing"
+    except ValidationError:
+        return f"{NAME} is broken"
+    for name, (size, digest) in files.items():
+        path = folder / name
+        if not name.startswith(part):
+            continue
+        try:
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size:
+                return f"{name} has {path.stat().st_size} bytes, and was written with {size}"
+            if _digest(path) != digest:
+                return f"{name} differs from its checksum"
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+    return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

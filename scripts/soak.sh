@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The long cases, one line each: what | how often | lost | result. Some hours on one core.
+# usage: bash scripts/soak.sh [OPTION…]     options go to pytest, such as -k killed
+#   LLAMAO1_FUZZ=20000 inputs for each of the readers, of which there are twelve
+#   LLAMAO1_SOAK_ITERATIONS=200 iterations of the run whose memory is watched
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash scripts/setup.sh test,openai
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
+export LLAMAO1_FUZZ="${LLAMAO1_FUZZ:-20000}"
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+status=0
+.venv/bin/pytest -m "soak or fuzz" -s "$@" >"$log" 2>&1 || status=$?
+sed -n 's/^\.*soak | //p' "$log"
+if [ "$status" != 0 ]; then
+    tail -n 40 "$log" >&2
+fi
+exit "$status"
