@@ -51,7 +51,8 @@ def _section(name: str, command: Any) -> str:
     lines += [f"| `{word}` | {_meaning(option)} |"
               for word, option in zip(words, options, strict=True)]  # fmt: skip
     if command.epilog:
-        lines += ["", "For example:", "", "```text", command.epilog.removeprefix("Example: "), "```"]
+        example = command.epilog.removeprefix("Example: ")
+        lines += ["", "For example:", "", "```text", example, "```"]
     return "\n".join(lines) + "\n"
 
 
