@@ -33,6 +33,7 @@ text.x{text-anchor:middle}text.y{text-anchor:end}text.name{fill:var(--ink);font-
 text.says{fill:var(--ink)}
 """
 LEAVES, DEPTH, WIDE, HIGH = (6, 8), 4, 124, 84  # of the tree that is shown, and of a thought there
+FILES = 5  # newest files of trees among which it is looked for
 
 
 def main(run_folder: Path, out: Path) -> None:
@@ -119,12 +120,12 @@ def _telling_tree(run_folder: Path) -> Tree:
     are most nearly half right."""
     discount = load_config(run_folder / "config.yaml").search.discount
     assert discount == 1.0
-    for path in sorted((run_folder / "trees").glob("*.jsonl"), reverse=True):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        trees = [tree for tree in map(Tree.from_json, map(json.loads, lines)) if _tells(tree)]
-        if trees:
-            return min(trees, key=lambda tree: abs((tree.root.target or 0) - 0.5))
-    raise SystemExit(f"{run_folder}: no tree of a size that fits in a page")
+    newest = sorted((run_folder / "trees").glob("*.jsonl"))[-FILES:]
+    lines = [line for path in newest for line in path.read_text(encoding="utf-8").splitlines()]
+    trees = [tree for tree in map(Tree.from_json, map(json.loads, lines)) if _tells(tree)]
+    if not trees:
+        raise SystemExit(f"{run_folder}: no tree of a size that fits in a page")
+    return min(trees, key=lambda tree: abs((tree.root.target or 0) - 0.5))
 
 
 def _tells(tree: Tree) -> bool:
