@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures rollouts of three models at two widths of the tree, and prints the table of the README.
+# Measures rollouts of three models at two widths of the tree, and prints the table of docs/speed.md.
 # usage: bash scripts/bench.sh [OPTION…]     options go to `llamao1 bench rollout`
 set -euo pipefail
 cd "$(dirname "$0")/.."
