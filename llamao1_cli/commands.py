@@ -1,12 +1,10 @@
 """What the commands do once their options are read: one function each."""
 
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import transformers
 import yaml
 
 from llamao1_cli.assembly import Parts, assemble
@@ -25,11 +23,6 @@ from llamao1_cli.supervised import marked_texts
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tracking import Tracker, make_sinks
 from llamao1_cli.trainer import RLSPTrainer
-
-# Notices of one library to another; nobody who runs a command can act on them.
-warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
 
 # What may differ between a run and its continuation without changing its numbers.
 FREE_KEYS = {

@@ -1,7 +1,6 @@
 """What `llamao1 reward` does once its options are read: train a judge, or judge the judge."""
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,6 @@ from llamao1_cli.selfplay import read_trees, tree_files
 from llamao1_cli.tasks.load import load_task
 from llamao1_cli.value_head import ValueHead
 from llamao1_cli.value_training import ValueTrainer
-
-warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
 
 KIND = "kind.json"
 
