@@ -16,7 +16,7 @@ from llamao1_cli.quality import step_quality, value_quality
 from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.selfplay import SelfPlay
-from llamao1_cli.statistics import mean_interval, paired_interval, pass_at_k, wilson_interval
+from llamao1_cli.statistics import mean_interval, paired_difference, pass_at_k, wilson_interval
 from llamao1_cli.strategies.judges import NOBODY, Judges
 from llamao1_cli.strategies.play import play
 from llamao1_cli.strategies.registry import SAMPLES, STRATEGIES, Growth
@@ -97,7 +97,7 @@ class Evaluator:
                 figures[name] = _accuracy(forest, self._right(forest, name))
         right = {name: row["right"] for name, row in figures.items()}
         differences = {
-            name: _difference(row, right[YARDSTICK])
+            name: paired_difference(row, right[YARDSTICK])
             for name, row in right.items()
             if name != YARDSTICK
         }
@@ -142,7 +142,7 @@ class Evaluator:
             bests = [name for name in STRATEGIES if name in names and _is(name, "best_of")]
             pairs += [(f"pass@{k}", self._label(name)) for name in bests]
         return {
-            f"{one} - {other}": _difference(figures[one]["right"], figures[other]["right"])
+            f"{one} - {other}": paired_difference(figures[one]["right"], figures[other]["right"])
             for one, other in pairs
         }
 
@@ -199,15 +199,6 @@ def _judged(forest: Forest, outcomes: list[list[bool]]) -> Result:
             "value": step_quality(forest.trees, outcomes, value),
             "rating": step_quality(forest.trees, outcomes, rating),
         },
-    }
-
-
-def _difference(first: Sequence[bool], second: Sequence[bool]) -> Result:
-    """How much more often the first is right than the second on the same problems."""
-    return {
-        "difference": float(np.mean(first) - np.mean(second)),
-        "ci95": list(paired_interval(first, second)),
-        "n": len(first),
     }
 
 
