@@ -25,6 +25,7 @@ from llamao1_cli.config_file import build_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.models import LanguageModel, load_model, save_model
 from llamao1_cli.reward import commands
+from llamao1_cli.reward.folder import load_pairwise
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.pairwise import NO, PROMPT, YES, PairwiseJudge
 from llamao1_cli.reward.training import accuracy, pair_figures, preference_loss, train_judge
@@ -280,7 +281,7 @@ def test_a_pairwise_judge_is_written_and_read_back(tmp_path: Path) -> None:
     assert figures["kind"] == "pairwise"
     assert figures["pairs"] == figures["questions"] == len(expected)
     assert figures["shorter"]["accuracy"] == 0.5
-    judge = commands.load_pairwise(out)
+    judge = load_pairwise(out)
     odds = judge.log_odds([Comparison(f"how many {n}?", "so 7", "so 8") for n in expected])
     assert figures["accuracy"] == pytest.approx(np.mean(odds > 0))
     with pytest.raises(UserError, match="is occupied"):
@@ -333,7 +334,7 @@ def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Cod
     with pytest.raises(UserError, match=r"value_head\.path: .* holds no value head"):
         make_value_head(elsewhere, model.model, codec, None)
     with pytest.raises(UserError, match="a judge of the kind values"):
-        commands.load_pairwise(out)
+        load_pairwise(out)
     with pytest.raises(UserError, match="--trees is missing"):
         commands.evaluate(out, None, None)
 

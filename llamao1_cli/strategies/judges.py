@@ -8,7 +8,7 @@ from llamao1_cli.config import Config
 from llamao1_cli.errors import UserError
 from llamao1_cli.judge_endpoint import Endpoint
 from llamao1_cli.language import Meta
-from llamao1_cli.reward.commands import load_pairwise
+from llamao1_cli.reward.folder import load_pairwise
 from llamao1_cli.reward.pairwise import PairwiseJudge
 from llamao1_cli.search.self_refine import Prefer
 from llamao1_cli.strategies.registry import SELF_REFINE, STRATEGIES
