@@ -19,13 +19,12 @@ from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.statistics import mean_interval, paired_difference, pass_at_k, wilson_interval
 from llamao1_cli.strategies.judges import NOBODY, Judges
 from llamao1_cli.strategies.play import play
-from llamao1_cli.strategies.registry import SAMPLES, STRATEGIES, Growth
+from llamao1_cli.strategies.registry import PASS, SAMPLES, STRATEGIES, Growth, by_growth
 from llamao1_cli.tasks.problem import Problem
 
 Result = dict[str, Any]
 OnTurn = Callable[[str, list[Tree]], None]
 
-PASS = "pass"  # whether any sample is right: no strategy, but what the best choice could reach
 YARDSTICK = "majority"  # what the others are compared with at equal cost
 
 
@@ -166,18 +165,6 @@ class Evaluator:
         ]
         verdicts = iter(self._grade(asked))
         return [choice is not None and next(verdicts) for choice in choices]
-
-
-def by_growth(names: Sequence[str]) -> list[tuple[Growth, list[str]]]:
-    """The growths that some strategies need, each with those that choose from its trees, in the
-    order of the registry; `pass` needs samples and chooses nothing."""
-    chosen: dict[Growth, list[str]] = {}
-    for name, strategy in STRATEGIES.items():
-        if name in names:
-            chosen.setdefault(strategy.growth, []).append(name)
-    if PASS in names:
-        chosen.setdefault(SAMPLES, [])
-    return list(chosen.items())
 
 
 def _is(name: str, kind: str) -> bool:
