@@ -238,7 +238,7 @@ def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite:
     changed = [
         key
         for key in changed_keys(before, config)
-        if key not in FREE_KEYS and not key.startswith(("eval.", "judge"))
+        if key not in FREE_KEYS and not key.startswith(("eval.", "judge", "reward"))
     ]
     if changed:
         raise UserError(

@@ -87,6 +87,8 @@ def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str,
     trees = trees or RunFolder(folder).forest
     head = _fresh_head(config)[0]
     head.load(folder / "model")
+    if head.untrained:
+        raise UserError(f"{folder}: holds no trained value head; train it again")
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     codec = Codec(tokenizer, config.search.allowed_metas)
     forest = [tree for file in tree_files(trees) for tree in read_trees(file, codec)]
