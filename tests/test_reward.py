@@ -58,6 +58,7 @@ def test_labelled_pairs_are_right_times_wrong(
         (q, a, b)
         for (q, a, right), (p, b, other) in product(rows, rows)
         if q == p and right and not other
+        if (q, a, False) not in rows and (q, b, True) not in rows
     }
     config = written(tmp_path_factory.getbasetemp() / "solutions.jsonl", rows)
     if not expected:
