@@ -24,9 +24,9 @@ Trees = Annotated[
 
 
 @reward.command(
-    epilog="Examples: llamao1 reward train --config configs/reward_gsm8k.yaml "
-    "--set reward.solutions.path=solutions.jsonl --out runs/judge; llamao1 reward train --run "
-    "runs/quickstart --kind values --set reward.omega.problems=64 --out runs/values"
+    epilog="Examples: llamao1 reward train --config configs/reward_gsm8k.yaml --out runs/judge; "
+    "llamao1 reward train --run runs/quickstart --kind values --set reward.omega.problems=64 "
+    "--out runs/values"
 )
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the judge.", show_default=False)],

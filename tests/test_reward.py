@@ -349,6 +349,9 @@ def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Cod
         load_pairwise(out)
     with pytest.raises(UserError, match="--trees is missing"):
         commands.evaluate(out, None, None)
+    (out / "model" / FILE).unlink()
+    with pytest.raises(UserError, match="judge: holds no trained value head"):
+        commands.evaluate(out, tmp_path / "trees", None)
 
 
 def test_what_teaches_nothing_is_refused(tmp_path: Path, codec: Codec) -> None:
