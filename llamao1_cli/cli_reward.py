@@ -24,8 +24,9 @@ Trees = Annotated[
 
 
 @reward.command(
-    epilog="Example: llamao1 reward train --config configs/reward_gsm8k.yaml "
-    "--set reward.solutions.path=solutions.jsonl --out runs/judge"
+    epilog="Examples: llamao1 reward train --config configs/reward_gsm8k.yaml --out runs/judge; "
+    "llamao1 reward train --run runs/quickstart --kind values --set reward.omega.problems=64 "
+    "--out runs/values"
 )
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the judge.", show_default=False)],
@@ -51,7 +52,9 @@ def train(
     """Train a judge on all questions but the held-out ones.
 
     Pairs come from `reward.solutions`, or with --trees from the right and wrong solutions of stored
-    trees; values come from trees alone, and are learned by a value head that starts afresh.
+    trees. Values come from stored trees, plain roll-outs (`search.algorithm: forks`) among them, or
+    with `reward.omega` from OmegaPRM's search for first wrong steps, whose trees go to OUT/trees; a
+    value head that starts afresh learns them.
     """
     from llamao1_cli.resolve import resolve
 
@@ -75,7 +78,7 @@ def evaluate(
 
     pairwise: how often the right solution of a pair is held for the better one, with its 95%
     interval, beside the rule that the shorter one is. values: AUC and Brier score of the values,
-    beside those of the plain ratings.
+    beside those of the plain ratings, on the trees of --trees or those that `reward.omega` left.
     """
     from llamao1_cli.reward import commands
 

@@ -1,12 +1,9 @@
 """What the commands do once their options are read: one function each."""
 
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-import transformers
 
 from llamao1_cli.assembly import Parts, assemble
 from llamao1_cli.codec import MarkedIds
@@ -24,11 +21,6 @@ from llamao1_cli.supervised import marked_texts
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tracking import Tracker, make_sinks
 from llamao1_cli.trainer import RLSPTrainer
-
-# Notices of one library to another; nobody who runs a command can act on them.
-warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
 
 # What may differ between a run and its continuation without changing its numbers.
 FREE_KEYS = {
@@ -247,7 +239,7 @@ def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite:
     changed = [
         key
         for key in changed_keys(before, config)
-        if key not in FREE_KEYS and not key.startswith(("eval.", "judge"))
+        if key not in FREE_KEYS and not key.startswith(("eval.", "judge", "reward"))
     ]
     if changed:
         raise UserError(

@@ -444,11 +444,29 @@ class JudgeConfig(Section):
     concurrency: Count = Field(8, description="Most questions in flight at once.")
 
 
-class RewardConfig(Section):
-    """Training of the judge that says which of two solutions is better (`llamao1 reward`)."""
+class OmegaConfig(Section):
+    """OmegaPRM's search: the value of a prefix is the share of its completions that end right, and
+    the first step worth 0 of a wrong one is found by halving."""
 
+    problems: Count = Field(32, description="Training problems; those held out are among them.")
+    completions: Count = Field(8, description="Completions that measure a prefix.")
+    searches: Natural = Field(
+        4, description="Wrong completions searched a problem; 0 measures the problem alone."
+    )
+
+
+class RewardConfig(Section):
+    """Training of judges of solutions and of thoughts (`llamao1 reward`)."""
+
+    omega: OmegaConfig | None = Field(
+        None,
+        description="values: measure step values by OmegaPRM's search with the model as it is; "
+        "null takes those of stored trees (`--trees`).",
+    )
     solutions: DataSource | None = Field(
-        None, description="Labelled solutions; null where they are mined from trees (`--trees`)."
+        None,
+        description="pairwise: labelled solutions; null where they are mined from trees "
+        "(`--trees`).",
     )
     question_field: str = Field("question", description="Field that holds the question.")
     solution_field: str = Field("solution", description="Field that holds a solution.")
@@ -458,10 +476,12 @@ class RewardConfig(Section):
     held_out: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.3, description="Share of the questions that are kept for the judge's own evaluation."
     )
-    epochs: Count = Field(2, description="Passes over the pairs.")
-    batch_size: Count = Field(8, description="Pairs a step.")
-    batch_tokens: Count = Field(4096, description="Most tokens a forward pass, padding included.")
-    learning_rate: Positive = Field(3e-4, description="Peak learning rate.")
+    epochs: Count = Field(2, description="pairwise: passes over the pairs.")
+    batch_size: Count = Field(8, description="pairwise: pairs a step.")
+    batch_tokens: Count = Field(
+        4096, description="pairwise: most tokens a forward pass, padding included."
+    )
+    learning_rate: Positive = Field(3e-4, description="pairwise: peak learning rate.")
 
 
 class ReplayConfig(Section):
@@ -559,9 +579,7 @@ class Config(Section):
     judge: JudgeConfig | None = Field(
         None, description="An external judge, for the strategies with `_judge` in their names."
     )
-    reward: RewardConfig | None = Field(
-        None, description="Training of a judge of solutions; no part of a run."
-    )
+    reward: RewardConfig | None = Field(None, description="Training of judges; no part of a run.")
     replay: ReplayConfig = Field(ReplayConfig(), description="The replay buffer.")
     eval: EvalConfig = Field(EvalConfig(), description="The evaluation.")
 

@@ -16,16 +16,15 @@ from llamao1_cli.quality import step_quality, value_quality
 from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.selfplay import SelfPlay
-from llamao1_cli.statistics import mean_interval, paired_interval, pass_at_k, wilson_interval
+from llamao1_cli.statistics import mean_interval, paired_difference, pass_at_k, wilson_interval
 from llamao1_cli.strategies.judges import NOBODY, Judges
 from llamao1_cli.strategies.play import play
-from llamao1_cli.strategies.registry import SAMPLES, STRATEGIES, Growth
+from llamao1_cli.strategies.registry import PASS, SAMPLES, STRATEGIES, Growth, by_growth
 from llamao1_cli.tasks.problem import Problem
 
 Result = dict[str, Any]
 OnTurn = Callable[[str, list[Tree]], None]
 
-PASS = "pass"  # whether any sample is right: no strategy, but what the best choice could reach
 YARDSTICK = "majority"  # what the others are compared with at equal cost
 
 
@@ -97,7 +96,7 @@ class Evaluator:
                 figures[name] = _accuracy(forest, self._right(forest, name))
         right = {name: row["right"] for name, row in figures.items()}
         differences = {
-            name: _difference(row, right[YARDSTICK])
+            name: paired_difference(row, right[YARDSTICK])
             for name, row in right.items()
             if name != YARDSTICK
         }
@@ -142,7 +141,7 @@ class Evaluator:
             bests = [name for name in STRATEGIES if name in names and _is(name, "best_of")]
             pairs += [(f"pass@{k}", self._label(name)) for name in bests]
         return {
-            f"{one} - {other}": _difference(figures[one]["right"], figures[other]["right"])
+            f"{one} - {other}": paired_difference(figures[one]["right"], figures[other]["right"])
             for one, other in pairs
         }
 
@@ -168,18 +167,6 @@ class Evaluator:
         return [choice is not None and next(verdicts) for choice in choices]
 
 
-def by_growth(names: Sequence[str]) -> list[tuple[Growth, list[str]]]:
-    """The growths that some strategies need, each with those that choose from its trees, in the
-    order of the registry; `pass` needs samples and chooses nothing."""
-    chosen: dict[Growth, list[str]] = {}
-    for name, strategy in STRATEGIES.items():
-        if name in names:
-            chosen.setdefault(strategy.growth, []).append(name)
-    if PASS in names:
-        chosen.setdefault(SAMPLES, [])
-    return list(chosen.items())
-
-
 def _is(name: str, kind: str) -> bool:
     """Whether a strategy is `kind`, by whatever reduction and whoever's values."""
     return name.partition(":")[0].removesuffix("_judge") == kind
@@ -199,15 +186,6 @@ def _judged(forest: Forest, outcomes: list[list[bool]]) -> Result:
             "value": step_quality(forest.trees, outcomes, value),
             "rating": step_quality(forest.trees, outcomes, rating),
         },
-    }
-
-
-def _difference(first: Sequence[bool], second: Sequence[bool]) -> Result:
-    """How much more often the first is right than the second on the same problems."""
-    return {
-        "difference": float(np.mean(first) - np.mean(second)),
-        "ci95": list(paired_interval(first, second)),
-        "n": len(first),
     }
 
 

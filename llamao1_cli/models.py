@@ -1,12 +1,14 @@
 """Language models: load or build, add markers, adapt, save."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
@@ -26,6 +28,11 @@ from llamao1_cli.config import BuildConfig, LoraConfig, ModelConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.language import MARKERS, Meta
 from llamao1_cli.run_folder import check_model_folder
+
+# Notices of one library to another; nobody who runs a command can act on them.
+warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
 
 OWN_NUMBERS = range(-1, 64)  # node numbers that have tokens of their own in a built tokenizer
 

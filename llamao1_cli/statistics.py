@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Z95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
 
@@ -30,20 +32,26 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
     return max(0.0, mean - spread), min(1.0, mean + spread)
 
 
-def paired_interval(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float]:
-    """A 95% interval of the share of `first` minus that of `second`, tried on the same items;
-    (-1, 1) without any.
+def paired_difference(first: ArrayLike, second: ArrayLike) -> dict[str, Any]:
+    """How far the scores of `first` lie above those of `second` on the same n items: `difference`,
+    its 95% interval `ci95`, and `n`.
 
-    The normal interval of the discordant shares, with half an item added to each cell of the table
-    (Agresti and Min 2005): no disagreement among few items does not prove that there is none.
+    Scores are in [0, 1], `[n]`, or `[S, n]` of S seeds, over which they are averaged item by item:
+    the interval speaks of other items for these seeds, not of other seeds. It is the normal one of
+    the mean over the items and two more, one of difference 0 and one half of 1, half of -1. For one
+    seed of right and wrong that is half an item added to each cell of the table (Agresti and Min
+    2005): no disagreement among few items does not prove that there is none.
     """
-    if not first:
-        return -1.0, 1.0
-    total = len(first) + 2
-    gains = (sum(a and not b for a, b in zip(first, second, strict=True)) + 0.5) / total
-    losses = (sum(b and not a for a, b in zip(first, second, strict=True)) + 0.5) / total
-    spread = Z95 * math.sqrt((gains + losses - (gains - losses) ** 2) / total)
-    return max(-1.0, gains - losses - spread), min(1.0, gains - losses + spread)
+    gaps = np.atleast_2d(np.subtract(first, second, dtype=float)).mean(axis=0)
+    total = len(gaps) + 2
+    mean = float(gaps.sum()) / total
+    variance = (float(gaps @ gaps) + 1) / total - mean**2
+    spread = Z95 * math.sqrt(variance / total)
+    return {
+        "difference": float(gaps.mean()),
+        "ci95": [max(-1.0, mean - spread), min(1.0, mean + spread)],
+        "n": len(gaps),
+    }
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:

@@ -8,8 +8,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from llamao1_cli.compare.figures import paired_difference
+from llamao1_cli.display import difference
 from llamao1_cli.run_folder import RunFolder
+from llamao1_cli.statistics import paired_difference
 
 
 def evaluations(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -62,9 +63,7 @@ def table(runs: list[Path]) -> str:
         one, other = (
             [last["strategies"][each]["right"] for _, last in pairs] for each in name.split(" - ")
         )
-        pooled = paired_difference(one, other)
-        low, high = pooled["ci95"]
-        shown = f"{pooled['mean']:+.3f} ({low:+.3f} to {high:+.3f})"
+        shown = difference(paired_difference(one, other))
         lines.append(f"| {name}, the same problems, 95% |{' |' * len(runs)} {shown} |")
     for kind in ("value", "rating"):
         lines += quality(f"{kind}s", [last[kind] for _, last in pairs if last[kind]])

@@ -4,15 +4,12 @@ import json
 import math
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from llamao1_cli.compare import cells
 from llamao1_cli.compare.cells import (
@@ -25,7 +22,7 @@ from llamao1_cli.compare.cells import (
     run_cells,
 )
 from llamao1_cli.compare.commands import compare, named_algorithms
-from llamao1_cli.compare.figures import compared, curve, paired_difference, table
+from llamao1_cli.compare.figures import compared, curve, table
 from llamao1_cli.compare.picture import draw_curves
 from llamao1_cli.config import Config
 from llamao1_cli.config_file import load_config
@@ -33,19 +30,6 @@ from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 from llamao1_cli.run_folder import RunFolder
 
 TINY = Path(__file__).parent.parent / "configs" / "tiny.yaml"
-BITS = st.lists(st.lists(st.integers(0, 1), min_size=4, max_size=4), min_size=2, max_size=3)
-
-
-@given(one=BITS, other=BITS)
-def test_paired_difference_equals_a_plain_loop(one: list, other: list) -> None:
-    seeds = min(len(one), len(other))
-    got = paired_difference(one[:seeds], other[:seeds])
-    each = [statistics.mean(one[s][i] - other[s][i] for s in range(seeds)) for i in range(4)]
-    spread = 1.959963984540054 * statistics.stdev(each) / math.sqrt(4)
-    assert got["mean"] == pytest.approx(statistics.mean(each))
-    assert got["ci95"] == pytest.approx([got["mean"] - spread, got["mean"] + spread])
-    rates = [(statistics.mean(one[s]), statistics.mean(other[s])) for s in range(seeds)]
-    assert got["seeds"] == pytest.approx([a - b for a, b in rates])
 
 
 def cell(algorithm: str, seed: int, right: list[int]) -> dict:
@@ -83,13 +67,14 @@ def test_the_table_by_hand() -> None:
     result = comparison["variants"]["continued_warmup"]
     assert result["mean"] == {"greedy": 0.125}
     assert result["difference"]["seeds"] == [-0.5, -0.5]
-    # By problem -1/2, -1/2, -1, 0: standard error sqrt(1/6) / 2.
-    half = 1.959963984540054 * math.sqrt(1 / 6) / 2
-    assert result["difference"]["ci95"] == pytest.approx([-0.5 - half, -0.5 + half])
+    # By problem -1/2, -1/2, -1, 0, and two more: a mean of -2/6, a mean square of (1.5 + 1) / 6.
+    half = 1.959963984540054 * math.sqrt((2.5 / 6 - 1 / 9) / 6)
+    assert result["difference"]["difference"] == -0.5
+    assert result["difference"]["ci95"] == pytest.approx([-1 / 3 - half, -1 / 3 + half])
     lines = table(CELLS, comparison).splitlines()
     assert lines[2] == "| start | 0.250 | 0.250 | 0.250 | | | | | |"
     assert lines[3] == "| rlsp | 0.750 | 0.500 | 0.625 |  | 30 | 4,000 | 25.0 | 0.50 |"
-    assert lines[4].startswith("| continued_warmup | 0.250 | 0.000 | 0.125 | -0.500 (-0.900 to ")
+    assert lines[4].startswith("| continued_warmup | 0.250 | 0.000 | 0.125 | -0.500 (-0.776 to ")
     assert len({line.count("|") for line in lines}) == 1
 
 

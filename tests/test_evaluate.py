@@ -18,7 +18,7 @@ from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
 from llamao1_cli.quality import value_quality
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import SelfPlay
-from llamao1_cli.statistics import paired_interval
+from llamao1_cli.statistics import paired_difference
 from llamao1_cli.strategies.choices import (
     best_of,
     first_answer,
@@ -192,9 +192,7 @@ def test_what_the_weighted_vote_gains_over_majority(codec: Codec) -> None:
     assert result["differences"].keys() == {"weighted_vote@5 - majority@5"}
     (row,) = result["differences"].values()
     assert row["difference"] == pytest.approx(gained / 40)
-    assert row["ci95"] == pytest.approx(
-        paired_interval([True] * gained + [False] * (40 - gained), [False] * 40)
-    )
+    assert row["ci95"] == paired_difference([1] * gained + [0] * (40 - gained), [0] * 40)["ci95"]
     assert row["n"] == 40
     alone = evaluator(engine, codec, ["7"], search).run(["majority", "best_of"])
     assert alone["differences"] == {}
@@ -288,7 +286,7 @@ def test_at_a_budget_all_are_compared_with_majority(codec: Codec) -> None:
         assert row["strategies"][name]["generated_tokens"] == 30 * 5 * size
     assert row["strategies"]["greedy"]["generated_tokens"] == 30 * size
     gap = row["differences"]["weighted_vote"]
-    assert gap["ci95"] == pytest.approx(paired_interval(right["weighted_vote"], right["majority"]))
+    assert gap == paired_difference(right["weighted_vote"], right["majority"])
     lines = [str(cell) for column in budget_table(row, "").columns for cell in column.cells]
     assert lines[:5] == list(row["strategies"])
     assert f"{5 * size:.1f}" in lines

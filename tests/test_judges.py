@@ -12,11 +12,12 @@ from judge_server import Server, completion
 from llamao1_cli import commands
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import Config, EvalConfig, JudgeConfig, SearchConfig
-from llamao1_cli.config_file import build_config, load_config
+from llamao1_cli.config_file import build_config, dump_config, load_config
 from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.evaluate import Evaluator
 from llamao1_cli.judge_endpoint import Endpoint
 from llamao1_cli.reward import commands as reward
+from llamao1_cli.run_folder import RunFolder, write_whole
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.strategies.judges import NOBODY, Judges, make_judges
@@ -54,6 +55,17 @@ def test_a_strategy_without_what_it_needs_is_refused() -> None:
     few = tiny("search.allowed_metas=[<expansion>, <critic>]")
     with pytest.raises(UserError, match=r"search\.allowed_metas: self_refine needs <critic> and"):
         make_judges(["self_refine"], few)
+
+
+def test_a_run_goes_on_whatever_became_of_what_is_no_part_of_it(tmp_path: Path) -> None:
+    def check(*overrides: str) -> None:
+        config = tiny(f"run.dir={tmp_path}", *overrides)
+        commands._check_folder(RunFolder(tmp_path), config, resume=True, overwrite=False)
+
+    write_whole(RunFolder(tmp_path).config, dump_config(tiny(f"run.dir={tmp_path}")))
+    check("reward.omega={}", "eval.samples=3", f"judge={json.dumps(JUDGE)}")
+    with pytest.raises(UserError, match=r"differs from that of .* in learn\.clip;"):
+        check("reward.omega={}", "learn.clip=0.3")
 
 
 # Asking them

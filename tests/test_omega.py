@@ -1,23 +1,38 @@
 """OmegaPRM's search against a linear scan and a replay, on an engine whose slips are known."""
 
+import json
 import math
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, by_equality, thought
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
+from llamao1_cli import assembly
+from llamao1_cli.cli import app
 from llamao1_cli.codec import Codec
-from llamao1_cli.config import SearchConfig
+from llamao1_cli.config import SearchConfig, ValueHeadConfig
+from llamao1_cli.config_file import load_config
 from llamao1_cli.engine.protocol import Request, Thought
+from llamao1_cli.errors import UserError
+from llamao1_cli.reward import commands as reward
+from llamao1_cli.reward.pairs import held_out
 from llamao1_cli.search.grow import grow
-from llamao1_cli.search.omega import Omega, completion_score
+from llamao1_cli.search.omega import Omega, completion_score, label
 from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.seeds import derive_seed
+from llamao1_cli.selfplay import read_trees
+from llamao1_cli.tasks.arithmetic import Arithmetic
 from llamao1_cli.tasks.problem import Problem
-from llamao1_cli.value_training import examples_of
+from llamao1_cli.value_head import FILE, ValueHead
+from llamao1_cli.value_training import ValueTrainer, examples_of
 
+TINY = str(Path(__file__).parent.parent / "configs" / "tiny.yaml")
 CONFIG = SearchConfig(rollout=True, max_depth=9)
 
 
@@ -116,7 +131,7 @@ def test_searches_find_what_a_linear_scan_finds(
     for tree in trees:
         found, values = replay(tree, completions, searches)
         assert [node.id for node in rule.first_wrong_steps(tree)] == found
-        rule.label(tree)
+        label(tree)
         for node in tree.nodes:
             if node.id in values:
                 assert values[node.id] == (0.0 if slipped(tree, node) else 0.5)
@@ -153,16 +168,79 @@ def chains(tree: Tree) -> list[list[Node]]:
     return ways
 
 
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), batch=st.integers(1, 9))
+def test_trees_searched_together_are_those_searched_alone(
+    codec: Codec, seed: int, batch: int
+) -> None:
+    problems = [Problem(f"p{number}", f"How many are {number}?", "7") for number in range(3)]
+    seeds = [seed, seed + 1, seed + 2]
+
+    def search(places: Sequence[int], batch: int) -> tuple[list[Tree], int]:
+        rule, engine = Omega(3, 3), FakeEngine(codec, batch=batch)
+        asked = [problems[place] for place in places], [seeds[place] for place in places]
+        trees = grow(*asked, engine, codec, CONFIG, grade=by_equality, rule=rule)
+        return trees, rule.found
+
+    together, found = search(range(3), batch)
+    alone = [search([place], 1) for place in range(3)]
+    assert together == [trees[0] for trees, _ in alone]
+    assert found == sum(count for _, count in alone)
+
+
 def test_labels_are_value_targets(codec: Codec) -> None:
     rule = Omega(2, 2)
     trees = hunted(codec, [1, 2, 3], rule)
     for tree in trees:
-        rule.label(tree)
+        label(tree)
         assert Tree.from_json(tree.to_json()) == tree
     examples = examples_of(trees)
     assert examples.lesson.targets.tolist() == [
         node.target for tree in trees for node in tree.nodes
     ]
+
+
+def test_the_command_line_learns_from_what_the_search_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole command, but for an engine that slips where the trees show it."""
+    problems = [Problem(str(n), f"How many are {n}?", "7") for n in range(8)]
+    monkeypatch.setattr(assembly, "make_engine", lambda config, model, codec: Stumbling(codec, 5))
+    monkeypatch.setattr(Arithmetic, "train_problems", lambda self, *_: problems)
+    out, figures = tmp_path / "judge", tmp_path / "figures.json"
+    omega = "reward.omega={completions: 2, searches: 3}"
+    options = ["--set", omega, "--set", "search.max_depth=9", "--set", "reward.held_out=0.5"]
+    app(
+        ["reward", "train", "--config", TINY, "--kind", "values", *options, "--out", str(out)],
+        standalone_mode=False,
+    )
+    trees = read_trees(out / "trees" / "iteration-000001.jsonl", None)
+    assert [tree.problem for tree in trees] == problems
+    searched = [replay(tree, 2, 3) for tree in trees]
+    for tree, (_, values) in zip(trees, searched, strict=True):
+        measured = {node.id: node.target for node in tree.nodes if node.visits}
+        assert measured == values
+        assert all(values[i] == (0.0 if slipped(tree, tree.nodes[i]) else 0.5) for i in values)
+    total = sum(len(found) for found, _ in searched)
+    assert f" {total} first wrong steps" in capsys.readouterr().out
+    assert total >= 8
+    app(["reward", "eval", "--reward", str(out), "--json", str(figures)], standalone_mode=False)
+    result = json.loads(figures.read_text())
+    test = [tree for tree in trees if held_out(tree.problem.text, 0, 0.5)]
+    assert result["trees"] == len(test) < 8
+    assert result["value"]["n"] == sum(len(list(tree.leaf_nodes())) for tree in test)
+    head = ValueHead(32, derive_seed(0, "value head"))
+    ValueTrainer(head, ValueHeadConfig()).learn([t for t in trees if t not in test], 1)
+    taken = load_file(out / "model" / FILE)
+    assert all((taken[name] == weight).all() for name, weight in head.state_dict().items())
+
+
+def test_step_values_have_one_source(tmp_path: Path) -> None:
+    config = load_config(Path(TINY), ["reward.omega={}"])
+    with pytest.raises(UserError, match=r"--trees: reward\.omega measures step values of its own"):
+        reward.train(config, None, "values", tmp_path, tmp_path / "judge")
+    with pytest.raises(UserError, match=r"--trees is missing: .* or set reward\.omega"):
+        reward.train(load_config(Path(TINY)), None, "values", None, tmp_path / "judge")
 
 
 def test_a_prefix_without_room_is_worth_nothing(codec: Codec) -> None:
@@ -171,7 +249,7 @@ def test_a_prefix_without_room_is_worth_nothing(codec: Codec) -> None:
     (tree,) = grow(
         [Problem("p", "?", "7")], [0], engine, codec, CONFIG, grade=by_equality, rule=rule
     )
-    rule.label(tree)
+    label(tree)
     assert (tree.root.target, rule.first_wrong_steps(tree)) == (0.0, [])
 
 

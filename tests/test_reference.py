@@ -16,6 +16,7 @@ from llamao1_cli.config import (
     DataTask,
     JudgeConfig,
     LoraConfig,
+    OmegaConfig,
     RewardConfig,
     ValueAdapterConfig,
     ValueHeadConfig,
@@ -57,6 +58,7 @@ HEADINGS = {
     WarmupConfig: "warmup",
     JudgeConfig: "judge",
     RewardConfig: "reward",
+    OmegaConfig: "reward.omega",
 }
 
 

@@ -3,7 +3,9 @@
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from llamao1_cli.config_file import build_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.models import LanguageModel, load_model, save_model
 from llamao1_cli.reward import commands
+from llamao1_cli.reward.folder import load_pairwise
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.pairwise import NO, PROMPT, YES, PairwiseJudge
 from llamao1_cli.reward.training import accuracy, pair_figures, preference_loss, train_judge
@@ -57,6 +60,7 @@ def test_labelled_pairs_are_right_times_wrong(
         (q, a, b)
         for (q, a, right), (p, b, other) in product(rows, rows)
         if q == p and right and not other
+        if (q, a, False) not in rows and (q, b, True) not in rows
     }
     config = written(tmp_path_factory.getbasetemp() / "solutions.jsonl", rows)
     if not expected:
@@ -165,9 +169,8 @@ def test_batches_hold_every_row_once_and_keep_to_their_size(
 
 
 def test_preference_loss_by_hand() -> None:
-    odds, signs = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([1, 1, -1])
-    loss = preference_loss(odds, signs, torch.tensor([0.5, 0.25, 0.25]))
-    chances = [1 / (1 + math.exp(-2.0)), 1 / (1 + math.exp(1.0)), 1 / (1 + math.exp(0.5))]
+    loss = preference_loss(torch.tensor([2.0, -1.0, 0.5]), torch.tensor([0.5, 0.25, 0.25]))
+    chances = [1 / (1 + math.exp(-2.0)), 1 / (1 + math.exp(1.0)), 1 / (1 + math.exp(-0.5))]
     expected = -sum(w * math.log(p) for w, p in zip((0.5, 0.25, 0.25), chances, strict=True))
     assert float(loss) == pytest.approx(expected)
 
@@ -202,9 +205,9 @@ def fresh_judge(arithmetic: Arithmetic, batch_tokens: int = 8192) -> PairwiseJud
 def test_a_judge_learns_what_tells_solutions_apart(arithmetic: Arithmetic) -> None:
     judge, unseen = fresh_judge(arithmetic), telling_pairs(40, 1)
     before = pair_figures(judge, unseen)
-    config = RewardConfig(epochs=6, batch_size=8, learning_rate=3e-3)
+    config = RewardConfig(epochs=3, batch_size=8, learning_rate=3e-3)
     losses = train_judge(judge, telling_pairs(80, 0), config, Accelerator(cpu=True), 0, len_of)
-    assert len(losses) == 60
+    assert len(losses) == 30
     assert losses[-1] < 0.3 < losses[0]
     after = pair_figures(judge, unseen)
     assert before["accuracy"] < 0.8
@@ -236,16 +239,26 @@ def test_a_step_does_not_depend_on_how_its_batch_is_split(arithmetic: Arithmetic
         assert torch.allclose(one, other, atol=1e-4)
 
 
-def test_an_epoch_asks_the_other_order(arithmetic: Arithmetic, monkeypatch) -> None:
+def test_the_loss_is_that_of_the_log_odds_that_the_judge_gives(arithmetic: Arithmetic) -> None:
+    judge = fresh_judge(arithmetic)
+    pairs = [replace(pair, weight=0.5 + n) for n, pair in enumerate(telling_pairs(5, 3))]
+    odds = judge.log_odds([Comparison(p.question, p.better, p.worse) for p in pairs])
+    expected = sum(p.weight * math.log(1 + math.exp(-o)) for p, o in zip(pairs, odds, strict=True))
+    config = RewardConfig(epochs=1, batch_size=5)
+    (loss,) = train_judge(judge, pairs, config, Accelerator(cpu=True), 1, len_of)
+    assert loss == pytest.approx(expected / sum(pair.weight for pair in pairs), rel=1e-4)
+
+
+def test_every_epoch_asks_every_pair_in_both_orders(arithmetic: Arithmetic, monkeypatch) -> None:
     judge, asked = fresh_judge(arithmetic), []
     monkeypatch.setattr(judge, "ids", lambda c: asked.append(c) or [5, 6])
     pairs = telling_pairs(6, 2)
     config = RewardConfig(epochs=2, batch_size=4)
     train_judge(judge, pairs, config, Accelerator(cpu=True), 1, len_of)
-    straight = {Comparison(p.question, p.better, p.worse) for p in pairs}
-    assert set(asked[:6]) | set(asked[6:]) == straight | {c.turned for c in straight}
-    assert {c.question for c in asked[:6]} == {p.question for p in pairs}
-    assert {c.turned for c in asked[:6]} == set(asked[6:])
+    straight = [Comparison(p.question, p.better, p.worse) for p in pairs]
+    for epoch in (asked[:12], asked[12:]):
+        assert Counter(epoch) == Counter([*straight, *(c.turned for c in straight)])
+    assert asked[:12] != asked[12:]
 
 
 # The commands
@@ -280,7 +293,7 @@ def test_a_pairwise_judge_is_written_and_read_back(tmp_path: Path) -> None:
     assert figures["kind"] == "pairwise"
     assert figures["pairs"] == figures["questions"] == len(expected)
     assert figures["shorter"]["accuracy"] == 0.5
-    judge = commands.load_pairwise(out)
+    judge = load_pairwise(out)
     odds = judge.log_odds([Comparison(f"how many {n}?", "so 7", "so 8") for n in expected])
     assert figures["accuracy"] == pytest.approx(np.mean(odds > 0))
     with pytest.raises(UserError, match="is occupied"):
@@ -333,9 +346,12 @@ def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Cod
     with pytest.raises(UserError, match=r"value_head\.path: .* holds no value head"):
         make_value_head(elsewhere, model.model, codec, None)
     with pytest.raises(UserError, match="a judge of the kind values"):
-        commands.load_pairwise(out)
+        load_pairwise(out)
     with pytest.raises(UserError, match="--trees is missing"):
         commands.evaluate(out, None, None)
+    (out / "model" / FILE).unlink()
+    with pytest.raises(UserError, match="judge: holds no trained value head"):
+        commands.evaluate(out, tmp_path / "trees", None)
 
 
 def test_what_teaches_nothing_is_refused(tmp_path: Path, codec: Codec) -> None:

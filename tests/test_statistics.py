@@ -12,7 +12,7 @@ from llamao1_cli.statistics import (
     auc,
     auc_within,
     mean_interval,
-    paired_interval,
+    paired_difference,
     pass_at_k,
     wilson_interval,
 )
@@ -56,27 +56,41 @@ def test_mean_interval_by_hand() -> None:
     assert 0.5 - spread < 0  # so that the bound above is a cut one
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
-def test_paired_interval_equals_the_mean_of_weighted_pairs(pairs: list[tuple[bool, bool]]) -> None:
-    # Each of the four cells holds half an item more; then the normal interval of mean differences.
-    differences = np.array(
-        [a - b for a, b in [(float(x), float(y)) for x, y in pairs]] + [0, 1, -1]
+@given(
+    st.integers(1, 3).flatmap(
+        lambda seeds: st.lists(
+            st.lists(st.tuples(st.booleans(), st.booleans()), min_size=seeds, max_size=seeds),
+            min_size=1,
+            max_size=40,
+        )
     )
-    weights = np.array([1.0] * len(pairs) + [1.0, 0.5, 0.5])
-    mean = np.average(differences, weights=weights)
-    variance = np.average((differences - mean) ** 2, weights=weights)
+)
+def test_paired_difference_equals_the_mean_of_weighted_items(
+    items: list[list[tuple[bool, bool]]],
+) -> None:
+    # Two items more, 0 and half of 1 and of -1; then the normal interval of the mean difference.
+    gaps = [np.mean([float(a) - float(b) for a, b in item]) for item in items]
+    weights = np.array([1.0] * len(gaps) + [1.0, 0.5, 0.5])
+    mean = np.average([*gaps, 0, 1, -1], weights=weights)
+    variance = np.average((np.array([*gaps, 0, 1, -1]) - mean) ** 2, weights=weights)
     spread = 1.959964 * math.sqrt(variance / weights.sum())
-    first, second = zip(*pairs, strict=True)
-    low, high = paired_interval(first, second)
-    expected = (max(-1.0, mean - spread), min(1.0, mean + spread))
-    assert (low, high) == pytest.approx(expected, abs=1e-6)
-    assert low <= np.mean(first) - np.mean(second) <= high
+    first, second = (
+        [[pair[side] for pair in row] for row in zip(*items, strict=True)] for side in (0, 1)
+    )
+    row = paired_difference(first, second)
+    assert row["ci95"] == pytest.approx(
+        [max(-1.0, mean - spread), min(1.0, mean + spread)], abs=1e-6
+    )
+    assert row["difference"] == pytest.approx(np.mean(first) - np.mean(second))
+    assert row["ci95"][0] <= row["difference"] <= row["ci95"][1]
+    assert row["n"] == len(items)
+    assert paired_difference(first[0], second[0]) == paired_difference(first[:1], second[:1])
 
 
 @pytest.mark.parametrize(
     ("gains", "losses"), [(0.1, 0.1), (0.3, 0.1), (0.05, 0.01), (0.5, 0.3), (0.02, 0.2)]
 )
-def test_paired_interval_covers_as_often_as_it_says(gains: float, losses: float) -> None:
+def test_paired_difference_covers_as_often_as_it_says(gains: float, losses: float) -> None:
     # Every outcome of 40 problems, with its multinomial probability.
     n, covered = 40, 0.0
     for won in range(n + 1):
@@ -85,13 +99,9 @@ def test_paired_interval_covers_as_often_as_it_says(gains: float, losses: float)
             chance = ways * gains**won * losses**lost * (1 - gains - losses) ** (n - won - lost)
             first = [True] * won + [False] * (n - won)
             second = [False] * won + [True] * lost + [False] * (n - won - lost)
-            low, high = paired_interval(first, second)
+            low, high = paired_difference(first, second)["ci95"]
             covered += chance * (low <= gains - losses <= high)
     assert 0.94 < covered < 0.999
-
-
-def test_paired_interval_of_nothing() -> None:
-    assert paired_interval([], []) == (-1.0, 1.0)
 
 
 @pytest.mark.parametrize("samples", range(1, 8))

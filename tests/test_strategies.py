@@ -3,28 +3,34 @@
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
+import torch
 from accelerate import Accelerator
 from fake_engine import FakeEndpoint, FakeEngine, by_equality, chain_tree, random_tree
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_models import toy_model
 
 from llamao1_cli.answers import canonical_answer
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import EvalConfig, SearchConfig, StrategyName
 from llamao1_cli.evaluate import Evaluator
+from llamao1_cli.models import LanguageModel
+from llamao1_cli.reward.pairwise import PairwiseJudge
 from llamao1_cli.search.grow import grow
-from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.search.tree import Node
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.strategies.beam import Beam
 from llamao1_cli.strategies.choices import best_of, path_worth, weighted_vote
 from llamao1_cli.strategies.confidence import Confidence
 from llamao1_cli.strategies.judges import Judges
 from llamao1_cli.strategies.reductions import REDUCTIONS
-from llamao1_cli.strategies.registry import MCTS, STRATEGIES
+from llamao1_cli.strategies.registry import MCTS, SAMPLES, STRATEGIES, by_growth
 from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.value_head import ValueHead
 
 PROBLEMS = [Problem(f"p{i}", f"How many are {i}?", "7") for i in range(3)]
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=7)
@@ -164,6 +170,12 @@ def test_every_strategy_can_be_configured_and_every_name_is_one() -> None:
     assert {*STRATEGIES, "pass"} == {*get_args(StrategyName)}
 
 
+def test_a_name_that_is_no_strategy_is_not_passed_over() -> None:
+    assert by_growth(["pass"]) == [(SAMPLES, [])]
+    with pytest.raises(ValueError, match="no strategies: majorty"):
+        by_growth(["greedy", "majorty", "pass"])
+
+
 def test_names_in_results() -> None:
     labels = {name: strategy.label(name, 8) for name, strategy in STRATEGIES.items()}
     assert labels["greedy"] == "greedy"
@@ -218,26 +230,34 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
     Sealed.open = True
     searched: list[str] = []
 
-    def sealed(search: Callable[..., list[Tree]]) -> Callable[..., list[Tree]]:
-        def watched(*arguments: object, **options: object) -> list[Tree]:
+    def sealed(act: Callable[..., Any], *, note: bool = False) -> Callable[..., Any]:
+        def watched(*arguments: object, **options: object) -> object:
             Sealed.open = False
             try:
-                return search(*arguments, **options)
+                return act(*arguments, **options)
             finally:
                 Sealed.open = True
-                searched.append(str(arguments[2]))
+                if note:
+                    searched.append(str(arguments[2]))
 
         return watched
 
-    selfplay = SelfPlay(FakeEngine(codec), codec, Accelerator(cpu=True), seed=0)
-    monkeypatch.setattr(selfplay, "play", sealed(selfplay.play))
-    monkeypatch.setattr(selfplay, "refine", sealed(selfplay.refine))
-    config, judges = EvalConfig(samples=3), Judges(endpoint=FakeEndpoint(2))
+    head = ValueHead(4, 0)
+    torch.nn.init.ones_(head.outer.bias)  # one that has learned, or it would judge nothing
+    selfplay = SelfPlay(FakeEngine(codec), codec, Accelerator(cpu=True), seed=0, value_head=head)
+    monkeypatch.setattr(selfplay, "play", sealed(selfplay.play, note=True))
+    monkeypatch.setattr(selfplay, "refine", sealed(selfplay.refine, note=True))
+    for name, strategy in STRATEGIES.items():
+        shut = replace(strategy, choose=sealed(strategy.choose))
+        monkeypatch.setitem(STRATEGIES, name, shut)
+    pairwise = PairwiseJudge(LanguageModel(toy_model(codec), codec.tokenizer, "toy"), 300, 1500)
+    config, judges = EvalConfig(samples=3), Judges(FakeEndpoint(2), pairwise)
     evaluator = Evaluator(problems, selfplay, by_equality, search, config, judges)
     names = [*STRATEGIES, "pass"]
     result = evaluator.run(names) if budget is None else evaluator.at_budget(names, budget)
     seeds = ["greedy", "samples", "samples", "beam", "beam", *["mcts"] * 5, "self_refine"]
     assert searched == [f"eval-{name}" for name in seeds]
+    assert pairwise.compared > 0
     assert len(result["strategies"]) >= len(STRATEGIES)
 
 

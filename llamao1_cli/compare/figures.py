@@ -1,7 +1,6 @@
 """What the runs of a comparison came to, and how they differ on the same problems."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from llamao1_cli.compare.cells import Cell
-from llamao1_cli.statistics import Z95
+from llamao1_cli.display import difference
+from llamao1_cli.statistics import paired_difference
 
 
 @dataclass(frozen=True)
@@ -85,37 +85,18 @@ def compared(cells: Sequence[dict[str, Any]], baseline: str) -> dict[str, Any]:
     result = {}
     for name, seeds in by_name.items():
         greedy = {seed: cell["accuracy"]["greedy"] for seed, cell in seeds.items()}
+        right = [cell["right"]["greedy"] for cell in seeds.values()]
+        yardstick = [by_name[baseline][seed]["right"]["greedy"] for seed in seeds]
         result[name] = {
             "greedy": greedy,
             "mean": {
                 strategy: float(np.mean([cell["accuracy"][strategy] for cell in seeds.values()]))
                 for strategy in next(iter(seeds.values()))["accuracy"]
             },
-            "difference": paired_difference(
-                [cell["right"]["greedy"] for cell in seeds.values()],
-                [by_name[baseline][seed]["right"]["greedy"] for seed in seeds],
-            ),
+            "difference": paired_difference(right, yardstick)
+            | {"seeds": np.subtract(right, yardstick).mean(axis=1).tolist()},
         }
     return {"baseline": baseline, "variants": result}
-
-
-def paired_difference(
-    one: Sequence[Sequence[int]], other: Sequence[Sequence[int]]
-) -> dict[str, Any]:
-    """Accuracy of `one` minus that of `other`, each a row of 0 and 1 a seed over the same problems.
-
-    The 95% interval is that of the mean over problems of the difference averaged over the seeds: it
-    speaks of other problems for these seeds, not of other seeds.
-    """
-    gaps = np.array(one, float) - np.array(other, float)  # [seeds, problems]
-    each = gaps.mean(axis=0)
-    spread = Z95 * float(each.std(ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else 1.0
-    mean = float(each.mean())
-    return {
-        "mean": mean,
-        "ci95": [mean - spread, mean + spread],
-        "seeds": [float(gap) for gap in gaps.mean(axis=1)],
-    }
 
 
 def table(cells: Sequence[dict[str, Any]], comparison: dict[str, Any]) -> str:
@@ -134,9 +115,7 @@ def table(cells: Sequence[dict[str, Any]], comparison: dict[str, Any]) -> str:
     for name, result in comparison["variants"].items():
         own = [cell for cell in cells if cell["name"] == name]
         shown = " | ".join(f"{result['greedy'][seed]:.3f}" for seed in seeds)
-        low, high = result["difference"]["ci95"]
-        gap = f"{result['difference']['mean']:+.3f} ({low:+.3f} to {high:+.3f})"
-        gap = "" if name == comparison["baseline"] else gap
+        gap = "" if name == comparison["baseline"] else difference(result["difference"])
         lines.append(
             f"| {name} | {shown} | {result['mean']['greedy']:.3f} | {gap} "
             f"| {_mean(own, 'seconds'):,.0f} | {_mean(own, 'tokens'):,.0f} | {_tree_cells(own)} |"

@@ -8,6 +8,7 @@ import yaml
 
 from llamao1_cli.config import ArithmeticTask, Config, DataSource
 from llamao1_cli.config_file import dump_config
+from llamao1_cli.display import difference
 
 MARK = "Exported by llamao1"  # tells an exported folder from another one
 
@@ -208,9 +209,7 @@ def _results(evaluations: Mapping[int, Mapping[str, Any]]) -> str:
         cells = [_accuracy(evaluations[number]["strategies"].get(name)) for number in numbers]
         lines.append(f"| {_plain(name)} | {' | '.join(cells)} |")
     for name, row in last.get("differences", {}).items():
-        low, high = row["ci95"]
-        gap = f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
-        lines += ["", f"{_plain(name)}, paired: {gap}."]
+        lines += ["", f"{_plain(name)}, paired: {difference(row)}."]
     return "\n".join(lines)
 
 

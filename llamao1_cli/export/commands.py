@@ -22,9 +22,6 @@ from llamao1_cli.run_folder import RunFolder, refuse_folder, write_whole
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import read_trees, tree_files
 
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
-
 NOTHING = {
     "sft": "no tree holds a right solution",
     "dpo": "no two thoughts behind one path differ enough in what became of them",

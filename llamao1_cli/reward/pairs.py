@@ -17,7 +17,8 @@ LABELS = {"true": True, "false": False, "1": True, "0": False}
 
 @dataclass(frozen=True)
 class Pair:
-    """A right and a wrong solution of one question. The weights of a question's pairs sum to 1."""
+    """A right and a wrong solution of one question. The weights of a tree's pairs sum to 1, as do
+    those of all labelled solutions of a question."""
 
     question: str
     better: str
@@ -26,7 +27,8 @@ class Pair:
 
 
 def labelled_pairs(config: RewardConfig) -> list[Pair]:
-    """All pairs of a right and a wrong solution of one question in the configured file.
+    """All pairs of a right and a wrong solution of one question in the configured file. A solution
+    that is labelled both says nothing.
 
     Raises UserError for a row without a label, or a file that gives no pair.
     """
@@ -42,7 +44,12 @@ def labelled_pairs(config: RewardConfig) -> list[Pair]:
     pairs = [
         pair
         for question in right
-        for pair in _product(question, list(right[question]), list(wrong.get(question, {})))
+        if question in wrong
+        for pair in _product(
+            question,
+            [text for text in right[question] if text not in wrong[question]],
+            [text for text in wrong[question] if text not in right[question]],
+        )
     ]
     if not pairs:
         name = config.solutions.path or config.solutions.hub

@@ -34,17 +34,18 @@ class PairwiseJudge:
         can be said: 0, and `unread` counts it.
         """
         rows = [ids for c in comparisons for ids in (self.ids(c), self.ids(c.turned))]
-        fits = [len(ids) <= self._max_length for ids in rows]
+        lengths = [max(map(len, orders)) for orders in zip(rows[::2], rows[1::2], strict=True)]
+        fits = [length <= self._max_length for length in lengths]
         self.compared += len(comparisons)
-        self.unread += fits[::2].count(False)
+        self.unread += fits.count(False)
         odds = torch.zeros(len(rows))
         self.model.eval()
         with torch.no_grad():
-            lengths = [len(ids) if fit else 0 for ids, fit in zip(rows, fits, strict=True)]
-            self.tokens += sum(lengths)
-            for places in self.batches(lengths):
+            read = [len(ids) if fits[place // 2] else 0 for place, ids in enumerate(rows)]
+            self.tokens += sum(read)
+            for places in self.batches(read):
                 odds[places] = self.forward([rows[place] for place in places]).cpu()
-        return ((odds[::2] - odds[1::2]) / 2).double().numpy()
+        return mean_odds(odds).double().numpy()
 
     def drain(self) -> dict[str, int]:
         """What was counted since the last call: solutions `compared`, comparisons `unread` since
@@ -60,8 +61,8 @@ class PairwiseJudge:
         return [*ids, *self._opening]
 
     def fits(self, comparison: Comparison) -> bool:
-        """Whether the context holds the comparison."""
-        return len(self.ids(comparison)) <= self._max_length
+        """Whether the context holds the comparison in either order."""
+        return max(len(self.ids(c)) for c in (comparison, comparison.turned)) <= self._max_length
 
     def forward(self, rows: Sequence[list[int]]) -> torch.Tensor:
         """Logit of yes minus logit of no `[B]`, fp32, after each row of tokens."""
@@ -93,6 +94,12 @@ class PairwiseJudge:
             batch.append(place)
         if batch:
             yield batch
+
+
+def mean_odds(answers: torch.Tensor) -> torch.Tensor:
+    """Log-odds `[N]` that the first solution is better, the mean over both orders, from the logits
+    of yes minus no `[2 N]`, that of each comparison before that of it turned."""
+    return (answers[::2] - answers[1::2]) / 2
 
 
 def _answer_tokens(language_model: LanguageModel) -> tuple[list[int], int, int]:

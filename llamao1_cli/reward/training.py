@@ -12,17 +12,17 @@ from torch.nn import functional
 from llamao1_cli.config import RewardConfig
 from llamao1_cli.optimization import make_optimizer, optimizer_step, ramp_and_cosine
 from llamao1_cli.reward.pairs import Pair
-from llamao1_cli.reward.pairwise import PairwiseJudge
+from llamao1_cli.reward.pairwise import PairwiseJudge, mean_odds
 from llamao1_cli.search.preference import Comparison
 from llamao1_cli.statistics import mean_interval, wilson_interval
 
 RAMP = 0.1  # share of the steps that ramp the rate up
 
 
-def preference_loss(odds: torch.Tensor, signs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of yes and no, weighted sum: -log sigmoid(odds) where `signs` is 1 and the
-    first solution is the better one, -log sigmoid(-odds) where it is -1. All `[B]`."""
-    return (weights * functional.softplus(-signs * odds)).sum()
+def preference_loss(odds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """-log sigmoid(odds), weighted sum: the cross-entropy of preferring the better solution at the
+    log-odds that it is better. Both `[B]`."""
+    return (weights * functional.softplus(-odds)).sum()
 
 
 def train_judge(
@@ -36,8 +36,9 @@ def train_judge(
     """Train on pairs that the context holds; gives the loss of each step, which `on_step` sees
     too.
 
-    A pair is asked in one order an epoch, in the other the next. Raises RunFailedError for a loss
-    that is not finite.
+    A pair is asked in both orders at once: what is trained is what `log_odds` gives, and a liking
+    for one place, which says nothing of the solutions, need not be unlearned first. Raises
+    RunFailedError for a loss that is not finite.
     """
     batches = [
         batch for epoch in range(config.epochs) for batch in _epoch(pairs, config, seed, epoch)
@@ -93,45 +94,35 @@ def accuracy(questions: Sequence[str], margins: np.ndarray) -> dict[str, Any]:
     return {"accuracy": float(np.mean(means)), "ci95": list(interval)}
 
 
-def _epoch(
-    pairs: Sequence[Pair], config: RewardConfig, seed: int, epoch: int
-) -> list[list[tuple[Pair, int]]]:
-    """The batches of an epoch: pairs, each with 1 where the better one is to stand first, or -1."""
-    rng = np.random.default_rng([seed, 5, epoch])
-    order = rng.permutation(len(pairs))
-    first = np.random.default_rng([seed, 6]).integers(2, size=len(pairs))
-    signed = [(pairs[i], 1 if (first[i] + epoch) % 2 else -1) for i in order]
+def _epoch(pairs: Sequence[Pair], config: RewardConfig, seed: int, epoch: int) -> list[list[Pair]]:
+    """The batches of an epoch."""
+    order = np.random.default_rng([seed, 5, epoch]).permutation(len(pairs))
     size = config.batch_size
-    return [signed[start : start + size] for start in range(0, len(signed), size)]
+    return [[pairs[i] for i in order[start : start + size]] for start in range(0, len(pairs), size)]
 
 
 def _losses(
-    judge: PairwiseJudge, batch: list[tuple[Pair, int]], sums: list[torch.Tensor]
+    judge: PairwiseJudge, batch: list[Pair], sums: list[torch.Tensor]
 ) -> list[Callable[[], torch.Tensor]]:
     """The losses of a batch's parts of like lengths, over the weight of the whole batch."""
-    comparisons = [Comparison(pair.question, pair.better, pair.worse) for pair, _ in batch]
-    rows = [
-        judge.ids(c if sign > 0 else c.turned)
-        for c, (_, sign) in zip(comparisons, batch, strict=True)
-    ]
-    total = sum(pair.weight for pair, _ in batch)
+    comparisons = [Comparison(pair.question, pair.better, pair.worse) for pair in batch]
+    rows = [(judge.ids(c), judge.ids(c.turned)) for c in comparisons]
+    weights = torch.tensor([pair.weight for pair in batch])
+    weights /= weights.sum()
     return [
-        partial(_loss, judge, [rows[i] for i in part], [batch[i] for i in part], total, sums)
-        for part in judge.batches([len(row) for row in rows])
+        partial(_loss, judge, [rows[i] for i in part], weights[part], sums)
+        for part in judge.batches([2 * max(map(len, orders)) for orders in rows])
     ]
 
 
 def _loss(
     judge: PairwiseJudge,
-    rows: list[list[int]],
-    batch: list[tuple[Pair, int]],
-    total: float,
+    rows: list[tuple[list[int], list[int]]],
+    weights: torch.Tensor,
     sums: list[torch.Tensor],
 ) -> torch.Tensor:
-    """The loss of a part; noted in `sums`."""
-    odds = judge.forward(rows)
-    signs = torch.tensor([sign for _, sign in batch], device=odds.device)
-    weights = torch.tensor([pair.weight / total for pair, _ in batch], device=odds.device)
-    loss = preference_loss(odds, signs, weights)
+    """The loss of a part at the log-odds that the judge goes by; noted in `sums`."""
+    answers = judge.forward([ids for orders in rows for ids in orders])
+    loss = preference_loss(mean_odds(answers), weights.to(answers.device))
     sums.append(loss.detach())
     return loss

@@ -2,9 +2,11 @@
 
 A prefix is worth the share of its completions that end right. Of a wrong completion the first step
 worth 0 is found by binary search, and each prefix that was measured on the way brings completions
-to search next.
+to search next. What was measured stands in the tree: `visits` completions of a prefix, `value_sum`
+of them right.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,16 +32,29 @@ class _Hunt:
 
     asked: Node  # the prefix whose completions are out
     back: list[Node] = field(default_factory=list)  # their last thoughts
-    values: dict[int, float] = field(default_factory=dict)  # MC of each prefix measured
-    visits: dict[int, int] = field(default_factory=dict)
-    wrong: list[tuple[Node, Node]] = field(
-        default_factory=list
-    )  # prefix, end of a wrong completion
+    picked: Counter[int] = field(default_factory=Counter)  # N(s), by the prefix's number
+    wrong: list[tuple[Node, Node]] = field(default_factory=list)  # prefix, end of its completion
     way: list[Node] = field(default_factory=list)  # from a prefix to the end of its completion
     low: int = 0  # the last place on the way known to be worth more than 0
     high: int = 0  # the first place known to be worth 0
     searches: int = 0
     found: list[Node] = field(default_factory=list)  # the first step worth 0 of each search
+
+
+def label(tree: Tree) -> None:
+    """Make what was measured the targets of a searched and rectified tree.
+
+    A measured prefix gets its share of right completions, and stands for that many leaves; a step
+    that was not keeps what rectification makes of its children.
+    """
+    for node in reversed(tree.nodes):  # children stand behind their parents
+        if node.visits:
+            node.target, node.leaves = node.mean_value, node.visits
+        elif node.children:
+            children = tree.children(node)
+            targets = [child.target for child in children if child.target is not None]
+            node.target = sum(targets) / len(targets)
+            node.leaves = sum(child.leaves for child in children)
 
 
 class Omega:
@@ -68,26 +83,14 @@ class Omega:
         """One more completion of the prefix that was asked for last."""
         self._hunts[id(tree)].back.append(node)
 
+    @property
+    def found(self) -> int:
+        """How many first wrong steps were found in all trees."""
+        return sum(len(hunt.found) for hunt in self._hunts.values())
+
     def first_wrong_steps(self, tree: Tree) -> list[Node]:
         """The first step worth 0 of each completion that was searched."""
         return self._hunts[id(tree)].found
-
-    def label(self, tree: Tree) -> None:
-        """Make what was measured the targets of a searched tree.
-
-        A measured prefix gets its share of right completions, and stands for that many leaves; a
-        step that was not keeps what rectification makes of its children.
-        """
-        values = self._hunts[id(tree)].values
-        for node in reversed(tree.nodes):  # children stand behind their parents
-            if node.id in values:
-                node.target, node.leaves = values[node.id], self._completions
-            elif node.children:
-                targets = [
-                    child.target for child in tree.children(node) if child.target is not None
-                ]
-                node.target = sum(targets) / len(targets)
-                node.leaves = sum(child.leaves for child in tree.children(node))
 
     def _next(self, tree: Tree, hunt: _Hunt) -> Node | None:
         """Take in the completions that came back; gives the prefix to measure next."""
@@ -105,8 +108,7 @@ class Omega:
         """The value of the prefix asked for, which halves the search it belongs to."""
         prefix = hunt.asked
         right = sum(end.outcome is True for end in hunt.back)
-        hunt.values[prefix.id] = right / self._completions
-        hunt.visits[prefix.id] = 0
+        prefix.visits, prefix.value_sum = self._completions, float(right)
         if right:  # where nothing is right, the first wrong step lies before
             hunt.wrong += [(prefix, end) for end in hunt.back if end.outcome is not True]
         if hunt.way:
@@ -117,15 +119,15 @@ class Omega:
         """Begin to search the wrong completion of the highest score; False if there is none."""
         if not hunt.wrong:
             return False
-        total = sum(hunt.visits.values())
+        total = hunt.picked.total()
         scores = []
         for prefix, end in hunt.wrong:
             steps = tree.path(end)[prefix.depth + 1 :]
             tokens = sum(len(step.thought.ids) for step in steps)
-            value, visits = hunt.values[prefix.id], hunt.visits[prefix.id]
-            scores.append(completion_score(value, tokens, visits, total))
+            picked = hunt.picked[prefix.id]
+            scores.append(completion_score(prefix.mean_value, tokens, picked, total))
         prefix, end = hunt.wrong.pop(int(np.argmax(scores)))
-        hunt.visits[prefix.id] += 1
+        hunt.picked[prefix.id] += 1
         hunt.searches += 1
         hunt.way = tree.path(end)[prefix.depth :]
         hunt.low, hunt.high = 0, len(hunt.way) - 1

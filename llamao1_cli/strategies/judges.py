@@ -8,10 +8,10 @@ from llamao1_cli.config import Config
 from llamao1_cli.errors import UserError
 from llamao1_cli.judge_endpoint import Endpoint
 from llamao1_cli.language import Meta
-from llamao1_cli.reward.commands import load_pairwise
+from llamao1_cli.reward.folder import load_pairwise
 from llamao1_cli.reward.pairwise import PairwiseJudge
 from llamao1_cli.search.self_refine import Prefer
-from llamao1_cli.strategies.registry import SELF_REFINE, STRATEGIES
+from llamao1_cli.strategies.registry import SELF_REFINE, by_growth
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ def make_judges(names: Sequence[str], config: Config) -> Judges:
     Raises UserError for a strategy whose judge is not configured or cannot be had, or whose
     meta-actions are not allowed.
     """
-    growths = {name: STRATEGIES[name].growth for name in names if name in STRATEGIES}
-    external = [name for name, growth in growths.items() if growth.external]
+    growths = dict(by_growth(names))
+    external = [name for growth, chosen in growths.items() if growth.external for name in chosen]
     if external and config.judge is None:
         raise UserError(
             f"judge: {external[0]} needs the section `judge`, with its base_url and model"
         )
-    refined = SELF_REFINE in growths.values()
+    refined = SELF_REFINE in growths
     if refined and not {Meta.CRITIC, Meta.REFINE} <= {*config.search.allowed_metas}:
         raise UserError(
             f"search.allowed_metas: self_refine needs {Meta.CRITIC} and {Meta.REFINE}; add them"

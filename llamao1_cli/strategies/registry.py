@@ -3,7 +3,7 @@
 Strategies of one growth choose from the same trees, and are charged for them alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -24,6 +24,8 @@ from llamao1_cli.strategies.choices import (
 from llamao1_cli.strategies.confidence import Confidence
 from llamao1_cli.strategies.reductions import REDUCTIONS
 from llamao1_cli.strategies.samples import Samples
+
+PASS = "pass"  # whether any sample is right: no strategy, but what the best choice could reach
 
 
 @dataclass(frozen=True)
@@ -143,3 +145,20 @@ STRATEGIES: dict[str, Strategy] = {
     **{name: Strategy(growth, search_vote) for name, growth in MCTS.items()},
     "self_refine": Strategy(SELF_REFINE, best_of),
 }
+
+
+def by_growth(names: Sequence[str]) -> list[tuple[Growth, list[str]]]:
+    """The growths that some strategies need, each with those that choose from its trees, in the
+    order of the registry; `pass` needs samples and chooses nothing.
+
+    Raises ValueError for a name that is none.
+    """
+    if unknown := {*names} - {*STRATEGIES, PASS}:
+        raise ValueError(f"no strategies: {', '.join(sorted(unknown))}")
+    chosen: dict[Growth, list[str]] = {}
+    for name, strategy in STRATEGIES.items():
+        if name in names:
+            chosen.setdefault(strategy.growth, []).append(name)
+    if PASS in names:
+        chosen.setdefault(SAMPLES, [])
+    return list(chosen.items())

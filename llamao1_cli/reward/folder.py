@@ -1,0 +1,56 @@
+"""A judge's folder: its configuration, its kind, and its weights in `model`."""
+
+import json
+from pathlib import Path
+
+from llamao1_cli.config import Config, RewardConfig
+from llamao1_cli.config_file import dump_config, load_config
+from llamao1_cli.errors import UserError
+from llamao1_cli.models import LanguageModel, load_model
+from llamao1_cli.reward.pairwise import PairwiseJudge
+from llamao1_cli.run_folder import write_whole
+from llamao1_cli.tasks.load import load_task
+
+KIND = "kind.json"
+
+
+def finish_folder(folder: Path, config: Config, kind: str) -> None:
+    """Make a folder that holds a judge's weights one that `read_folder` reads."""
+    write_whole(folder / "config.yaml", dump_config(config))
+    write_whole(folder / KIND, json.dumps({"kind": kind}) + "\n")
+
+
+def read_folder(folder: Path) -> tuple[Config, str]:
+    """The configuration and the kind of the judge in a folder; UserError if there is none."""
+    try:
+        kind = json.loads((folder / KIND).read_text(encoding="utf-8"))["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}: not a judge's folder (no {KIND}); check the path") from None
+    return load_config(folder / "config.yaml"), str(kind)
+
+
+def load_pairwise(folder: Path) -> PairwiseJudge:
+    """The pairwise judge that `reward train` wrote. Raises UserError for a folder without one."""
+    config, kind = read_folder(folder)
+    if kind != "pairwise":
+        raise UserError(f"{folder}: holds a judge of the kind {kind}, not pairwise")
+    return pairwise_judge(config, language_model(config, folder / "model"))
+
+
+def pairwise_judge(config: Config, language_model: LanguageModel) -> PairwiseJudge:
+    """The judge that a model is."""
+    return PairwiseJudge(
+        language_model, config.model.max_length, reward_settings(config).batch_tokens
+    )
+
+
+def language_model(config: Config, weights: Path | None) -> LanguageModel:
+    """The configured model; `weights`, a saved folder, takes the place of its own."""
+    # Only a model built from scratch has its tokenizer made from the task's texts.
+    corpus = [] if config.model.path else load_task(config.task).corpus()
+    return load_model(config.model, corpus, config.run.seed, weights)
+
+
+def reward_settings(config: Config) -> RewardConfig:
+    """The section `reward`, or its defaults where it is missing."""
+    return config.reward or RewardConfig()

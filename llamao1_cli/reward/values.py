@@ -1,0 +1,118 @@
+"""The value head trained on step values: of stored trees, or measured by OmegaPRM's search."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from llamao1_cli.assembly import assemble
+from llamao1_cli.codec import Codec
+from llamao1_cli.config import Config, OmegaConfig, ValueHeadConfig
+from llamao1_cli.display import Display
+from llamao1_cli.errors import UserError
+from llamao1_cli.quality import value_quality
+from llamao1_cli.reward.folder import language_model, reward_settings
+from llamao1_cli.reward.pairs import held_out
+from llamao1_cli.run_folder import RunFolder
+from llamao1_cli.search.omega import Omega, label
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.seeds import derive_seed
+from llamao1_cli.selfplay import read_trees, tree_files, write_trees
+from llamao1_cli.value_head import ValueHead
+from llamao1_cli.value_training import ValueTrainer
+
+
+def train_values(
+    config: Config, weights: Path | None, trees: Path | None, out: Path, display: Display
+) -> None:
+    """A head trained on the tree files in `trees`, or with `reward.omega` on those that it writes
+    first to `out`/trees; saved in `out`/model."""
+    omega = reward_settings(config).omega
+    if (trees is None) == (omega is None):
+        raise UserError(
+            "--trees is missing: name the folder of tree files to learn values from, or set "
+            "reward.omega to measure them"
+            if omega is None
+            else "--trees: reward.omega measures step values of its own; leave one of them out"
+        )
+    # Not the run's own head, which has learned from the held-out problems too.
+    head, settings = _fresh_head(config)
+    if omega is not None:
+        trees = RunFolder(out).forest
+        write_trees(RunFolder(out).trees(1), measured_trees(config, weights, omega, display))
+    assert trees is not None
+    model = language_model(config, weights)
+    codec = model.codec(config.search.allowed_metas)
+    trainer = ValueTrainer(head, settings)
+    for number, file in enumerate(tree_files(trees), start=1):
+        taught = _of_questions(config, read_trees(file, codec), held=False)
+        if taught:
+            losses = trainer.learn(taught, number)
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            display.say(f"{file}: {len(taught)} trees, {shown}")
+    if head.untrained:
+        raise UserError(f"{trees}: every tree is held out, or says nothing; give more")
+    model.tokenizer.save_pretrained(out / "model")
+    head.save(out / "model")
+
+
+def measured_trees(
+    config: Config, weights: Path | None, omega: OmegaConfig, display: Display
+) -> list[Tree]:
+    """Trees of training problems whose targets are what OmegaPRM's search measured, the searches of
+    all problems batched. The model gets no hints, and a completion without an answer is wrong."""
+    parts = assemble(config, weights)
+    problems = parts.task.train_problems(config.run.seed, 1, omega.problems)
+    rule = Omega(omega.completions, omega.searches)
+    search = config.search.unaided(algorithm="mcts", rollout=True, unfinished="failure")
+    with parts.grader, display.rounds("OmegaPRM") as on_turn:
+        trees = parts.selfplay.play(
+            problems, search, "omega", grade=parts.grader.grade, on_turn=on_turn, rule=rule
+        )
+    for tree in trees:
+        label(tree)
+    completions = sum(tree.expansions for tree in trees)
+    display.say(
+        f"OmegaPRM: {len(trees)} trees, {completions} completions, {rule.found} first wrong steps"
+    )
+    return trees
+
+
+def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str, Any]:
+    """Quality of the values in `folder` and of plain ratings on held-out problems' trees, which are
+    those in `trees`, or what OmegaPRM's search left of them."""
+    if trees is None and reward_settings(config).omega is None:
+        raise UserError("--trees is missing: name the folder of tree files to judge")
+    trees = trees or RunFolder(folder).forest
+    head = _fresh_head(config)[0]
+    head.load(folder / "model")
+    if head.untrained:
+        raise UserError(f"{folder}: holds no trained value head; train it again")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model", trust_remote_code=False)
+    codec = Codec(tokenizer, config.search.allowed_metas)
+    forest = [tree for file in tree_files(trees) for tree in read_trees(file, codec)]
+    test = _of_questions(config, forest, held=True)
+    if not test:
+        raise UserError(f"{trees}: no tree is of a held-out problem; give more")
+    outcomes = [[leaf.outcome is True for leaf in tree.leaf_nodes()] for tree in test]
+    ratings = value_quality(test, outcomes, lambda node: node.thought.value)
+    head.judge()(test)
+    values = value_quality(test, outcomes, lambda node: node.value)
+    return {"trees": len(test), "value": values, "rating": ratings}
+
+
+def _fresh_head(config: Config) -> tuple[ValueHead, ValueHeadConfig]:
+    """An untrained head of features and its settings. Raises UserError for a configuration without
+    one: an adapter's values hang on the policy that it was trained on."""
+    settings = config.value_head
+    if not isinstance(settings, ValueHeadConfig):
+        raise UserError(
+            "value_head: --kind values trains a head of features; set value_head: {kind: features}"
+        )
+    return ValueHead(settings.hidden_size, derive_seed(config.run.seed, "value head")), settings
+
+
+def _of_questions(config: Config, trees: Sequence[Tree], *, held: bool) -> list[Tree]:
+    share, seed = reward_settings(config).held_out, config.run.seed
+    return [tree for tree in trees if held_out(tree.problem.text, seed, share) is held]
