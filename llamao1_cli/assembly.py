@@ -19,8 +19,10 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate import Evaluator, OnTurn
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.packed_forward import check_packs
+from llamao1_cli.ranks import make_accelerator
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.selfplay import SelfPlay
+from llamao1_cli.signals import Interrupts
 from llamao1_cli.strategies.judges import Judges, make_judges
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.load import load_task
@@ -81,17 +83,25 @@ class Parts:
         }
 
 
-def assemble(config: Config, weights: Path | None = None, strategies: Sequence[str] = ()) -> Parts:
+def assemble(
+    config: Config,
+    weights: Path | None = None,
+    strategies: Sequence[str] = (),
+    interrupts: Interrupts | None = None,
+) -> Parts:
     """Load everything; `weights` is a checkpoint's model folder, or None for the one configured,
     whose value head is untrained unless `value_head.path` names one. `strategies` are those that
-    will be evaluated: the judges that they need, and no others, are made ready.
+    will be evaluated: the judges that they need, and no others, are made ready. `interrupts` are
+    joined by the ranks as soon as there are several.
 
     Raises UserError for data, a model or a judge that cannot be loaded.
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     task = load_task(config.task)
-    accelerator = Accelerator(cpu=config.model.device == "cpu")
+    accelerator = make_accelerator(cpu=config.model.device == "cpu")
+    if interrupts:
+        interrupts.join(accelerator)
     judges = make_judges(strategies, config)
     language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     language_model.model.to(accelerator.device)
@@ -108,7 +118,7 @@ def assemble(config: Config, weights: Path | None = None, strategies: Sequence[s
         codec=codec,
         value_head=value_head,
         engine=engine,
-        selfplay=SelfPlay(engine, codec, accelerator, config.run.seed, value_head),
+        selfplay=SelfPlay(engine, codec, accelerator, config.run.seed, value_head, interrupts),
         judges=judges,
         grader=Grader(config.grading.workers, config.grading.timeout_s),
     )

@@ -121,12 +121,17 @@ class Updater:
         return means, errors / np.maximum(leaves, 1.0)
 
     def _micro_batches(self, experiences: Sequence[Experience]) -> list[list[Part]]:
-        """This rank's trees; a rank without a share takes part with one that teaches nothing, or
-        the others would wait for it."""
+        """This rank's trees. Ranks whose weights are sharded meet in every pass, so one that has
+        fewer than another makes up for it with trees that teach nothing."""
         order = sorted(range(len(experiences)), key=lambda i: len(experiences[i].ids))
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        mine = [(i, experiences[i]) for i in order[rank::world]] or [(0, NOTHING)]
-        return micro_batches(mine, self._config.micro_batch_tokens)
+        limit = self._config.micro_batch_tokens
+        shares = [
+            micro_batches([(i, experiences[i]) for i in order[each::world]], limit)
+            for each in range(world)
+        ]
+        idle = max(map(len, shares)) - len(shares[rank])
+        return shares[rank] + [[(0, NOTHING)]] * idle
 
     def _loss(
         self,

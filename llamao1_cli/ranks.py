@@ -1,0 +1,58 @@
+"""What the ranks of a run tell each other beside gradients: bytes, experiences, decisions.
+
+Nothing that travels is pickled: trees go as JSON, experiences as safetensors.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import numpy as np
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+from safetensors.numpy import load, save
+
+from llamao1_cli.experience import Experience
+from llamao1_cli.experience_arrays import from_arrays, to_arrays
+
+# Ranks wait for the one with the longest rollouts. That a rank has died the launcher sees at once;
+# this ends a run of which a rank lives and does nothing.
+LONGEST_WAIT = timedelta(minutes=30)
+
+
+def make_accelerator(*, cpu: bool) -> Accelerator:
+    """The ranks that the launcher started, joined; one alone without a launcher."""
+    return Accelerator(cpu=cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)])
+
+
+def gather_bytes(accelerator: Accelerator, data: bytes) -> list[bytes]:
+    """What each rank has, in their order, on every rank."""
+    if accelerator.num_processes == 1:
+        return [data]
+    device = accelerator.device
+    sizes = accelerator.gather(torch.tensor([len(data)], device=device)).tolist()
+    padded = np.zeros((1, max(sizes)), np.uint8)
+    padded[0, : len(data)] = np.frombuffer(data, np.uint8)
+    rows = accelerator.gather(torch.from_numpy(padded).to(device)).cpu().numpy()
+    return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
+
+
+def main_says(accelerator: Accelerator, answer: bool) -> bool:
+    """The main process's answer, on every rank: files may look different from each."""
+    mine = torch.tensor(int(answer and accelerator.is_main_process), device=accelerator.device)
+    return bool(accelerator.reduce(mine, "sum"))
+
+
+def collect(
+    accelerator: Accelerator, shard: Mapping[int, Experience], serials: Sequence[int]
+) -> list[Experience]:
+    """The experiences with these serial numbers, each from the rank whose shard has it, on every
+    rank: a batch is small beside a replay, and whole it can be shared out evenly."""
+    if accelerator.num_processes == 1:
+        return [shard[serial] for serial in serials]
+    own = sorted(shard.keys() & set(serials))
+    arrays = to_arrays([shard[serial] for serial in own]) | {"serials": np.array(own, np.int64)}
+    batch: dict[int, Experience] = {}
+    for data in gather_bytes(accelerator, save(arrays)):
+        arrays = load(data)
+        batch |= zip(arrays["serials"].tolist(), from_arrays(arrays), strict=True)
+    return [batch[serial] for serial in serials]
