@@ -99,7 +99,7 @@ def assemble(
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     task = load_task(config.task)
-    accelerator = make_accelerator(cpu=config.model.device == "cpu")
+    accelerator = make_accelerator(config.model.device)
     if interrupts:
         interrupts.join(accelerator)
     judges = make_judges(strategies, config)

@@ -3,6 +3,7 @@
 Nothing that travels is pickled: trees go as JSON, experiences as safetensors.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from safetensors.numpy import load, save
 
+from llamao1_cli.errors import UserError
 from llamao1_cli.experience import Experience
 from llamao1_cli.experience_arrays import from_arrays, to_arrays
 
@@ -19,9 +21,24 @@ from llamao1_cli.experience_arrays import from_arrays, to_arrays
 LONGEST_WAIT = timedelta(minutes=30)
 
 
-def make_accelerator(*, cpu: bool) -> Accelerator:
-    """The ranks that the launcher started, joined; one alone without a launcher."""
-    return Accelerator(cpu=cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)])
+def make_accelerator(device: str) -> Accelerator:
+    """The ranks that the launcher started, joined; one alone without a launcher. `device` is that
+    of the model, as configured. UserError for a layout that the update does not run in."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise UserError(
+            "DeepSpeed is not supported: it takes the optimizer's step before the gradient could be "
+            "checked; use configs/accelerate/fsdp2.yaml, which shards as much as ZeRO-3"
+        )
+    # Without a GPU accelerate would leave the ranks apart unless it is told.
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    group = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
+    accelerator = Accelerator(cpu=cpu, kwargs_handlers=[group])
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and not accelerator.is_fsdp2:
+        raise UserError(
+            "FSDP needs `fsdp_version: 2` and GPUs, one a rank; use configs/accelerate/fsdp2.yaml "
+            "there, and ddp.yaml elsewhere"
+        )
+    return accelerator
 
 
 def gather_bytes(accelerator: Accelerator, data: bytes) -> list[bytes]:
