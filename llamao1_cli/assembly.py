@@ -108,6 +108,8 @@ def assemble(
     codec = language_model.codec(config.search.allowed_metas)
     if config.engine.backend == "vllm" and accelerator.num_processes > 1:
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
+    if isinstance(config.value_head, ValueAdapterConfig) and accelerator.is_fsdp2:
+        raise UserError("value_head.kind: adapter reads whole weights; use features with FSDP")
     value_head = make_value_head(config, language_model.model, codec, weights)
     engine = make_engine(config, language_model.model, codec)
     return Parts(

@@ -29,6 +29,7 @@ from llamao1_cli.experience_arrays import from_arrays, to_arrays
 from llamao1_cli.manifest import write_manifest
 from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import complete_checkpoints
+from llamao1_cli.sharding import sharded_like
 
 
 class State(TypedDict):
@@ -109,10 +110,10 @@ def load_state(folder: Path) -> dict[str, Any]:
         return dict(_STATE.validate_json(path.read_bytes()))
 
 
-def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
-    """The optimizer's moments, by the place of their parameter, and torch's random state."""
+def save_optimizer(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """The optimizer's whole `moments`, and torch's random state."""
     random = {"torch_rng": torch.get_rng_state()}
-    save_file(moments(optimizer) | random, folder / "optimizer.safetensors")
+    save_file(dict(state) | random, folder / "optimizer.safetensors")
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
@@ -126,7 +127,7 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """What the optimizer remembers of each parameter, by the parameter's place."""
     return {
-        f"{place}.{name}": value.detach().cpu().contiguous()
+        f"{place}.{name}": value
         for place, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
@@ -137,13 +138,15 @@ def restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torc
 
     Raises ValueError or LookupError for the moments of others.
     """
-    shapes = [weight.shape for group in optimizer.param_groups for weight in group["params"]]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         place, name = key.split(".", 1)
-        if value.shape not in ((), shapes[int(place)]):
+        weight = weights[int(place)]
+        if value.shape not in ((), weight.shape):
             raise ValueError(f"{key} has the shape {list(value.shape)}")
-        state.setdefault(int(place), {})[name] = value
+        same = value.shape == weight.shape
+        state.setdefault(int(place), {})[name] = sharded_like(value, weight) if same else value
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
@@ -151,18 +154,17 @@ def restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torc
 
 def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
     """The reference policy's trainable weights."""
-    save_file(
-        {n: w.cpu().contiguous() for n, w in weights.items()}, folder / "reference.safetensors"
-    )
+    save_file(dict(weights), folder / "reference.safetensors")
 
 
 def load_weights(folder: Path, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The reference policy's trainable weights; UserError unless they are of a model `like` it."""
+    """The reference policy's trainable weights, sharded as those that they are to be `like`;
+    UserError if they are of another model."""
     with reading(folder / "reference.safetensors") as path:
         weights = load_file(path)
         if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in like.items()}:
             raise ValueError("the weights are of another model")
-    return weights
+    return {name: sharded_like(weight, like[name]) for name, weight in weights.items()}
 
 
 def save_replay(folder: Path, replay: Replay[Experience], rank: int = 0) -> None:

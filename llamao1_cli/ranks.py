@@ -26,7 +26,7 @@ def make_accelerator(device: str) -> Accelerator:
     of the model, as configured. UserError for a layout that the update does not run in."""
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
         raise UserError(
-            "DeepSpeed is not supported: it takes the optimizer's step before the gradient could be "
+            "DeepSpeed is not supported: it takes the optimizer's step before the gradient can be "
             "checked; use configs/accelerate/fsdp2.yaml, which shards as much as ZeRO-3"
         )
     # Without a GPU accelerate would leave the ranks apart unless it is told.

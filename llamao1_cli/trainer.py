@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from llamao1_cli import checkpoint
 from llamao1_cli.assembly import Parts, make_value_trainer
@@ -28,11 +29,14 @@ from llamao1_cli.run_folder import RunFolder, write_whole
 from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import forest_metrics, read_trees, write_trees
+from llamao1_cli.sharding import gathered, is_sharded, prepare_model, prepare_optimizer
 from llamao1_cli.signals import Interrupts
 from llamao1_cli.spending import Spending
 from llamao1_cli.supervised import Warmup
 from llamao1_cli.tracking import Tracker
 from llamao1_cli.update import Updater, trainable_weights
+
+Tensors = dict[str, Tensor]
 
 
 class RLSPTrainer:
@@ -57,7 +61,7 @@ class RLSPTrainer:
         self._demonstrations: Iterator[list[MarkedIds]] | None = None  # what the control reads
         self._tracker, self._display, self._interrupts = tracker, display, interrupts
         self._accelerator = parts.accelerator
-        self._model = self._accelerator.prepare(parts.language_model.model)
+        self._model = prepare_model(self._accelerator, parts.language_model.model)
         self._replay: Replay[Experience] = Replay(
             config.replay.capacity,
             config.replay.alpha,
@@ -269,7 +273,7 @@ class RLSPTrainer:
         warmup = self._config.warmup
         stage = warmup if self._stage == "warmup" and warmup else self._config.learn
         optimizer = make_optimizer(self._model, stage.betas, stage.weight_decay)
-        self._optimizer = self._accelerator.prepare(optimizer)
+        self._optimizer = prepare_optimizer(self._accelerator, self._model, optimizer)
         self._updater = Updater(
             self._config.learn,
             self._parts.codec,
@@ -289,22 +293,37 @@ class RLSPTrainer:
         if main_says(self._accelerator, (self._folder.checkpoints / name).exists()):
             return
         keep, accelerator = self._config.run.keep_checkpoints, self._accelerator
+        tensors = self._whole_tensors()
         with checkpoint.shared_checkpoint(
             self._folder.checkpoints, name, keep, accelerator
         ) as path:
             checkpoint.save_replay(path, self._replay, accelerator.process_index)
             if accelerator.is_main_process:
-                self._save_alone(path)
+                self._save_alone(path, *tensors)
         accelerator.wait_for_everyone()
 
-    def _save_alone(self, path: Path) -> None:
+    def _whole_tensors(self) -> tuple[Tensors | None, Tensors, Tensors]:
+        """On the main process the weights, where they are sharded, the moments, and the weights of
+        the reference policy, if there is one."""
+        accelerator, model = self._accelerator, self._parts.language_model.model
+        return (
+            gathered(model.state_dict(keep_vars=True), accelerator)
+            if is_sharded(model)
+            else None,
+            gathered(checkpoint.moments(self._optimizer), accelerator),
+            gathered(self._updater.reference or {}, accelerator),
+        )
+
+    def _save_alone(
+        self, path: Path, weights: Tensors | None, moments: Tensors, reference: Tensors
+    ) -> None:
         """What is the same on every rank."""
-        save_model(self._parts.language_model, path / "model")
-        checkpoint.save_optimizer(path, self._optimizer)
+        save_model(self._parts.language_model, path / "model", weights)
+        checkpoint.save_optimizer(path, moments)
         if self._values:
             self._values.save(path)
-        if self._updater.reference is not None:
-            checkpoint.save_weights(path, self._updater.reference)
+        if reference:
+            checkpoint.save_weights(path, reference)
         checkpoint.save_state(
             path,
             {
