@@ -108,8 +108,8 @@ def assemble(
     codec = language_model.codec(config.search.allowed_metas)
     if config.engine.backend == "vllm" and accelerator.num_processes > 1:
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
-    if isinstance(config.value_head, ValueAdapterConfig) and accelerator.is_fsdp2:
-        raise UserError("value_head.kind: adapter reads whole weights; use features with FSDP")
+    if accelerator.is_fsdp2:
+        _check_shards(config)
     value_head = make_value_head(config, language_model.model, codec, weights)
     engine = make_engine(config, language_model.model, codec)
     return Parts(
@@ -124,6 +124,17 @@ def assemble(
         judges=judges,
         grader=Grader(config.grading.workers, config.grading.timeout_s),
     )
+
+
+def _check_shards(config: Config) -> None:
+    """UserError for what does not run on sharded weights."""
+    wants = {
+        "model.lora": config.model.lora is not None,
+        "learn.kl_weight": config.learn.kl_weight > 0,
+        "value_head.kind: adapter": isinstance(config.value_head, ValueAdapterConfig),
+    }
+    for key in (key for key, wanted in wants.items() if wanted):
+        raise UserError(f"{key}: not supported under FSDP; use configs/accelerate/ddp.yaml")
 
 
 def make_value_head(

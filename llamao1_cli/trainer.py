@@ -307,9 +307,7 @@ class RLSPTrainer:
         the reference policy, if there is one."""
         accelerator, model = self._accelerator, self._parts.language_model.model
         return (
-            gathered(model.state_dict(keep_vars=True), accelerator)
-            if is_sharded(model)
-            else None,
+            gathered(model.state_dict(keep_vars=True), accelerator) if is_sharded(model) else None,
             gathered(checkpoint.moments(self._optimizer), accelerator),
             gathered(self._updater.reference or {}, accelerator),
         )

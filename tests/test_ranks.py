@@ -139,6 +139,7 @@ def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
             *(command(two / name, extra, "--trees", trees) for name, extra in RUNS.items()),
             command(there, RUNS["full"], "--trees", first),
             command(back, RUNS["full"], "--trees", trees, "--resume"),
+            ["sharded", *command(two / "sharded", RUNS["full"], "--trees", trees)],
         ],
     )
     alone([command(there, RUNS["full"], "--trees", trees, "--resume")])
@@ -146,7 +147,7 @@ def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
     assert_same_tree(as_played, two / "played" / "trees")
     for name in RUNS:
         compare(one / name, two / name)
-    for run in (there, back):
+    for run in (there, back, two / "sharded"):
         compare(one / "full", run)
     for run, sizes in ((there, [2, 1]), (back, [1, 2])):
         written = [run / "checkpoints" / f"iteration-{number:06d}" for number in (1, 2)]
