@@ -114,7 +114,8 @@ class AdapterTrainer:
     def save(self, folder: Path) -> None:
         """Write the adapter beside the model in the checkpoint `folder`, and its optimizer."""
         self._adapter.save(folder / "model")
-        save_file(moments(self._optimizer), folder / FILE)
+        state = moments(self._optimizer)
+        save_file({n: value.cpu().contiguous() for n, value in state.items()}, folder / FILE)
 
     def load(self, folder: Path) -> None:
         """Put the optimizer's state back; the adapter comes with the model's weights."""

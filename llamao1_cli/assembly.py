@@ -19,8 +19,10 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate import Evaluator, OnTurn
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.packed_forward import check_packs
+from llamao1_cli.ranks import make_accelerator
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.selfplay import SelfPlay
+from llamao1_cli.signals import Interrupts
 from llamao1_cli.strategies.judges import Judges, make_judges
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.load import load_task
@@ -81,23 +83,33 @@ class Parts:
         }
 
 
-def assemble(config: Config, weights: Path | None = None, strategies: Sequence[str] = ()) -> Parts:
+def assemble(
+    config: Config,
+    weights: Path | None = None,
+    strategies: Sequence[str] = (),
+    interrupts: Interrupts | None = None,
+) -> Parts:
     """Load everything; `weights` is a checkpoint's model folder, or None for the one configured,
     whose value head is untrained unless `value_head.path` names one. `strategies` are those that
-    will be evaluated: the judges that they need, and no others, are made ready.
+    will be evaluated: the judges that they need, and no others, are made ready. `interrupts` are
+    joined by the ranks as soon as there are several.
 
     Raises UserError for data, a model or a judge that cannot be loaded.
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     task = load_task(config.task)
-    accelerator = Accelerator(cpu=config.model.device == "cpu")
+    accelerator = make_accelerator(config.model.device)
+    if interrupts:
+        interrupts.join(accelerator)
     judges = make_judges(strategies, config)
     language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     language_model.model.to(accelerator.device)
     codec = language_model.codec(config.search.allowed_metas)
     if config.engine.backend == "vllm" and accelerator.num_processes > 1:
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
+    if accelerator.is_fsdp2:
+        _check_shards(config)
     value_head = make_value_head(config, language_model.model, codec, weights)
     engine = make_engine(config, language_model.model, codec)
     return Parts(
@@ -108,10 +120,21 @@ def assemble(config: Config, weights: Path | None = None, strategies: Sequence[s
         codec=codec,
         value_head=value_head,
         engine=engine,
-        selfplay=SelfPlay(engine, codec, accelerator, config.run.seed, value_head),
+        selfplay=SelfPlay(engine, codec, accelerator, config.run.seed, value_head, interrupts),
         judges=judges,
         grader=Grader(config.grading.workers, config.grading.timeout_s),
     )
+
+
+def _check_shards(config: Config) -> None:
+    """UserError for what does not run on sharded weights."""
+    wants = {
+        "model.lora": config.model.lora is not None,
+        "learn.kl_weight": config.learn.kl_weight > 0,
+        "value_head.kind: adapter": isinstance(config.value_head, ValueAdapterConfig),
+    }
+    for key in (key for key, wanted in wants.items() if wanted):
+        raise UserError(f"{key}: not supported under FSDP; use configs/accelerate/ddp.yaml")
 
 
 def make_value_head(

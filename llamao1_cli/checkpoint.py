@@ -9,12 +9,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from pydantic import NonNegativeInt, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
@@ -23,13 +24,12 @@ from safetensors.torch import load_file, save_file
 from typing_extensions import TypedDict
 
 from llamao1_cli.errors import RunFailedError, UserError
-from llamao1_cli.experience import Actions, Experience, Ratings
+from llamao1_cli.experience import Experience
+from llamao1_cli.experience_arrays import from_arrays, to_arrays
 from llamao1_cli.manifest import write_manifest
 from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import complete_checkpoints
-
-# Arrays of an experience that go together have one length.
-GROUPS = ("tokens", "actions", "ratings")
+from llamao1_cli.sharding import sharded_like
 
 
 class State(TypedDict):
@@ -73,6 +73,23 @@ def new_checkpoint(folder: Path, name: str, keep: int) -> Iterator[Path]:
 
 
 @contextmanager
+def shared_checkpoint(
+    folder: Path, name: str, keep: int, accelerator: Accelerator
+) -> Iterator[Path]:
+    """`new_checkpoint` for all ranks to write into: the main process makes it before the others
+    come in, and completes it once all have left. They see one file system."""
+    opened = (
+        new_checkpoint(folder, name, keep)
+        if accelerator.is_main_process
+        else nullcontext(folder / f".{name}.part")
+    )
+    with opened as path:
+        accelerator.wait_for_everyone()
+        yield path
+        accelerator.wait_for_everyone()
+
+
+@contextmanager
 def reading(path: Path) -> Iterator[Path]:
     """Inside, a file of a checkpoint is read; UserError, naming it, if it is not what was saved."""
     try:
@@ -93,10 +110,10 @@ def load_state(folder: Path) -> dict[str, Any]:
         return dict(_STATE.validate_json(path.read_bytes()))
 
 
-def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
-    """The optimizer's moments, by the place of their parameter, and torch's random state."""
+def save_optimizer(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """The optimizer's whole `moments`, and torch's random state."""
     random = {"torch_rng": torch.get_rng_state()}
-    save_file(moments(optimizer) | random, folder / "optimizer.safetensors")
+    save_file(dict(state) | random, folder / "optimizer.safetensors")
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
@@ -110,7 +127,7 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """What the optimizer remembers of each parameter, by the parameter's place."""
     return {
-        f"{place}.{name}": value.detach().cpu().contiguous()
+        f"{place}.{name}": value
         for place, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
@@ -121,13 +138,15 @@ def restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torc
 
     Raises ValueError or LookupError for the moments of others.
     """
-    shapes = [weight.shape for group in optimizer.param_groups for weight in group["params"]]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         place, name = key.split(".", 1)
-        if value.shape not in ((), shapes[int(place)]):
+        weight = weights[int(place)]
+        if value.shape not in ((), weight.shape):
             raise ValueError(f"{key} has the shape {list(value.shape)}")
-        state.setdefault(int(place), {})[name] = value
+        same = value.shape == weight.shape
+        state.setdefault(int(place), {})[name] = sharded_like(value, weight) if same else value
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
@@ -135,92 +154,43 @@ def restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torc
 
 def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
     """The reference policy's trainable weights."""
-    save_file(
-        {n: w.cpu().contiguous() for n, w in weights.items()}, folder / "reference.safetensors"
-    )
+    save_file(dict(weights), folder / "reference.safetensors")
 
 
 def load_weights(folder: Path, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The reference policy's trainable weights; UserError unless they are of a model `like` it."""
+    """The reference policy's trainable weights, sharded as those that they are to be `like`;
+    UserError if they are of another model."""
     with reading(folder / "reference.safetensors") as path:
         weights = load_file(path)
         if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in like.items()}:
             raise ValueError("the weights are of another model")
-    return weights
+    return {name: sharded_like(weight, like[name]) for name, weight in weights.items()}
 
 
-def save_replay(folder: Path, replay: Replay[Experience]) -> None:
-    """All experiences end to end, with their lengths, numbers, priorities and iterations."""
-    items = list(replay.items.values())
+def save_replay(folder: Path, replay: Replay[Experience], rank: int = 0) -> None:
+    """The experiences of a rank's shard, with their numbers, priorities and iterations."""
     serials = list(replay.items)
-    arrays = {
+    arrays = to_arrays(list(replay.items.values())) | {
         "serials": np.array(serials, np.int64),
         "priorities": np.array([replay.priorities[s] for s in serials], np.float64),
-        "iterations": np.array([replay.iterations[s] for s in serials], np.int64),
+        "entered": np.array([replay.iterations[s] for s in serials], np.int64),
     }
-    for group in GROUPS:
-        rows = [_arrays(item, group) for item in items]
-        arrays[f"{group}.lengths"] = np.array([len(next(iter(r.values()))) for r in rows], np.int64)
-        for name in rows[0] if rows else ():
-            arrays[f"{group}.{name}"] = np.concatenate([row[name] for row in rows])
-    save_arrays(arrays, folder / "replay.safetensors")
+    save_arrays(arrays, folder / f"replay-{rank}.safetensors")
 
 
 def load_replay(folder: Path, replay: Replay[Experience]) -> None:
-    """Put the experiences back into an empty replay; UserError for a file that holds others."""
-    with reading(folder / "replay.safetensors") as path:
-        arrays = load_arrays(path)
-        columns = [arrays[name].tolist() for name in ("serials", "priorities", "iterations")]
-        groups = [_cut(arrays, group) for group in GROUPS]
-        for (serial, priority, iteration), tokens, actions, ratings in zip(
-            zip(*columns, strict=True), *groups, strict=True
-        ):
-            item = Experience(
-                **tokens,
-                actions=Actions(**actions),
-                ratings=Ratings(**ratings),
-                iteration=iteration,
-            )
-            _check(item)
-            replay.put(serial, item, priority, iteration)
-
-
-def _arrays(item: Experience, group: str) -> dict[str, np.ndarray]:
-    """The arrays of an experience that have one length."""
-    return (
-        {"ids": item.ids, "before": item.before}
-        if group == "tokens"
-        else vars(getattr(item, group))
-    )
-
-
-def _cut(arrays: dict[str, np.ndarray], group: str) -> list[dict[str, np.ndarray]]:
-    """The arrays of a group, experience by experience."""
-    lengths = arrays[f"{group}.lengths"]
-    names = [n.partition(".")[2] for n in arrays if n.startswith(f"{group}.")]
-    stops = np.cumsum(lengths)
-    sizes = {
-        (int(lengths.sum()),),
-        *(arrays[f"{group}.{n}"].shape for n in names if n != "lengths"),
-    }
-    if (lengths < 0).any() or (len(lengths) and len(sizes) != 1):
-        raise ValueError(f"the arrays of {group} do not go together")
-    return [
-        {n: arrays[f"{group}.{n}"][stop - size : stop].copy() for n in names if n != "lengths"}
-        for size, stop in zip(lengths, stops, strict=True)
-    ]
-
-
-def _check(item: Experience) -> None:
-    """Raise ValueError unless every index of an experience points at one of its tokens."""
-    size = len(item.ids)
-    before_itself = (item.before >= -1) & (item.before < np.arange(size))
-    places = np.concatenate([item.actions.at, item.ratings.at])
-    whole = (item.ids, item.before, places, item.actions.token, item.actions.place)
-    if not all(np.issubdtype(array.dtype, np.integer) for array in whole):
-        raise ValueError("an experience has tokens that are no numbers")
-    if not (before_itself.all() and ((places >= 0) & (places < size)).all()):
-        raise ValueError("an experience points at tokens it does not have")
+    """Fill an empty replay from the shards of a checkpoint, of however many ranks: the priorities
+    of all experiences, and those experiences that belong to the replay's own shard. UserError for a
+    file that holds something else."""
+    rows: list[tuple[int, Experience | None, float, int]] = []
+    for file in sorted(folder.glob("replay-*.safetensors")):
+        with reading(file) as path:
+            arrays = load_arrays(path)
+            columns = [arrays[name].tolist() for name in ("serials", "priorities", "entered")]
+            for item, serial, priority, entered in zip(from_arrays(arrays), *columns, strict=True):
+                rows.append((serial, item if replay.holds(serial) else None, priority, entered))
+    for row in sorted(rows, key=lambda row: row[0]):  # draws go by the order
+        replay.put(*row)
 
 
 def _sync(folder: Path) -> None:

@@ -3,6 +3,7 @@
 Heavy imports stay inside the commands, so that `--help` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -311,8 +312,26 @@ def _exit_codes() -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"llamao1: {' '.join(message.split())}", file=sys.stderr)
+    if _first_to_fail():
+        print(f"llamao1: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code)
+
+
+def _first_to_fail() -> bool:
+    """Whether no other rank of the run has told of a failure before: they all fail together, of one
+    cause. Where the launcher's store does not answer, each tells."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return True
+    from datetime import timedelta
+
+    from torch.distributed import DistError, TCPStore
+
+    try:
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(*address, is_master=False, timeout=timedelta(seconds=5))
+        return int(store.add("llamao1/failures", 1)) == 1
+    except (DistError, KeyError, ValueError):
+        return True
 
 
 if __name__ == "__main__":

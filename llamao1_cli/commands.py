@@ -12,6 +12,7 @@ from llamao1_cli.config_file import changed_keys, dump_config, load_config
 from llamao1_cli.display import Display, asked_lines, printable
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
+from llamao1_cli.ranks import main_says
 from llamao1_cli.run_folder import RunFolder, refuse_folder, write_whole
 from llamao1_cli.selfplay import tree_files, write_trees
 from llamao1_cli.signals import Interrupts
@@ -69,13 +70,13 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
             )
     if not resume and out.is_dir() and any(out.glob("*.jsonl")):
         raise UserError(f"{out}: holds tree files already; add --resume, or give another folder")
-    parts = assemble(config, weights)
-    display = Display(quiet=not parts.accelerator.is_main_process)
     interrupts = Interrupts()
+    parts = assemble(config, weights, interrupts=interrupts)
+    display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, interrupts.listening():
         for number in range(1, config.run.iterations + 1):
             path = out / f"iteration-{number:06d}.jsonl"
-            if path.exists():
+            if main_says(parts.accelerator, path.exists()):
                 continue
             problems = parts.task.train_problems(config.run.seed, number, config.learn.problems)
             with display.rounds(f"file {number}/{config.run.iterations}") as on_turn:
@@ -180,7 +181,7 @@ def _trainer(
     point = folder.latest(notes.append) if resume and folder.checkpointed() else None
     interrupts = Interrupts()
     with interrupts.listening():
-        parts = assemble(config, point / "model" if point else None, strategies)
+        parts = assemble(config, point / "model" if point else None, strategies, interrupts)
         texts = _warmup_texts(parts, point)
         main = parts.accelerator.is_main_process
         display = Display(quiet=not main)

@@ -1,10 +1,12 @@
 """One iteration's optimizer steps, on trees drawn from the replay."""
 
 import numpy as np
+from accelerate import Accelerator
 
 from llamao1_cli.config import Config
 from llamao1_cli.experience import Experience
 from llamao1_cli.optimization import ramp_and_line
+from llamao1_cli.ranks import collect
 from llamao1_cli.replay import Replay
 from llamao1_cli.update import Updater
 
@@ -12,6 +14,7 @@ from llamao1_cli.update import Updater
 def learn_from(
     replay: Replay[Experience],
     updater: Updater,
+    accelerator: Accelerator,
     config: Config,
     *,
     fresh: int,
@@ -21,7 +24,8 @@ def learn_from(
     """Mean metrics of the steps of iteration `number`, {} if there is nothing to draw.
 
     `fresh` trees are new; `progress` in [0, 1] is the share of the run that is over, which the
-    learning rate and the replay's beta follow. Priorities are brought up to date.
+    learning rate and the replay's beta follow. Priorities are brought up to date. Every rank draws
+    alike, and its shard gives to a batch what it has of it.
     """
     draws = round(config.replay.draws * fresh)
     if not draws:
@@ -33,14 +37,14 @@ def learn_from(
     steps = []
     for begin in range(0, draws, config.learn.batch_size):
         batch = serials[begin : begin + config.learn.batch_size].tolist()
-        items = [replay.items[serial] for serial in batch]
+        items = collect(accelerator, replay.items, batch)
         name = f"iteration {number}, trees {batch}"
         metrics, errors = updater.step(
             items, weights[begin : begin + len(batch)], rate, name, number
         )
         replay.update(batch, errors.tolist())
         steps.append(metrics)
-    ages = [number - item.iteration for item in (replay.items[s] for s in serials.tolist())]
+    ages = [number - replay.iterations[serial] for serial in serials.tolist()]
     return _mean_metrics(steps) | {
         # Before the first step only rollout and trainer differ: their types, their kernels.
         "rollout_mismatch": steps[0]["logprob_gap"],

@@ -58,17 +58,21 @@ def experiences(
     discount: float,
     *,
     min_tokens: int = 1,
+    share: slice = slice(None),
 ) -> list[Experience]:
-    """One experience a tree that grew, of scaled advantages.
+    """One experience a tree that grew, of advantages that are scaled over all trees.
 
-    `min_tokens` is the sampling's, which says where a thought could end.
+    `min_tokens` is the sampling's, which says where a thought could end; `share` says of which of
+    the trees that grew experiences are wanted.
     """
     credit = scaled_advantages(trees, config, discount)
-    return [
-        _experience(tree, values, codec, min_tokens)
-        for tree, values in zip(trees, credit, strict=True)
-        if tree.root.children
-    ]
+    learned = [pair for pair in zip(trees, credit, strict=True) if grew(pair[0])]
+    return [_experience(tree, values, codec, min_tokens) for tree, values in learned[share]]
+
+
+def grew(tree: Tree) -> bool:
+    """Whether the tree has a thought, and so an experience."""
+    return bool(tree.root.children)
 
 
 def scaled_advantages(

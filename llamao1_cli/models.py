@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,12 +149,15 @@ def add_markers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> l
     return added
 
 
-def save_model(language_model: LanguageModel, folder: Path) -> None:
-    """Weights (of LoRA, the adapter alone) as safetensors, and the tokenizer, into `folder`.
+def save_model(
+    language_model: LanguageModel, folder: Path, weights: Mapping[str, torch.Tensor] | None = None
+) -> None:
+    """Weights (of LoRA, the adapter alone) as safetensors, and the tokenizer, into `folder`;
+    `weights` are the model's where its own are sharded.
 
     Raises OSError or SafetensorError where it cannot be written.
     """
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = {} if weights is None else {"state_dict": dict(weights)}
     if isinstance(language_model.model, PeftModel):
         # The adapter holds the rows of new tokens; "auto" may add the whole embedding to it.
         extra["save_embedding_layers"] = False

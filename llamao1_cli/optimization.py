@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from llamao1_cli.errors import RunFailedError
+from llamao1_cli.sharding import whole
 
 
 def make_optimizer(
@@ -59,7 +60,7 @@ def optimizer_step(
             # A clamped NaN has no gradient: this keeps a loss that is not finite from hiding.
             honest = 1 + 0 * value.detach()
             accelerator.backward(value * honest * accelerator.num_processes)
-    norm = float(accelerator.clip_grad_norm_(model.parameters(), max_grad_norm))
+    norm = float(whole(accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)))
     if not math.isfinite(norm):
         optimizer.zero_grad()
         raise RunFailedError(

@@ -5,25 +5,30 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine
-from llamao1_cli.errors import UserError
+from llamao1_cli.errors import InterruptedRunError, UserError
+from llamao1_cli.ranks import gather_bytes
 from llamao1_cli.run_folder import write_whole
 from llamao1_cli.search.grow import Grade, Judge, SearchRule, grow, keep_ratings
 from llamao1_cli.search.self_refine import Prefer, Refinement, self_refine
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
+from llamao1_cli.signals import Interrupts
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value_adapter import ValueAdapter
 from llamao1_cli.value_head import ValueHead
 
 
 class SelfPlay:
-    """Plays problems with one engine a rank; every rank gets the trees of all."""
+    """Plays problems with one engine a rank, each its share of them.
+
+    Every rank gets the trees of all, for as long as it takes to learn from them: what is computed
+    from the whole, such as the scale of the advantages, is then the same as on one rank.
+    """
 
     def __init__(
         self,
@@ -32,9 +37,11 @@ class SelfPlay:
         accelerator: Accelerator,
         seed: int,
         value_head: ValueHead | ValueAdapter | None = None,
+        interrupts: Interrupts | None = None,
     ) -> None:
         self._engine, self._codec, self._value_head = engine, codec, value_head
         self._accelerator, self._seed = accelerator, seed
+        self._interrupts = interrupts or Interrupts()
 
     def play(
         self,
@@ -54,20 +61,21 @@ class SelfPlay:
         `judge` takes the place of the value head; for `rule`, `budget` and `judging` see `grow`.
         """
         mine, seeds = self._share(problems, name)
-        trees = grow(
-            mine,
-            seeds,
-            self._engine,
-            self._codec,
-            search,
-            grade=grade,
-            judge=judge or self._own_judge(),
-            on_turn=on_turn,
-            rule=rule,
-            budget=budget,
-            judging=judging,
+        return self._together(
+            lambda: grow(
+                mine,
+                seeds,
+                self._engine,
+                self._codec,
+                search,
+                grade=grade,
+                judge=judge or self._own_judge(),
+                on_turn=on_turn,
+                rule=rule,
+                budget=budget,
+                judging=judging,
+            )
         )
-        return self._gather(trees)
 
     def refine(
         self,
@@ -82,19 +90,20 @@ class SelfPlay:
     ) -> list[Tree]:
         """A tree of solutions and rewritings for each problem, in order; see `self_refine`."""
         mine, seeds = self._share(problems, name)
-        trees = self_refine(
-            mine,
-            seeds,
-            self._engine,
-            self._codec,
-            search,
-            prefer,
-            refinement,
-            judge=self._own_judge(),
-            on_turn=on_turn,
-            budget=budget,
+        return self._together(
+            lambda: self_refine(
+                mine,
+                seeds,
+                self._engine,
+                self._codec,
+                search,
+                prefer,
+                refinement,
+                judge=self._own_judge(),
+                on_turn=on_turn,
+                budget=budget,
+            )
         )
-        return self._gather(trees)
 
     def _own_judge(self) -> Judge:
         return self._value_head.judge() if self._value_head else keep_ratings
@@ -107,18 +116,19 @@ class SelfPlay:
         seeds = [derive_seed(self._seed, "play", name, index) for index in range(len(problems))]
         return problems[rank::world], seeds[rank::world]
 
-    def _gather(self, trees: list[Tree]) -> list[Tree]:
-        """The trees of all ranks in the problems' order; they travel as JSON, never pickled."""
+    def _together(self, grown: Callable[[], list[Tree]]) -> list[Tree]:
+        """The trees of all ranks in the problems' order. A signal to one rank stops all."""
         if self._accelerator.num_processes == 1:
-            return trees
-        text = json.dumps([tree.to_json() for tree in trees]).encode()
-        device = self._accelerator.device
-        mine = torch.frombuffer(bytearray(text), dtype=torch.uint8).to(device)
-        sizes = self._accelerator.gather(torch.tensor([len(mine)], device=device)).tolist()
-        padded = torch.zeros(max(sizes), dtype=torch.uint8, device=device)
-        padded[: len(mine)] = mine
-        rows = self._accelerator.gather(padded[None]).cpu().numpy()
-        parts = [json.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
+            return grown()
+        try:
+            with self._interrupts.alone():
+                said = json.dumps([tree.to_json() for tree in grown()])
+        except InterruptedRunError as stop:
+            said = json.dumps(stop.signum)
+        parts = [json.loads(data) for data in gather_bytes(self._accelerator, said.encode())]
+        signals = [part for part in parts if isinstance(part, int)]
+        if signals:
+            raise InterruptedRunError(max(signals))
         turns = max(len(part) for part in parts)
         ordered = [part[turn] for turn in range(turns) for part in parts if turn < len(part)]
         return [Tree.from_json(data) for data in ordered]

@@ -1,11 +1,14 @@
-"""Signals as an exception that arrives where stopping is safe: Ctrl-C, and SIGTERM and SIGUSR1, by
-which schedulers announce that they will take the machine away.
+"""Signals as an exception that arrives where stopping is safe, on all ranks alike: Ctrl-C, and
+SIGTERM and SIGUSR1, by which schedulers announce that they will take the machine away.
 """
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+import torch
+from accelerate import Accelerator
 
 from llamao1_cli.errors import InterruptedRunError
 
@@ -15,12 +18,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class Interrupts:
     """Turns the first signal into InterruptedRunError: at once, or at the end of a `deferred` part.
 
-    A second signal falls to the handlers that were there before.
+    Of several ranks none may leave the others waiting: once they have joined, a signal to any of
+    them ends a `deferred` part on all, and takes effect at once only where a rank works `alone`.
+    A second signal falls to the handlers that were there before; of joined ranks, whose launcher
+    passes on what they were sent already, it does nothing.
     """
 
     def __init__(self) -> None:
         self._deferring = False
         self._pending: int | None = None
+        self._ranks: Accelerator | None = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -33,20 +40,44 @@ class Interrupts:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def join(self, accelerator: Accelerator) -> None:
+        """From now on the ranks, if there are several, stop together."""
+        if accelerator.num_processes > 1:
+            self._ranks, self._deferring = accelerator, True
+
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """A signal that comes inside takes effect at the end; the part is never half done."""
-        self._deferring = True
+        """A signal that comes inside takes effect at the end; the part is never half done. Joined
+        ranks all come to the end of it, and stop there if one of them was to."""
+        with self._deferring_as(True):
+            yield
+        number = self._pending or 0
+        if self._ranks is not None:
+            mine = torch.tensor([number], device=self._ranks.device)
+            number = int(self._ranks.gather(mine).max())
+        if number:
+            raise InterruptedRunError(number)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, where no rank waits for another, a signal takes effect at once. The ranks must
+        tell each other of it afterwards."""
+        with self._deferring_as(False):
+            if self._pending is not None:
+                raise InterruptedRunError(self._pending)
+            yield
+
+    @contextmanager
+    def _deferring_as(self, deferring: bool) -> Iterator[None]:
+        before, self._deferring = self._deferring, deferring
         try:
             yield
         finally:
-            self._deferring = False
-        if self._pending is not None:
-            raise InterruptedRunError(self._pending)
+            self._deferring = before
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         for known, handler in self._before.items():
-            signal.signal(known, handler)
+            signal.signal(known, handler if self._ranks is None else signal.SIG_IGN)
         self._pending = number
         if not self._deferring:
             raise InterruptedRunError(number)

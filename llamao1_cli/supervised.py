@@ -77,18 +77,22 @@ class Warmup:
         config, accelerator = self.config, self._accelerator
         # Every rank knows the whole batch, so its size needs no communication.
         total = sum(sum(text.weights[1:]) for text in batch)
-        share = batch[accelerator.process_index :: accelerator.num_processes] or batch[:1]
-        idle = len(batch) <= accelerator.process_index
+        shares = [
+            batch[rank :: accelerator.num_processes] for rank in range(accelerator.num_processes)
+        ]
+        share, size = shares[accelerator.process_index], config.micro_batch_size
+        # Ranks whose weights are sharded meet in every pass: all make as many as the first, if
+        # need be with a text that counts for nothing.
         micro = [
-            share[i : i + config.micro_batch_size]
-            for i in range(0, len(share), config.micro_batch_size)
+            (share[i : i + size] or batch[:1], 1.0 if i < len(share) else 0.0)
+            for i in range(0, len(shares[0]), size)
         ]
         sums: list[torch.Tensor] = []
         norm = optimizer_step(
             accelerator,
             model,
             optimizer,
-            [partial(_loss, model, texts, total, 0.0 if idle else 1.0, sums) for texts in micro],
+            [partial(_loss, model, texts, total, counts, sums) for texts, counts in micro],
             rate=rate,
             max_grad_norm=config.max_grad_norm,
             name=name,

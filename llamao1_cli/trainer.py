@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from llamao1_cli import checkpoint
 from llamao1_cli.assembly import Parts, make_value_trainer
@@ -19,19 +20,23 @@ from llamao1_cli.codec import MarkedIds
 from llamao1_cli.display import Display
 from llamao1_cli.epoch import learn_from, learning_rate
 from llamao1_cli.errors import InterruptedRunError, UserError
-from llamao1_cli.experience import Experience, experiences
+from llamao1_cli.experience import Experience, experiences, grew
 from llamao1_cli.models import save_model
 from llamao1_cli.optimization import make_optimizer
+from llamao1_cli.ranks import main_says
 from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import RunFolder, write_whole
 from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import forest_metrics, read_trees, write_trees
+from llamao1_cli.sharding import gathered, is_sharded, prepare_model, prepare_optimizer
 from llamao1_cli.signals import Interrupts
 from llamao1_cli.spending import Spending
 from llamao1_cli.supervised import Warmup
 from llamao1_cli.tracking import Tracker
 from llamao1_cli.update import Updater, trainable_weights
+
+Tensors = dict[str, Tensor]
 
 
 class RLSPTrainer:
@@ -56,8 +61,13 @@ class RLSPTrainer:
         self._demonstrations: Iterator[list[MarkedIds]] | None = None  # what the control reads
         self._tracker, self._display, self._interrupts = tracker, display, interrupts
         self._accelerator = parts.accelerator
-        self._model = self._accelerator.prepare(parts.language_model.model)
-        self._replay: Replay[Experience] = Replay(config.replay.capacity, config.replay.alpha)
+        self._model = prepare_model(self._accelerator, parts.language_model.model)
+        self._replay: Replay[Experience] = Replay(
+            config.replay.capacity,
+            config.replay.alpha,
+            rank=self._accelerator.process_index,
+            ranks=self._accelerator.num_processes,
+        )
         self._values = make_value_trainer(parts)
         self._warmup_done = 0
         self._iteration = 0
@@ -82,6 +92,7 @@ class RLSPTrainer:
             self._tracker.cut(state["metrics_bytes"])
             self._folder.forget_evaluations(self._iteration)
             self._folder.forget_checkpoints(path)
+        self._accelerator.wait_for_everyone()
 
     def fit(self, files: Sequence[Path] | None = None) -> dict[str, Any]:
         """The whole run, from where it stands; returns the last evaluation.
@@ -178,30 +189,33 @@ class RLSPTrainer:
     def _learn(self, trees: list[Tree], number: int, last: int) -> None:
         """Everything that changes the run's state, so that a signal finds it before or after."""
         config, played = self._config, forest_metrics(trees)
+        fresh = sum(map(grew, trees))
         self._spending.tokens += played["generated_tokens"]
         with self._spending.timed("experience"):
-            fresh = experiences(
+            kept = experiences(
                 trees,
                 self._parts.codec,
                 config.learn,
                 config.search.discount,
                 min_tokens=config.search.min_thought_tokens,
+                share=self._replay.share,
             )
             self._replay.drop_older(number - config.replay.max_age)
-            self._replay.add(fresh, number)
+            self._replay.add(kept, number, fresh)
         with self._spending.timed("update"):
             learned = learn_from(
                 self._replay,
                 self._updater,
+                self._accelerator,
                 config,
-                fresh=len(fresh),
+                fresh=fresh,
                 number=number,
                 progress=self._spending.progress(number),
             )
         if self._values:
             with self._spending.timed("value_head"):
                 learned |= self._values.learn(trees, number)
-        sizes = {"experiences": float(len(fresh)), "replay": float(len(self._replay))}
+        sizes = {"experiences": float(fresh), "replay": float(len(self._replay))}
         self._close("self-play", played | learned | sizes, number, last)
 
     def _imitate(self, number: int, last: int) -> None:
@@ -235,14 +249,13 @@ class RLSPTrainer:
         if final or number % self._config.run.checkpoint_every == 0:
             with self._spending.timed("checkpoint"):  # shows in the next iteration's metrics
                 self._save()
-                self._accelerator.wait_for_everyone()  # or the wait would count as rollout
 
     # Evaluation
 
     def _evaluate(self) -> dict[str, Any]:
         """Evaluate and keep the result, unless this iteration has been evaluated before."""
         path = self._folder.evaluation(self._iteration)
-        if path.exists():
+        if main_says(self._accelerator, path.exists()):
             return _stored_evaluation(path)
         with self._display.rounds("evaluation") as on_turn:
             result = self._parts.evaluate(lambda name, trees: on_turn(trees))
@@ -259,7 +272,7 @@ class RLSPTrainer:
         warmup = self._config.warmup
         stage = warmup if self._stage == "warmup" and warmup else self._config.learn
         optimizer = make_optimizer(self._model, stage.betas, stage.weight_decay)
-        self._optimizer = self._accelerator.prepare(optimizer)
+        self._optimizer = prepare_optimizer(self._accelerator, self._model, optimizer)
         self._updater = Updater(
             self._config.learn,
             self._parts.codec,
@@ -272,32 +285,52 @@ class RLSPTrainer:
             self._updater.reference = trainable_weights(self._parts.language_model.model)
 
     def _save(self) -> None:
-        """A checkpoint of the state as it stands, written by the main process."""
-        if not self._accelerator.is_main_process:
-            return
+        """A checkpoint of the state as it stands: of the replay each rank writes its shard, of the
+        rest the main process everything."""
         warm = self._stage == "warmup"
         name = f"warmup-{self._warmup_done:06d}" if warm else f"iteration-{self._iteration:06d}"
-        if (self._folder.checkpoints / name).exists():
+        if main_says(self._accelerator, (self._folder.checkpoints / name).exists()):
             return
-        keep = self._config.run.keep_checkpoints
-        with checkpoint.new_checkpoint(self._folder.checkpoints, name, keep) as path:
-            save_model(self._parts.language_model, path / "model")
-            checkpoint.save_optimizer(path, self._optimizer)
-            checkpoint.save_replay(path, self._replay)
-            if self._values:
-                self._values.save(path)
-            if self._updater.reference is not None:
-                checkpoint.save_weights(path, self._updater.reference)
-            checkpoint.save_state(
-                path,
-                {
-                    "stage": self._stage,
-                    "iteration": self._iteration,
-                    "warmup_steps": self._warmup_done,
-                    "spent": [self._spending.seconds, self._spending.tokens],
-                    "metrics_bytes": self._tracker.size if self._tracker else 0,
-                },
-            )
+        keep, accelerator = self._config.run.keep_checkpoints, self._accelerator
+        tensors = self._whole_tensors()
+        with checkpoint.shared_checkpoint(
+            self._folder.checkpoints, name, keep, accelerator
+        ) as path:
+            checkpoint.save_replay(path, self._replay, accelerator.process_index)
+            if accelerator.is_main_process:
+                self._save_alone(path, *tensors)
+        accelerator.wait_for_everyone()
+
+    def _whole_tensors(self) -> tuple[Tensors | None, Tensors, Tensors]:
+        """On the main process the weights, where they are sharded, the moments, and the weights of
+        the reference policy, if there is one."""
+        accelerator, model = self._accelerator, self._parts.language_model.model
+        return (
+            gathered(model.state_dict(keep_vars=True), accelerator) if is_sharded(model) else None,
+            gathered(checkpoint.moments(self._optimizer), accelerator),
+            gathered(self._updater.reference or {}, accelerator),
+        )
+
+    def _save_alone(
+        self, path: Path, weights: Tensors | None, moments: Tensors, reference: Tensors
+    ) -> None:
+        """What is the same on every rank."""
+        save_model(self._parts.language_model, path / "model", weights)
+        checkpoint.save_optimizer(path, moments)
+        if self._values:
+            self._values.save(path)
+        if reference:
+            checkpoint.save_weights(path, reference)
+        checkpoint.save_state(
+            path,
+            {
+                "stage": self._stage,
+                "iteration": self._iteration,
+                "warmup_steps": self._warmup_done,
+                "spent": [self._spending.seconds, self._spending.tokens],
+                "metrics_bytes": self._tracker.size if self._tracker else 0,
+            },
+        )
 
     @contextmanager
     def _saving_when_interrupted(self) -> Iterator[None]:

@@ -29,6 +29,7 @@ from llamao1_cli.packed_attention import attending_packed
 from llamao1_cli.packed_forward import check_packs, packed_logits
 from llamao1_cli.packing import Packed, Part, micro_batches, pack
 from llamao1_cli.sampling import action_logprobs
+from llamao1_cli.sharding import reshard
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -121,12 +122,17 @@ class Updater:
         return means, errors / np.maximum(leaves, 1.0)
 
     def _micro_batches(self, experiences: Sequence[Experience]) -> list[list[Part]]:
-        """This rank's trees; a rank without a share takes part with one that teaches nothing, or
-        the others would wait for it."""
+        """This rank's trees. Ranks whose weights are sharded meet in every pass, so one that has
+        fewer than another makes up for it with trees that teach nothing."""
         order = sorted(range(len(experiences)), key=lambda i: len(experiences[i].ids))
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        mine = [(i, experiences[i]) for i in order[rank::world]] or [(0, NOTHING)]
-        return micro_batches(mine, self._config.micro_batch_tokens)
+        limit = self._config.micro_batch_tokens
+        shares = [
+            micro_batches([(i, experiences[i]) for i in order[each::world]], limit)
+            for each in range(world)
+        ]
+        idle = max(map(len, shares)) - len(shares[rank])
+        return shares[rank] + [[(0, NOTHING)]] * idle
 
     def _loss(
         self,
@@ -139,12 +145,14 @@ class Updater:
         `[B]` weighs the trees."""
         config = self._config
         packed = pack(parts, int(totals["iteration"]), self._accelerator.device)
+        # Before the policy's own pass, whose backward pass needs its weights as they are.
+        reference = self._reference_logprobs(packed) if config.kl_weight else None
         logprobs, differences = self._forward(self._model, packed)
         policy = self._policy_loss(logprobs, packed, importance, sums)
         value = value_loss(differences, packed.target, packed.leaves * importance[packed.owner])
         loss = policy / totals["tokens"] + config.value_weight * value / totals["values"]
-        if config.kl_weight:
-            kl = kl_estimate(logprobs, self._reference_logprobs(packed))
+        if reference is not None:
+            kl = kl_estimate(logprobs, reference)
             sums.add("kl_reference", kl.detach())
             loss = loss + config.kl_weight * kl / totals["tokens"]
         with torch.no_grad():
@@ -274,13 +282,20 @@ def let_layers_checkpoint(model: torch.nn.Module) -> None:
 
 @contextmanager
 def _swapped(model: torch.nn.Module, weights: Weights) -> Iterator[None]:
-    """The model with other trainable weights inside; its own ones are back afterwards."""
-    parameters = {name: p for name, p in model.named_parameters() if name in weights}
-    own = {name: parameter.data for name, parameter in parameters.items()}
+    """The model with other trainable weights inside, which trade places with its own; afterwards
+    both are back. Weights that are sharded can be written, and not replaced."""
+    pairs = [(p.data, weights[name]) for name, p in model.named_parameters() if name in weights]
+    _exchange(pairs)
     try:
-        for name, parameter in parameters.items():
-            parameter.data = weights[name].to(parameter.device)
         yield
     finally:
-        for name, parameter in parameters.items():
-            parameter.data = own[name]
+        reshard(model)
+        _exchange(pairs)
+
+
+@torch.no_grad()
+def _exchange(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    for one, other in pairs:
+        held = one.clone()
+        one.copy_(other)
+        other.copy_(held)

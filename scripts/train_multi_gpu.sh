@@ -1,13 +1,34 @@
 #!/usr/bin/env bash
-# Trains on all GPUs of one box, one process a GPU; without GPUs, on CPU.
+# Trains on all GPUs of one box, one process a GPU; without GPUs, on CPU. Run again, it goes on where
+# it stopped.
 # usage: bash scripts/train_multi_gpu.sh CONFIG [OPTION…]     options go to `llamao1 train`
-#   PROCESSES=2 sets the number of processes
+#   PROCESSES=2     sets the number of processes
+#   LAYOUT=fsdp2    how they share the model: a file of configs/accelerate (ddp by default)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 config="${1:?usage: bash scripts/train_multi_gpu.sh CONFIG [OPTION…]}"
 shift
+layout="configs/accelerate/${LAYOUT:-ddp}.yaml"
+if [ ! -f "$layout" ]; then
+    echo "train_multi_gpu: LAYOUT: $layout: no such file; give ddp or fsdp2" >&2
+    exit 2
+fi
+if grep -q "^distributed_type: DEEPSPEED" "$layout"; then
+    echo "train_multi_gpu: LAYOUT: DeepSpeed is not supported ($layout says why); give fsdp2" >&2
+    exit 2
+fi
 bash scripts/setup.sh
 gpus="$(.venv/bin/python -c 'import torch; print(torch.cuda.device_count())')"
 processes="${PROCESSES:-$((gpus > 0 ? gpus : 1))}"
-exec .venv/bin/torchrun --standalone --nproc_per_node "$processes" \
-    -m llamao1_cli.cli train --config "$config" "$@"
+case " $* " in
+*" --overwrite "* | *" --resume "*) ;;
+*) set -- --resume "$@" ;;
+esac
+if [ "$processes" = 1 ]; then
+    exec .venv/bin/llamao1 train --config "$config" "$@"
+fi
+# Schedulers announce with SIGUSR1 too that they will take the machine; the launcher passes it on.
+export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+exec .venv/bin/accelerate launch --config_file "$layout" --num_processes "$processes" \
+    --main_process_port 0 --module llamao1_cli.cli train --config "$config" "$@"

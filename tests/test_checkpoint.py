@@ -91,7 +91,7 @@ def test_the_checkpoint_before_a_damaged_one_is_resumed(
     assert name in line
     (left,) = (run / "checkpoints").iterdir()
     assert damage(left) is None
-    for file in ("model/model.safetensors", "optimizer.safetensors", "replay.safetensors"):
+    for file in ("model/model.safetensors", "optimizer.safetensors", "replay-0.safetensors"):
         again = load_file(left / file)
         first = load_file(trained / "checkpoints" / "iteration-000003" / file)
         assert all((again[key] == first[key]).all() for key in first)
@@ -110,7 +110,7 @@ def test_commands_that_read_a_run_pass_over_damage(
 
 def test_a_run_without_any_sound_checkpoint_is_refused(run: Path) -> None:
     for checkpoint in (run / "checkpoints").iterdir():
-        flip(checkpoint / "replay.safetensors")
+        flip(checkpoint / "replay-0.safetensors")
     with pytest.raises(UserError, match="every checkpoint is damaged"):
         fit(tiny_run(run, "run.iterations=3", "run.keep_checkpoints=9"), resume=True)
     assert len(list((run / "checkpoints").iterdir())) == 4

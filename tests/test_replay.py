@@ -13,6 +13,7 @@ from llamao1_cli.checkpoint import load_replay, save_replay
 from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.experience import Experience, experiences
+from llamao1_cli.experience_arrays import to_arrays
 from llamao1_cli.replay import EPSILON, Replay
 from llamao1_cli.search.grow import rectify
 
@@ -191,3 +192,59 @@ def test_an_empty_replay_survives_a_checkpoint(tmp_path: Path) -> None:
     save_replay(tmp_path, Replay[Experience](5, 1.0))
     load_replay(tmp_path, after)
     assert len(after) == 0
+
+
+@given(
+    ranks=st.integers(1, 5),
+    sizes=st.lists(st.integers(0, 7), min_size=1, max_size=6),
+    capacity=st.integers(1, 12),
+    seed=st.integers(0, 99),
+)
+def test_shards_together_are_one_replay(
+    ranks: int, sizes: list[int], capacity: int, seed: int
+) -> None:
+    whole: Replay[str] = Replay(capacity, 0.7)
+    shards = [Replay[str](capacity, 0.7, rank, ranks) for rank in range(ranks)]
+    rng = np.random.default_rng(seed)
+    for number, size in enumerate(sizes):
+        fresh = [f"{number}.{place}" for place in range(size)]
+        whole.add(fresh, number)
+        for shard in shards:
+            shard.add(fresh[shard.share], number, size)
+        serials, errors = list(whole.items), rng.random(len(whole)).tolist()
+        for replay in (whole, *shards):
+            replay.update(serials, errors)
+            replay.drop_older(number - 3)
+        held = [serial for shard in shards for serial in shard.items]
+        assert sorted(held) == list(whole.items)  # each in one shard
+        assert {s: i for shard in shards for s, i in shard.items.items()} == whole.items
+        for shard in shards:
+            assert list(shard.priorities.items()) == list(whole.priorities.items())
+            assert len(shard.items) <= -(-capacity // ranks)
+            if whole.items:
+                draws = [r.sample(9, 0.4, np.random.default_rng(seed)) for r in (whole, shard)]
+                assert all(np.array_equal(a, b) for a, b in zip(*draws, strict=True))
+
+
+@pytest.mark.parametrize(("wrote", "reads"), [(2, 1), (1, 2), (2, 3), (3, 2)])
+def test_shards_are_dealt_out_again(codec: Codec, tmp_path: Path, wrote: int, reads: int) -> None:
+    whole = stored(codec)
+    whole.add(list(whole.items.values()), 3)
+    for rank in range(wrote):
+        shard = Replay[Experience](50, 0.6, rank, wrote)
+        for serial, item in whole.items.items():
+            own = item if shard.holds(serial) else None
+            shard.put(serial, own, whole.priorities[serial], whole.iterations[serial])
+        save_replay(tmp_path, shard, rank)
+    shards = [Replay[Experience](50, 0.6, rank, reads) for rank in range(reads)]
+    for rank, shard in enumerate(shards):
+        load_replay(tmp_path, shard)
+        assert list(shard.priorities.items()) == list(whole.priorities.items())
+        assert shard.iterations == whole.iterations
+        assert all(serial % reads == rank for serial in shard.items)
+    together = {serial: item for shard in shards for serial, item in shard.items.items()}
+    assert together.keys() == whole.items.keys()
+    for serial, item in whole.items.items():
+        old, new = (to_arrays([each]) for each in (item, together[serial]))
+        assert old.keys() == new.keys()
+        assert all(np.array_equal(old[name], new[name]) for name in old)

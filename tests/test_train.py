@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 TINY = ROOT / "configs" / "tiny.yaml"
 LLAMAO1 = Path(sys.executable).parent / "llamao1"
 # What a checkpoint must hold for a run to go on as if it had never stopped.
-STATE = ("model/model.safetensors", "optimizer.safetensors", "replay.safetensors")
+STATE = ("model/model.safetensors", "optimizer.safetensors", "replay-0.safetensors")
 HEADS = {
     "features": ("model/value_head/weights.safetensors", "value_examples.safetensors"),
     "adapter": ("model/value_head/adapter.safetensors", "value_optimizer.safetensors"),

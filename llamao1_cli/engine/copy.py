@@ -17,6 +17,7 @@ from llamao1_cli.engine.groups import Group
 from llamao1_cli.engine.packed import PackedLinear, pack_linears
 from llamao1_cli.engine.step import Feed, run_step
 from llamao1_cli.errors import UserError
+from llamao1_cli.sharding import unsharded
 
 PROBE_LENGTH, PROBE_WINDOW = 12, 4
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the largest logit
@@ -53,14 +54,16 @@ def plain_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 
 @torch.no_grad()
 def refresh(plain: PreTrainedModel, model: PreTrainedModel) -> None:
-    """Bring the copy up to the model's weights of now, in place."""
-    for name, weight in merged_weights(model):
-        owner, _, leaf = name.rpartition(".")
-        module = plain.get_submodule(owner)
-        if isinstance(module, PackedLinear) and leaf == "weight":
-            module.pack(weight)
-        else:
-            module.get_parameter(leaf).copy_(weight)
+    """Bring the copy up to the model's weights of now, in place; all ranks, if they are
+    sharded."""
+    with unsharded(model):
+        for name, weight in merged_weights(model):
+            owner, _, leaf = name.rpartition(".")
+            module = plain.get_submodule(owner)
+            if isinstance(module, PackedLinear) and leaf == "weight":
+                module.pack(weight)
+            else:
+                module.get_parameter(leaf).copy_(weight)
 
 
 def merged_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:

@@ -1,0 +1,75 @@
+"""What the ranks of a run tell each other beside gradients: bytes, experiences, decisions.
+
+Nothing that travels is pickled: trees go as JSON, experiences as safetensors.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import numpy as np
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+from safetensors.numpy import load, save
+
+from llamao1_cli.errors import UserError
+from llamao1_cli.experience import Experience
+from llamao1_cli.experience_arrays import from_arrays, to_arrays
+
+# Ranks wait for the one with the longest rollouts. That a rank has died the launcher sees at once;
+# this ends a run of which a rank lives and does nothing.
+LONGEST_WAIT = timedelta(minutes=30)
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """The ranks that the launcher started, joined; one alone without a launcher. `device` is that
+    of the model, as configured. UserError for a layout that the update does not run in."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise UserError(
+            "DeepSpeed is not supported: it takes the optimizer's step before the gradient can be "
+            "checked; use configs/accelerate/fsdp2.yaml, which shards as much as ZeRO-3"
+        )
+    # Without a GPU accelerate would leave the ranks apart unless it is told.
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    group = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
+    accelerator = Accelerator(cpu=cpu, kwargs_handlers=[group])
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and not accelerator.is_fsdp2:
+        raise UserError(
+            "FSDP needs `fsdp_version: 2` and GPUs, one a rank; use configs/accelerate/fsdp2.yaml "
+            "there, and ddp.yaml elsewhere"
+        )
+    return accelerator
+
+
+def gather_bytes(accelerator: Accelerator, data: bytes) -> list[bytes]:
+    """What each rank has, in their order, on every rank."""
+    if accelerator.num_processes == 1:
+        return [data]
+    device = accelerator.device
+    sizes = accelerator.gather(torch.tensor([len(data)], device=device)).tolist()
+    padded = np.zeros((1, max(sizes)), np.uint8)
+    padded[0, : len(data)] = np.frombuffer(data, np.uint8)
+    rows = accelerator.gather(torch.from_numpy(padded).to(device)).cpu().numpy()
+    return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
+
+
+def main_says(accelerator: Accelerator, answer: bool) -> bool:
+    """The main process's answer, on every rank: files may look different from each."""
+    mine = torch.tensor(int(answer and accelerator.is_main_process), device=accelerator.device)
+    return bool(accelerator.reduce(mine, "sum"))
+
+
+def collect(
+    accelerator: Accelerator, shard: Mapping[int, Experience], serials: Sequence[int]
+) -> list[Experience]:
+    """The experiences with these serial numbers, each from the rank whose shard has it, on every
+    rank: a batch is small beside a replay, and whole it can be shared out evenly."""
+    if accelerator.num_processes == 1:
+        return [shard[serial] for serial in serials]
+    own = sorted(shard.keys() & set(serials))
+    arrays = to_arrays([shard[serial] for serial in own]) | {"serials": np.array(own, np.int64)}
+    batch: dict[int, Experience] = {}
+    for data in gather_bytes(accelerator, save(arrays)):
+        arrays = load(data)
+        batch |= zip(arrays["serials"].tolist(), from_arrays(arrays), strict=True)
+    return [batch[serial] for serial in serials]

@@ -1,0 +1,75 @@
+"""Weights that FSDP2 shards over the ranks: DTensors, of which each rank stores a part.
+
+What gathers a whole tensor needs every rank. Tensors and models that are not sharded pass through.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
+    """The model as the ranks train it together: under FSDP2 itself, its weights sharded."""
+    if not accelerator.is_fsdp2:
+        return accelerator.prepare(model)
+    # accelerate shards a model only beside an optimizer; ours are made later, one a stage.
+    return accelerator.prepare(model, torch.optim.SGD(model.parameters()))[0]
+
+
+def prepare_optimizer(
+    accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> torch.optim.Optimizer:
+    """The optimizer of a prepared model."""
+    return optimizer if is_sharded(model) else accelerator.prepare(optimizer)
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether each rank stores a part of the model's weights."""
+    return isinstance(model, FSDPModule)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The whole of a tensor, on every rank."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def gathered(tensors: Mapping[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
+    """Whole tensors on the CPU, on the main process alone; what was one stays one."""
+    found: dict[int, Tensor] = {}
+    for tensor in {id(tensor): tensor for tensor in tensors.values()}.values():
+        full = whole(tensor.detach())
+        if accelerator.is_main_process:
+            found[id(tensor)] = full.cpu().contiguous()
+    return {name: found[id(tensor)] for name, tensor in tensors.items() if id(tensor) in found}
+
+
+def sharded_like(tensor: Tensor, weight: Tensor) -> Tensor:
+    """A whole tensor that every rank has, where the weight of its shape is, and sharded as it."""
+    tensor = tensor.to(weight.device)
+    if not isinstance(weight, DTensor):
+        return tensor
+    return distribute_tensor(tensor, weight.device_mesh, weight.placements)
+
+
+@contextmanager
+def unsharded(model: nn.Module) -> Iterator[None]:
+    """Inside, every rank has all weights whole, to be read."""
+    shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for module in shards:
+        module.unshard()
+    try:
+        yield
+    finally:
+        reshard(model)
+
+
+def reshard(model: nn.Module) -> None:
+    """Let go of weights that a forward pass gathered: the next one gathers them anew."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
