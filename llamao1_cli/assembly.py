@@ -19,6 +19,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate import Evaluator, OnTurn
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.packed_forward import check_packs
+from llamao1_cli.ray_play.selfplay import RaySelfPlay
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.strategies.judges import Judges, make_judges
@@ -100,6 +101,7 @@ def assemble(config: Config, weights: Path | None = None, strategies: Sequence[s
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
     value_head = make_value_head(config, language_model.model, codec, weights)
     engine = make_engine(config, language_model.model, codec)
+    selfplay = make_selfplay(config, language_model.model, codec, engine, value_head, accelerator)
     return Parts(
         config=config,
         accelerator=accelerator,
@@ -108,10 +110,24 @@ def assemble(config: Config, weights: Path | None = None, strategies: Sequence[s
         codec=codec,
         value_head=value_head,
         engine=engine,
-        selfplay=SelfPlay(engine, codec, accelerator, config.run.seed, value_head),
+        selfplay=selfplay,
         judges=judges,
         grader=Grader(config.grading.workers, config.grading.timeout_s),
     )
+
+
+def make_selfplay(
+    config: Config,
+    model: PreTrainedModel,
+    codec: Codec,
+    engine: Engine,
+    value_head: ValueHead | ValueAdapter | None,
+    accelerator: Accelerator,
+) -> SelfPlay:
+    """What plays, here or on a Ray cluster; UserError where Ray is not installed."""
+    if config.self_play.backend == "ray":
+        return RaySelfPlay(config, model, engine, codec, accelerator, value_head)
+    return SelfPlay(engine, codec, accelerator, config.run.seed, value_head)
 
 
 def make_value_head(

@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import transformers
@@ -44,6 +44,12 @@ FREE_KEYS = {
     "engine.rows",
     "engine.memory_gib",
     "grading.workers",
+    "self_play.backend",
+    "self_play.address",
+    "self_play.actors",
+    "self_play.cpus",
+    "self_play.gpus",
+    "self_play.problems_at_once",
 }
 
 
@@ -81,7 +87,7 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
     parts = assemble(config, weights)
     display = Display(quiet=not parts.accelerator.is_main_process)
     interrupts = Interrupts()
-    with parts.grader, interrupts.listening():
+    with parts.grader, closing(parts.selfplay), interrupts.listening():
         for number in range(1, config.run.iterations + 1):
             path = out / f"iteration-{number:06d}.jsonl"
             if path.exists():
@@ -201,7 +207,7 @@ def _trainer(
             trainer.resume(point)
         elif tracker:
             tracker.cut(0)
-        with parts.grader:
+        with parts.grader, closing(parts.selfplay):
             yield trainer, display
         if tracker:
             tracker.close()

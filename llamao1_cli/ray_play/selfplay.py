@@ -1,0 +1,150 @@
+"""Self-play on a Ray cluster with the face of the local one."""
+
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+
+from llamao1_cli.codec import Codec
+from llamao1_cli.config import Config, SearchConfig
+from llamao1_cli.engine.protocol import Engine
+from llamao1_cli.errors import UserError
+from llamao1_cli.ray_play.crew import RayCrew
+from llamao1_cli.ray_play.pipeline import Pipeline, Play
+from llamao1_cli.ray_play.weights import pack_weights
+from llamao1_cli.search.grow import Grade, Judge, SearchRule
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.selfplay import SelfPlay, play_seeds
+from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.value_adapter import ValueAdapter
+from llamao1_cli.value_head import ValueHead
+
+
+class RaySelfPlay(SelfPlay):
+    """Plays training problems by actors on a cluster; what is evaluated it plays here.
+
+    Raises UserError where Ray is not installed, or with several ranks.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        model: nn.Module,
+        engine: Engine,
+        codec: Codec,
+        accelerator: Accelerator,
+        value_head: ValueHead | ValueAdapter | None,
+    ) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise UserError(
+                "self_play.backend is ray, which is not installed: pip install 'llamao1-cli[ray]'"
+            )
+        if accelerator.num_processes > 1:
+            raise UserError(
+                "self_play.backend: ray has one trainer process; use local with several"
+            )
+        super().__init__(engine, codec, accelerator, config.run.seed, value_head)
+        settings, problems = config.self_play, config.learn.problems
+        self._model, self._ahead = model, settings.max_staleness
+        self._iterations = config.run.iterations
+        chunk = settings.problems_at_once or math.ceil(problems / settings.actors)
+        self._crew = RayCrew(config)
+        self._pipeline = Pipeline(self._crew, chunk, settings.max_staleness)
+        self._next: int | None = None  # iteration whose problems are handed out next
+        self._owed: list[list[int]] = []  # what a run that is resumed had handed out
+        self._told = {"dropped_trees": 0.0, "replayed_trees": 0.0}
+        self._staleness = 0.0
+
+    def play(
+        self,
+        problems: Sequence[Problem],
+        search: SearchConfig,
+        name: str | int,
+        *,
+        grade: Grade | None,
+        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+        rule: SearchRule | None = None,
+        judge: Judge | None = None,
+        budget: float = math.inf,
+        judging: int = 0,
+    ) -> list[Tree]:
+        """See `SelfPlay.play`. The actors play what is graded, by graders of their own."""
+        if grade is None:
+            return super().play(
+                problems,
+                search,
+                name,
+                grade=grade,
+                on_turn=on_turn,
+                rule=rule,
+                judge=judge,
+                budget=budget,
+                judging=judging,
+            )
+        assert (rule, judge, budget) == (None, None, math.inf), "nothing graded is played so"
+        self._equip(0, search)
+        self._pipeline.add(self._plays(problems, name, 0))
+        return self._pipeline.collect(len(problems), 0, on_turn)
+
+    def iterate(
+        self,
+        problems: Callable[[int], Sequence[Problem]],
+        search: SearchConfig,
+        number: int,
+        *,
+        grade: Grade,
+        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+    ) -> list[Tree]:
+        """The trees of self-play iteration `number`; see `SelfPlay.iterate`.
+
+        With staleness allowed they are the first to come back, some of problems drawn for a later
+        iteration, and the actors play on when this returns.
+        """
+        self._equip(number, search)
+        if self._next is None:
+            self._next = number
+        for iteration, index in self._owed:
+            self._pipeline.add([self._plays(problems(iteration), iteration, iteration)[index]])
+        self._owed = []
+        while self._next <= min(number + self._ahead, max(self._iterations, number)):
+            self._pipeline.add(self._plays(problems(self._next), self._next, self._next))
+            self._next += 1
+        count = min(len(problems(number)), len(self._pipeline.outstanding()))
+        trees = self._pipeline.collect(count, number, on_turn)
+        self._staleness = sum(number - tree.iteration for tree in trees) / max(len(trees), 1)
+        return trees
+
+    def drain(self) -> dict[str, float]:
+        """Mean staleness of the last trees; what was dropped and replayed since the last call."""
+        now = {
+            "dropped_trees": float(self._pipeline.dropped),
+            "replayed_trees": float(self._pipeline.replayed),
+        }
+        since = {name: now[name] - self._told[name] for name in now}
+        self._told = now
+        return {"staleness": self._staleness} | since
+
+    def state(self) -> dict[str, Any]:
+        """The problems that are handed out and not yet learned from."""
+        return {"next": self._next, "outstanding": self._pipeline.outstanding()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Have the problems of `state` handed out again; see `SelfPlay.restore`."""
+        self._next, self._owed = state.get("next"), state.get("outstanding", [])
+
+    def close(self) -> None:
+        """Let the actors go, and the cluster if it was started here."""
+        self._crew.close()
+
+    def _equip(self, iteration: int, search: SearchConfig) -> None:
+        self._crew.equip(pack_weights(self._model, self._value_head), iteration, search)
+
+    def _plays(self, problems: Sequence[Problem], name: str | int, iteration: int) -> list[Play]:
+        seeds = play_seeds(self._seed, name, len(problems))
+        return [
+            Play((iteration, index), problem, seed)
+            for index, (problem, seed) in enumerate(zip(problems, seeds, strict=True))
+        ]
