@@ -19,10 +19,11 @@ def plan(
     ] = None,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs, or other devices, to plan for.")] = 1,
     from_: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--from",
-            help="Run folder whose metrics give the rates; without it they are measured here.",
+            help="Run folder whose metrics give the rates; without it they are measured here. Two "
+            "runs of different learn.problems tell too how short a rollout can get.",
         ),
     ] = None,
     bandwidth: Annotated[
@@ -41,4 +42,6 @@ def plan(
     resolved, weights = resolve(config, run, set_)
     from llamao1_cli.plan import commands
 
-    commands.plan(resolved, weights, gpus=gpus, run=from_, bandwidth=bandwidth, json_file=json)
+    commands.plan(
+        resolved, weights, gpus=gpus, runs=from_ or [], bandwidth=bandwidth, json_file=json
+    )

@@ -15,7 +15,7 @@ from llamao1_cli.cli import app
 from llamao1_cli.config_file import load_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.models import load_model
-from llamao1_cli.plan.measure import rates_from_run
+from llamao1_cli.plan.measure import rates_from_runs
 from llamao1_cli.plan.memory import ModelShape, activation_bytes, memory, paths_held, replay_trees
 from llamao1_cli.plan.model_shape import model_shape
 from llamao1_cli.plan.time import (
@@ -177,7 +177,7 @@ def test_a_plan_from_a_run(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     result = json.loads(out.read_text())
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    one = predict(rates_from_run(run), WORK, Layout("one", 1))
+    one = predict(rates_from_runs([run]), WORK, Layout("one", 1))
     assert result["rates"]["tokens"] == last["generated_tokens"] / 4
     assert one.rollout == pytest.approx(
         10 * (last["seconds"]["rollout"] + last["seconds"]["grading"])
@@ -205,4 +205,52 @@ def test_a_plan_measured_here(tmp_path: Path) -> None:
 
 def test_a_run_that_has_not_played_gives_no_rates(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run folder"):
-        rates_from_run(tmp_path)
+        rates_from_runs([tmp_path])
+
+
+def test_two_runs_tell_the_start_of_a_rollout(tmp_path: Path) -> None:
+    for problems, seconds in ((4, 5.0), (12, 9.0)):  # 3 s and half a second a problem
+        run = tmp_path / str(problems)
+        (run / "checkpoints" / "iteration-000001").mkdir(parents=True)
+        (run / "checkpoints" / "iteration-000001" / "state.json").write_text("{}")
+        (run / "config.yaml").write_text(f"learn: {{problems: {problems}}}")
+        times = {"rollout": seconds, "grading": 0.0, "update": 1.0, "iteration": seconds + 1.5}
+        row = {"stage": "self-play", "generated_tokens": 100.0 * problems, "seconds": times}
+        (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    rates = rates_from_runs([tmp_path / "12", tmp_path / "4"])
+    assert (rates.start, rates.each) == pytest.approx((3.0, 0.5))
+    assert rates.update == pytest.approx(1 / 12)
+    assert rates.rest == pytest.approx(0.5)
+
+
+# Parameters, those of LoRA of rank 16 on every linear layer, layers, width, key/value heads and
+# their width, vocabulary.
+KNOWN = {
+    "SmolLM2-135M": (134_515_008, 30 * 162_816, 30, 576, 3, 64, 49_152),
+    "Qwen2.5-1.5B": (1_543_714_304, 28 * 659_456, 28, 1536, 2, 128, 151_936),
+    "Qwen2.5-7B": (7_615_616_512, 28 * 1_441_792, 28, 3584, 4, 128, 152_064),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("trained", ["LoRA 16", "all"])
+def test_the_table_of_the_documentation_is_current(name: str, trained: str) -> None:
+    parameters, adapter, *rest = KNOWN[name]
+    trainable = adapter if trained == "LoRA 16" else parameters
+    shape = ModelShape(parameters, trainable, *rest, itemsize=2, rollout_itemsize=2)
+    found = memory(
+        shape, reference=False, micro_batch_tokens=8192, checkpointed=True, cache=8 * 2**30,
+        trees=1, tree_bytes=0.0,
+    )  # fmt: skip
+    sizes = (
+        found.weights,
+        found.gradients + found.optimizer,
+        found.activations,
+        found.rollout_copy,
+        found.learner,
+        found.sharded(8),
+        found.actor,
+    )
+    cells = [f"{size / 2**30:.1f}" for size in sizes] + [f"{paths_held(shape, found.cache, 1024)}"]
+    row = " | ".join(["", name, trained, *cells, ""]).strip()
+    assert row in (TINY.parent.parent / "docs" / "scaling.md").read_text(encoding="utf-8")

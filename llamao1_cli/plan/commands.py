@@ -1,6 +1,7 @@
 """What `llamao1 plan` does once its options are read."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llamao1_cli.config import Config
-from llamao1_cli.plan.measure import measure_rates, rates_from_run
+from llamao1_cli.plan.measure import measure_rates, rates_from_runs
 from llamao1_cli.plan.memory import Memory, ModelShape, memory, paths_held, replay_trees
 from llamao1_cli.plan.model_shape import model_shape
 from llamao1_cli.plan.time import Prediction, Rates, Work, layouts, predict
@@ -25,19 +26,19 @@ def plan(
     weights: Path | None,
     *,
     gpus: int,
-    run: Path | None,
+    runs: Sequence[Path],
     bandwidth: float,
     json_file: Path | None,
 ) -> None:
     """Print what an iteration takes on so many GPUs, by layout, and the memory of each part.
 
-    Rates are those of the run in the folder `run`, or are measured here and now; `bandwidth` is
-    that between two machines in GB/s.
+    Rates are those of the run folders `runs`, or are measured here and now; `bandwidth` is that
+    between two machines in GB/s.
     """
     refuse_folder("--json", json_file)
     shape = model_shape(config)
     problems = config.learn.problems
-    rates = rates_from_run(run) if run else measure_rates(config, weights, problems)
+    rates = rates_from_runs(runs) if runs else measure_rates(config, weights, problems)
     work = work_of(config, shape, bandwidth * 1e9)
     predictions = [predict(rates, work, layout) for layout in layouts(gpus)]
     bytes_ = memory_of(config, shape, rates)

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,20 @@ from llamao1_cli.update import Updater
 FEWER = 4  # the small rollout has so many times fewer problems than the large one
 
 
-def rates_from_run(path: Path) -> Rates:
-    """Rates that a run in one process had; UserError for one that has not got to self-play."""
+def rates_from_runs(paths: Sequence[Path]) -> Rates:
+    """Rates that runs in one process had: of one run its own, of several with different numbers of
+    problems an iteration also what a rollout takes at least. UserError for a run that has not got
+    to self-play."""
+    found = sorted((_rates_from_run(path) for path in paths), key=lambda pair: pair[0])
+    (few, quick), (many, slow) = found[0], found[-1]
+    if few == many:
+        return slow
+    start, each = affine((few, few * quick.each), (many, many * slow.each))
+    return replace(slow, start=start, each=each)
+
+
+def _rates_from_run(path: Path) -> tuple[int, Rates]:
+    """Problems an iteration of a run, and its rates."""
     folder = run_folder(path)
     config = load_config(folder.config)
     if config.self_play.backend != "local":
@@ -34,7 +47,8 @@ def rates_from_run(path: Path) -> Rates:
     if not rows:
         raise UserError(f"--from {path}: no iteration of self-play yet; let it run on first")
     size = _replay_tree_bytes(folder.latest())
-    return rates_of_run(rows, config.learn.problems, config.replay.draws, size)
+    problems = config.learn.problems
+    return problems, rates_of_run(rows, problems, config.replay.draws, size)
 
 
 def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
