@@ -13,6 +13,7 @@ from llamao1_cli.config import Config
 from llamao1_cli.config_file import load_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.ray_play.actor import Order, SelfPlayActor, job_to_json, trees_from_json
+from llamao1_cli.ray_play.crew import RayCrew
 from llamao1_cli.ray_play.pipeline import Play
 from llamao1_cli.ray_play.weights import pack_weights, unpack_weights
 from llamao1_cli.selfplay import play_seeds
@@ -40,7 +41,7 @@ def disturb(parts: Parts) -> None:
 def test_an_actor_grows_the_trees_that_the_trainer_would(overrides: list[str]) -> None:
     config = tiny(*overrides)
     parts = assemble(config)
-    actor = SelfPlayActor(config.model_dump_json())
+    actor = SelfPlayActor(config.model_dump_json(), ".")
     problems = parts.task.train_problems(0, 1, 3)
     with parts.grader:
         for version in (1, 2):
@@ -72,6 +73,17 @@ def test_weights_of_another_model_are_refused() -> None:
     data = pack_weights(one.language_model.model, one.value_head)
     with pytest.raises(ValueError, match="another model"):
         unpack_weights(data, other.language_model.model, other.value_head)
+
+
+def test_a_node_without_the_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no folder .*missing"):
+        SelfPlayActor(tiny().model_dump_json(), str(tmp_path / "missing"))
+
+
+def test_a_cluster_that_is_not_there_is_named() -> None:
+    config = tiny("self_play.backend=ray", "self_play.address=127.0.0.1:1")
+    with pytest.raises(UserError, match=r"self_play\.address: no Ray cluster at 127\.0\.0\.1:1"):
+        RayCrew(config).equip(b"", 1, config.search)
 
 
 def test_only_actors_can_play_ahead() -> None:

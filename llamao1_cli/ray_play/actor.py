@@ -5,14 +5,18 @@ the weights are safetensors: no object of ours is pickled on the way.
 """
 
 import json
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import transformers
 
 from llamao1_cli.assembly import assemble
 from llamao1_cli.config import Config, SearchConfig, SelfPlayConfig
+from llamao1_cli.errors import UserError
 from llamao1_cli.ray_play.pipeline import Play
 from llamao1_cli.ray_play.weights import unpack_weights
 from llamao1_cli.search.grow import grow
@@ -33,8 +37,14 @@ class Order:
 class SelfPlayActor:
     """Plays what it is handed with the weights that come along."""
 
-    def __init__(self, config: str) -> None:
-        """`config` is the run's configuration as JSON. Raises what `assemble` raises."""
+    def __init__(self, config: str, folder: str) -> None:
+        """`config` is the run's configuration as JSON, `folder` the one that its paths start from.
+
+        Raises UserError where that is not there, and what `assemble` raises.
+        """
+        if not Path(folder).is_dir():
+            raise UserError(f"self-play: {platform.node()} has no folder {folder}; share it")
+        os.chdir(folder)
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         alone = Config.model_validate_json(config).model_copy(

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.ray_play.pipeline import Play
 from llamao1_cli.search.tree import Tree
 
+ANSWER_S = 10.0  # longest wait for a cluster to answer
 START_S = 600.0  # longest wait for a first actor
 MOST_STARTS = 5  # tries to start an actor that keeps dying
 
@@ -102,7 +104,7 @@ class RayCrew:
             self._start(actor)
         else:
             self._tries.pop(actor, None)
-            self._load[actor] = 0
+            self._load[actor] = sum(owner == actor for owner, _ in self._jobs.values())
 
     def _finished(self, reference: Any) -> tuple[Sequence[Play], list[Tree] | None]:
         """A chunk with its trees, or lost; its actor is started again by Ray."""
@@ -129,11 +131,12 @@ class RayCrew:
     def _connect(self) -> None:
         if self._connected:
             return
+        settings = self._config.self_play
+        _check_answers(settings.address or os.environ.get("RAY_ADDRESS", ""))
         import ray
 
         from llamao1_cli.ray_play.actor import SelfPlayActor
 
-        settings = self._config.self_play
         if not ray.is_initialized():
             _initialise(settings.address, math.ceil(settings.actors * settings.cpus))
             self._ours = True
@@ -145,7 +148,21 @@ class RayCrew:
             scheduling_strategy="SPREAD",
         )
         for _ in range(settings.actors):
-            self._start(remote.remote(self._config.model_dump_json()))
+            self._start(remote.remote(self._config.model_dump_json(), os.getcwd()))
+
+
+def _check_answers(address: str) -> None:
+    """UserError unless something listens at HOST:PORT; Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"self_play.address: no Ray cluster at {address} ({error}); start one with "
+            "`ray start --head`, or name another"
+        ) from None
 
 
 def _initialise(address: str | None, cpus: int) -> None:
@@ -163,8 +180,8 @@ def _initialise(address: str | None, cpus: int) -> None:
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"self_play.address: no Ray cluster at {address or os.environ.get('RAY_ADDRESS')} "
-            f"({' '.join(str(error).split())[:200]}); start one with `ray start --head`"
+            f"self_play.address: {address or os.environ.get('RAY_ADDRESS') or 'this machine'}: Ray "
+            f"does not start there ({' '.join(str(error).split())[:200]})"
         ) from None
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray puts a handler of its own in its place

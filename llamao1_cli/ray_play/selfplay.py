@@ -24,9 +24,10 @@ from llamao1_cli.value_head import ValueHead
 
 
 class RaySelfPlay(SelfPlay):
-    """Plays training problems by actors on a cluster; what is evaluated it plays here.
+    """Plays training problems by actors on a cluster; what is evaluated the ranks play.
 
-    Raises UserError where Ray is not installed, or with several ranks.
+    Of several ranks the first alone has actors, and every rank gets the trees. Raises UserError
+    where Ray is not installed.
     """
 
     def __init__(
@@ -41,10 +42,6 @@ class RaySelfPlay(SelfPlay):
         if importlib.util.find_spec("ray") is None:
             raise UserError(
                 "self_play.backend is ray, which is not installed: pip install 'llamao1-cli[ray]'"
-            )
-        if accelerator.num_processes > 1:
-            raise UserError(
-                "self_play.backend: ray has one trainer process; use local with several"
             )
         super().__init__(engine, codec, accelerator, config.run.seed, value_head)
         settings, problems = config.self_play, config.learn.problems
@@ -85,9 +82,12 @@ class RaySelfPlay(SelfPlay):
                 judging=judging,
             )
         assert (rule, judge, budget) == (None, None, math.inf), "nothing graded is played so"
-        self._equip(0, search)
-        self._pipeline.add(self._plays(problems, name, 0))
-        return self._pipeline.collect(len(problems), 0, on_turn)
+        trees: list[Tree] = []
+        if self._accelerator.is_main_process:
+            self._equip(0, search)
+            self._pipeline.add(self._plays(problems, name, 0))
+            trees = self._pipeline.collect(len(problems), 0, on_turn)
+        return self._gather(trees)
 
     def iterate(
         self,
@@ -103,7 +103,17 @@ class RaySelfPlay(SelfPlay):
         With staleness allowed they are the first to come back, some of problems drawn for a later
         iteration, and the actors play on when this returns.
         """
-        self._equip(number, search)
+        trees: list[Tree] = []
+        if self._accelerator.is_main_process:
+            self._equip(number, search)
+            self._add_problems(problems, number)
+            count = min(len(problems(number)), len(self._pipeline.outstanding()))
+            trees = self._pipeline.collect(count, number, on_turn)
+            self._staleness = sum(number - tree.iteration for tree in trees) / max(len(trees), 1)
+        return self._gather(trees)
+
+    def _add_problems(self, problems: Callable[[int], Sequence[Problem]], number: int) -> None:
+        """Queue what a resumed run owes, and problems as far ahead as allowed."""
         if self._next is None:
             self._next = number
         for iteration, index in self._owed:
@@ -112,10 +122,6 @@ class RaySelfPlay(SelfPlay):
         while self._next <= min(number + self._ahead, max(self._iterations, number)):
             self._pipeline.add(self._plays(problems(self._next), self._next, self._next))
             self._next += 1
-        count = min(len(problems(number)), len(self._pipeline.outstanding()))
-        trees = self._pipeline.collect(count, number, on_turn)
-        self._staleness = sum(number - tree.iteration for tree in trees) / max(len(trees), 1)
-        return trees
 
     def drain(self) -> dict[str, float]:
         """Mean staleness of the last trees; what was dropped and replayed since the last call."""
