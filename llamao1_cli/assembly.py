@@ -20,6 +20,7 @@ from llamao1_cli.evaluate import Evaluator, OnTurn
 from llamao1_cli.models import LanguageModel, load_model
 from llamao1_cli.packed_forward import check_packs
 from llamao1_cli.ranks import make_accelerator
+from llamao1_cli.ray_play.selfplay import RaySelfPlay
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.signals import Interrupts
@@ -112,6 +113,9 @@ def assemble(
         _check_shards(config)
     value_head = make_value_head(config, language_model.model, codec, weights)
     engine = make_engine(config, language_model.model, codec)
+    selfplay = make_selfplay(
+        config, language_model.model, codec, engine, value_head, accelerator, interrupts
+    )
     return Parts(
         config=config,
         accelerator=accelerator,
@@ -120,7 +124,7 @@ def assemble(
         codec=codec,
         value_head=value_head,
         engine=engine,
-        selfplay=SelfPlay(engine, codec, accelerator, config.run.seed, value_head, interrupts),
+        selfplay=selfplay,
         judges=judges,
         grader=Grader(config.grading.workers, config.grading.timeout_s),
     )
@@ -135,6 +139,21 @@ def _check_shards(config: Config) -> None:
     }
     for key in (key for key, wanted in wants.items() if wanted):
         raise UserError(f"{key}: not supported under FSDP; use configs/accelerate/ddp.yaml")
+
+
+def make_selfplay(
+    config: Config,
+    model: PreTrainedModel,
+    codec: Codec,
+    engine: Engine,
+    value_head: ValueHead | ValueAdapter | None,
+    accelerator: Accelerator,
+    interrupts: Interrupts | None,
+) -> SelfPlay:
+    """What plays, here or on a Ray cluster; UserError where Ray is not installed."""
+    if config.self_play.backend == "ray":
+        return RaySelfPlay(config, model, engine, codec, accelerator, value_head, interrupts)
+    return SelfPlay(engine, codec, accelerator, config.run.seed, value_head, interrupts)
 
 
 def make_value_head(

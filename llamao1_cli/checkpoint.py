@@ -32,6 +32,13 @@ from llamao1_cli.run_folder import complete_checkpoints
 from llamao1_cli.sharding import sharded_like
 
 
+class PlayState(TypedDict, total=False):
+    """What is under way of the play, as `SelfPlay.state` gives it."""
+
+    next: NonNegativeInt | None  # iteration whose problems are handed out next
+    outstanding: list[tuple[NonNegativeInt, NonNegativeInt]]  # iteration and place of a problem
+
+
 class State(TypedDict):
     """The plain part of a checkpoint."""
 
@@ -40,6 +47,7 @@ class State(TypedDict):
     warmup_steps: NonNegativeInt
     spent: tuple[float, float]  # seconds and tokens
     metrics_bytes: NonNegativeInt
+    self_play: PlayState
 
 
 _STATE = TypeAdapter(State)

@@ -15,6 +15,7 @@ import typer
 from llamao1_cli import __version__
 from llamao1_cli.cli_bench import bench
 from llamao1_cli.cli_export import export
+from llamao1_cli.cli_plan import plan
 from llamao1_cli.cli_report import report, watch
 from llamao1_cli.cli_reward import reward
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
@@ -32,6 +33,9 @@ app.add_typer(bench, name="bench")
 app.command(epilog="Example: llamao1 export runs/quickstart --to hf --out models/quickstart")(
     export
 )
+app.command(
+    epilog="Example: llamao1 plan --config configs/quickstart.yaml --gpus 8 --from runs/quickstart"
+)(plan)
 app.add_typer(reward, name="reward")
 app.command(epilog="Example: llamao1 report runs/quickstart --out report.html")(report)
 app.command(epilog="Example: llamao1 watch runs/quickstart --port 8117")(watch)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from llamao1_cli.assembly import Parts, assemble
@@ -36,6 +36,12 @@ FREE_KEYS = {
     "engine.rows",
     "engine.memory_gib",
     "grading.workers",
+    "self_play.backend",
+    "self_play.address",
+    "self_play.actors",
+    "self_play.cpus",
+    "self_play.gpus",
+    "self_play.problems_at_once",
 }
 
 
@@ -73,7 +79,7 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
     interrupts = Interrupts()
     parts = assemble(config, weights, interrupts=interrupts)
     display = Display(quiet=not parts.accelerator.is_main_process)
-    with parts.grader, interrupts.listening():
+    with parts.grader, closing(parts.selfplay), interrupts.listening():
         for number in range(1, config.run.iterations + 1):
             path = out / f"iteration-{number:06d}.jsonl"
             if main_says(parts.accelerator, path.exists()):
@@ -196,7 +202,7 @@ def _trainer(
             trainer.resume(point)
         elif tracker:
             tracker.cut(0)
-        with parts.grader:
+        with parts.grader, closing(parts.selfplay):
             yield trainer, display
         if tracker:
             tracker.close()

@@ -194,6 +194,42 @@ class EngineConfig(Section):
     )
 
 
+class SelfPlayConfig(Section):
+    """Who plays: this process, or actors on a Ray cluster, each with an engine of its own.
+
+    What the trainer evaluates it plays itself.
+    """
+
+    backend: Literal["local", "ray"] = Field(
+        "local", description="This process, or a pool of actors on a Ray cluster (extra `ray`)."
+    )
+    address: str | None = Field(
+        None,
+        description="Address of the Ray cluster, such as 10.0.0.1:6379; null takes the one that "
+        "the variable RAY_ADDRESS names, else starts one on this machine.",
+    )
+    actors: Count = Field(1, description="Actors; one that dies is started again.")
+    cpus: Positive = Field(1.0, description="Cores that an actor reserves.")
+    gpus: Weight = Field(0.0, description="GPUs, or the share of one, that an actor reserves.")
+    problems_at_once: Count | None = Field(
+        None,
+        description="Problems that an actor is handed at a time; null hands out even shares. Fewer "
+        "balance the load, more fill the engine.",
+    )
+    max_staleness: Natural = Field(
+        0,
+        description="Iterations that a tree's weights may lag behind. 0 plays and learns in turn; "
+        "from 1 on the actors play that many iterations ahead while the trainer learns, and older "
+        "trees are dropped and their problems played again.",
+    )
+
+    @model_validator(mode="after")
+    def _needs_actors(self) -> "SelfPlayConfig":
+        if self.backend == "local" and (self.max_staleness or self.actors > 1):
+            raise ValueError("max_staleness and actors need `backend: ray`; local plays in turn")
+        return self
+
+
 class SearchConfig(Section):
     """How trees of thoughts grow."""
 
@@ -570,6 +606,7 @@ class Config(Section):
     grading: GradingConfig = Field(GradingConfig(), description="The grader.")
     warmup: WarmupConfig | None = Field(None, description="Supervised stage before self-play.")
     engine: EngineConfig = Field(EngineConfig(), description="The rollout engine.")
+    self_play: SelfPlayConfig = Field(SelfPlayConfig(), description="Who plays.")
     search: SearchConfig = Field(SearchConfig(), description="The search.")
     learn: LearnConfig = Field(LearnConfig(), description="The update.")
     value_head: ValueJudge | None = Field(

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -69,13 +70,42 @@ class SelfPlay:
                 self._codec,
                 search,
                 grade=grade,
-                judge=judge or self._own_judge(),
+                judge=judge or own_judge(self._value_head),
                 on_turn=on_turn,
                 rule=rule,
                 budget=budget,
                 judging=judging,
             )
         )
+
+    def iterate(
+        self,
+        problems: Callable[[int], Sequence[Problem]],
+        search: SearchConfig,
+        number: int,
+        *,
+        grade: Grade,
+        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+    ) -> list[Tree]:
+        """The graded trees of self-play iteration `number`; `problems` gives an iteration's."""
+        trees = self.play(problems(number), search, number, grade=grade, on_turn=on_turn)
+        for tree in trees:
+            tree.iteration = number
+        return trees
+
+    def drain(self) -> dict[str, float]:
+        """What there is to tell of the trees that `iterate` gave last; of local ones nothing."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep of the play under way; local play leaves nothing over."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
+
+    def close(self) -> None:
+        """Let go of everything that was started to play."""
 
     def refine(
         self,
@@ -99,21 +129,18 @@ class SelfPlay:
                 search,
                 prefer,
                 refinement,
-                judge=self._own_judge(),
+                judge=own_judge(self._value_head),
                 on_turn=on_turn,
                 budget=budget,
             )
         )
-
-    def _own_judge(self) -> Judge:
-        return self._value_head.judge() if self._value_head else keep_ratings
 
     def _share(
         self, problems: Sequence[Problem], name: str | int
     ) -> tuple[Sequence[Problem], list[int]]:
         """The problems of this rank, and their seeds."""
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        seeds = [derive_seed(self._seed, "play", name, index) for index in range(len(problems))]
+        seeds = play_seeds(self._seed, name, len(problems))
         return problems[rank::world], seeds[rank::world]
 
     def _together(self, grown: Callable[[], list[Tree]]) -> list[Tree]:
@@ -132,6 +159,16 @@ class SelfPlay:
         turns = max(len(part) for part in parts)
         ordered = [part[turn] for turn in range(turns) for part in parts if turn < len(part)]
         return [Tree.from_json(data) for data in ordered]
+
+
+def own_judge(value_head: ValueHead | ValueAdapter | None) -> Judge:
+    """What gives the nodes of growing trees their values where nobody else is asked."""
+    return value_head.judge() if value_head else keep_ratings
+
+
+def play_seeds(seed: int, name: str | int, count: int) -> list[int]:
+    """The seeds of the trees of `count` problems played under a name in a run of this seed."""
+    return [derive_seed(seed, "play", name, index) for index in range(count)]
 
 
 def write_trees(path: Path, trees: Sequence[Tree]) -> None:

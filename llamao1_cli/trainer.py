@@ -33,6 +33,7 @@ from llamao1_cli.sharding import gathered, is_sharded, prepare_model, prepare_op
 from llamao1_cli.signals import Interrupts
 from llamao1_cli.spending import Spending
 from llamao1_cli.supervised import Warmup
+from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tracking import Tracker
 from llamao1_cli.update import Updater, trainable_weights
 
@@ -84,6 +85,7 @@ class RLSPTrainer:
         self._start_stage()
         checkpoint.load_optimizer(path, self._optimizer)
         checkpoint.load_replay(path, self._replay)
+        self._parts.selfplay.restore(state["self_play"])
         if self._values:
             self._values.load(path)
         if self._updater.reference is not None:
@@ -156,26 +158,25 @@ class RLSPTrainer:
             self._learn(trees, number, last)
 
     def _play(self, number: int) -> list[Tree]:
-        problems = self._parts.task.train_problems(
-            self._config.run.seed, number, self._config.learn.problems
-        )
         with (
             self._display.rounds(f"iteration {number}") as on_turn,
             self._spending.timed("rollout"),
         ):
-            trees = self._parts.selfplay.play(
-                problems,
+            trees = self._parts.selfplay.iterate(
+                self._problems,
                 self._config.search,
                 number,
                 grade=self._timed_grade(),
                 on_turn=on_turn,
             )
         self._spending.shift("rollout", -self._spending.phase("grading"))
-        for tree in trees:
-            tree.iteration = number
         if self._accelerator.is_main_process:
             write_trees(self._folder.trees(number), trees)
         return trees
+
+    def _problems(self, number: int) -> Sequence[Problem]:
+        run, learn = self._config.run, self._config.learn
+        return self._parts.task.train_problems(run.seed, number, learn.problems)
 
     def _stored(self, path: Path, number: int) -> list[Tree]:
         with self._spending.timed("reading"):
@@ -188,7 +189,7 @@ class RLSPTrainer:
 
     def _learn(self, trees: list[Tree], number: int, last: int) -> None:
         """Everything that changes the run's state, so that a signal finds it before or after."""
-        config, played = self._config, forest_metrics(trees)
+        config, played = self._config, forest_metrics(trees) | self._parts.selfplay.drain()
         fresh = sum(map(grew, trees))
         self._spending.tokens += played["generated_tokens"]
         with self._spending.timed("experience"):
@@ -329,6 +330,7 @@ class RLSPTrainer:
                 "warmup_steps": self._warmup_done,
                 "spent": [self._spending.seconds, self._spending.tokens],
                 "metrics_bytes": self._tracker.size if self._tracker else 0,
+                "self_play": self._parts.selfplay.state(),
             },
         )
 

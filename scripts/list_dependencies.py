@@ -72,7 +72,7 @@ def _licence(package: Distribution) -> str:
             return licence
     classifiers = package.metadata.get_all("Classifier") or []
     named = [each.split(" :: ")[-1] for each in classifiers if each.startswith("License ::")]
-    return stated or " or ".join(named)
+    return stated.replace("UNKNOWN", "") or " or ".join(named)
 
 
 def _reasons() -> dict[str, str]:

@@ -216,6 +216,7 @@ def toy_parts(codec: Codec) -> tuple[torch.optim.Optimizer, Replay[Experience], 
 
 STATE: dict[str, Any] = {"stage": "self-play", "iteration": 2, "warmup_steps": 4}
 STATE |= {"spent": [1.5, 100.0], "metrics_bytes": 300}
+STATE["self_play"] = {"next": 4, "outstanding": [[3, 1], [3, 2]]}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ STATE |= {"spent": [1.5, 100.0], "metrics_bytes": 300}
         "state.json",
         "manifest.json",
         "optimizer.safetensors",
-        "replay.safetensors",
+        "replay-0.safetensors",
         "reference.safetensors",
         "value_examples.safetensors",
     ],
@@ -248,7 +249,7 @@ def test_files_of_a_checkpoint(tmp_path: Path, codec: Codec, name: str) -> None:
         "state.json": lambda path: checkpoint.load_state(path.parent),
         "manifest.json": verify,
         "optimizer.safetensors": lambda path: checkpoint.load_optimizer(path.parent, optimizer),
-        "replay.safetensors": lambda path: checkpoint.load_replay(path.parent, Replay(4, 0.6)),
+        "replay-0.safetensors": lambda path: checkpoint.load_replay(path.parent, Replay(4, 0.6)),
         "reference.safetensors": lambda path: checkpoint.load_weights(path.parent, weights),
         "value_examples.safetensors": lambda path: values.load(path.parent),
     }

@@ -1,0 +1,131 @@
+"""What `llamao1 plan` does once its options are read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from llamao1_cli.config import Config
+from llamao1_cli.plan.measure import measure_rates, rates_from_runs
+from llamao1_cli.plan.memory import Memory, ModelShape, memory, paths_held, replay_trees
+from llamao1_cli.plan.model_shape import model_shape
+from llamao1_cli.plan.time import Prediction, Rates, Work, layouts, predict
+from llamao1_cli.run_folder import refuse_folder, write_whole
+
+
+def plan(
+    config: Config,
+    weights: Path | None,
+    *,
+    gpus: int,
+    runs: Sequence[Path],
+    bandwidth: float,
+    json_file: Path | None,
+) -> None:
+    """Print what an iteration takes on so many GPUs, by layout, and the memory of each part.
+
+    Rates are those of the run folders `runs`, or are measured here and now; `bandwidth` is that
+    between two machines in GB/s.
+    """
+    refuse_folder("--json", json_file)
+    shape = model_shape(config)
+    problems = config.learn.problems
+    rates = rates_from_runs(runs) if runs else measure_rates(config, weights, problems)
+    work = work_of(config, shape, bandwidth * 1e9)
+    predictions = [predict(rates, work, layout) for layout in layouts(gpus)]
+    bytes_ = memory_of(config, shape, rates)
+    console = Console(highlight=False)
+    console.print(_time_table(predictions, rates, problems))
+    console.print(_memory_table(bytes_, config, shape, gpus))
+    if json_file is not None:
+        write_whole(json_file, json.dumps(_result(rates, predictions, bytes_), indent=1) + "\n")
+
+
+def work_of(config: Config, shape: ModelShape, bandwidth: float) -> Work:
+    """What an iteration of the configuration has to do; `bandwidth` in bytes a second."""
+    sent = shape.trainable * shape.itemsize
+    return Work(
+        problems=config.learn.problems,
+        draws=config.replay.draws,
+        batch_size=config.learn.batch_size,
+        gradient_bytes=sent,
+        weight_bytes=sent,
+        bandwidth=bandwidth,
+    )
+
+
+def memory_of(config: Config, shape: ModelShape, rates: Rates) -> Memory:
+    """The bytes of a run of the configuration."""
+    replay = config.replay
+    return memory(
+        shape,
+        reference=bool(config.learn.kl_weight),
+        micro_batch_tokens=config.learn.micro_batch_tokens,
+        checkpointed=config.learn.checkpoint_activations,
+        cache=int(config.engine.memory_gib * 2**30),
+        trees=replay_trees(config.learn.problems, replay.max_age, replay.capacity),
+        tree_bytes=rates.tree_bytes,
+    )
+
+
+def _result(rates: Rates, predictions: list[Prediction], bytes_: Memory) -> dict[str, Any]:
+    return {
+        "rates": asdict(rates),
+        "layouts": [
+            asdict(each) | {"gpus": each.layout.gpus, "bottleneck": each.bottleneck}
+            for each in predictions
+        ],
+        "memory": asdict(bytes_) | {"learner": bytes_.learner, "actor": bytes_.actor},
+    }
+
+
+def _time_table(predictions: list[Prediction], rates: Rates, problems: int) -> Table:
+    title = (
+        f"an iteration of {problems} problems, {rates.tokens:,.0f} tokens each; one device: "
+        f"rollout {rates.start:.3g} s + {rates.each:.3g} s a problem, "
+        f"update {rates.update:.3g} s a tree"
+    )
+    table = Table(title=title, title_justify="left")
+    for name in ("layout", "GPUs", "rollout s", "update s", "sending s", "rest s", "iteration s"):
+        table.add_column(name, justify="left" if name == "layout" else "right")
+    table.add_column("tokens/s", justify="right")
+    table.add_column("most goes to")
+    for each in predictions:
+        seconds = (each.rollout, each.update, each.sending, each.rest, each.iteration)
+        table.add_row(
+            each.layout.name,
+            str(each.layout.gpus),
+            *(f"{value:.3g}" for value in seconds),
+            f"{each.tokens_per_second:,.0f}",
+            each.bottleneck,
+        )
+    return table
+
+
+def _memory_table(bytes_: Memory, config: Config, shape: ModelShape, gpus: int) -> Table:
+    table = Table(title="memory", title_justify="left")
+    table.add_column("part")
+    table.add_column("MiB", justify="right")
+    table.add_column("of what")
+    length = config.model.max_length
+    held = paths_held(shape, bytes_.cache, length)
+    rows = [
+        ("weights", bytes_.weights, f"{shape.parameters:,} parameters"),
+        ("gradients", bytes_.gradients, f"{shape.trainable:,} that train"),
+        ("optimizer", bytes_.optimizer, "two moments of AdamW"),
+        ("reference", bytes_.reference, "policy before self-play, where learn.kl_weight is set"),
+        ("activations", bytes_.activations, "of one micro-batch; an estimate"),
+        ("rollout copy", bytes_.rollout_copy, "weights of the engine, adapters merged"),
+        ("KV cache", bytes_.cache, f"engine.memory_gib at most; {held:,} paths of {length} tokens"),
+        ("GPU that learns and plays", bytes_.learner, "all of these"),
+        (f"the same, state over {gpus}", bytes_.sharded(gpus), "FSDP or ZeRO-3"),
+        ("GPU of an actor", bytes_.actor, "weights, rollout copy, KV cache"),
+        ("replay", bytes_.replay, "in the memory of the machine"),
+    ]
+    for name, size, note in rows:
+        table.add_row(name, f"{size / 2**20:,.1f}", note)
+    return table

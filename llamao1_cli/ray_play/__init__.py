@@ -1,0 +1,1 @@
+"""Self-play by actors on a Ray cluster."""

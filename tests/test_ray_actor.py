@@ -1,0 +1,98 @@
+"""What travels between trainer and actors, and an actor without a cluster."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+
+from llamao1_cli.assembly import Parts, assemble
+from llamao1_cli.config import Config
+from llamao1_cli.config_file import load_config
+from llamao1_cli.errors import UserError
+from llamao1_cli.ray_play.actor import Order, SelfPlayActor, job_to_json, trees_from_json
+from llamao1_cli.ray_play.crew import RayCrew
+from llamao1_cli.ray_play.pipeline import Play
+from llamao1_cli.ray_play.weights import pack_weights, unpack_weights
+from llamao1_cli.selfplay import play_seeds
+
+TINY = Path(__file__).parent.parent / "configs" / "tiny.yaml"
+LORA = "model.lora={rank: 2, alpha: 4}"
+
+
+def tiny(*overrides: str) -> Config:
+    return load_config(TINY, ["run.dir=unused", *overrides])
+
+
+def disturb(parts: Parts) -> None:
+    """Other weights everywhere that training would change."""
+    generator = torch.Generator().manual_seed(3)
+    head = parts.value_head
+    places = [p for p in parts.language_model.model.parameters() if p.requires_grad]
+    places += list(head.weights.values() if hasattr(head, "weights") else head.parameters())
+    with torch.no_grad():
+        for weight in places:
+            weight.add_(torch.randn(weight.shape, generator=generator) * 0.1)
+
+
+@pytest.mark.parametrize("overrides", [[], ["value_head.kind=adapter", LORA]], ids=str)
+def test_an_actor_grows_the_trees_that_the_trainer_would(overrides: list[str]) -> None:
+    config = tiny(*overrides)
+    parts = assemble(config)
+    actor = SelfPlayActor(config.model_dump_json(), ".")
+    problems = parts.task.train_problems(0, 1, 3)
+    with parts.grader:
+        for version in (1, 2):
+            disturb(parts)
+            parts.engine.refresh()
+            expected = parts.selfplay.iterate(
+                lambda number: problems, config.search, version, grade=parts.grader.grade
+            )
+            places = zip(problems, play_seeds(0, version, 3), strict=True)
+            plays = [Play((version, i), *place) for i, place in enumerate(places)]
+            weights = pack_weights(parts.language_model.model, parts.value_head, parts.accelerator)
+            job = job_to_json(Order(version, version, config.search), plays)
+            data = actor.play(job, np.frombuffer(weights, np.uint8))
+            assert json.loads(data)[0]["iteration"] == version
+            assert trees_from_json(data) == expected
+
+
+def test_of_lora_the_adapter_alone_travels() -> None:
+    parts = assemble(tiny(LORA))
+    model = parts.language_model.model
+    weights = load(pack_weights(model, None, parts.accelerator))
+    assert all(".lora_" in name or "trainable_tokens" in name for name in weights)
+    whole = sum(p.numel() for p in model.parameters())
+    assert sum(weight.numel() for weight in weights.values()) < whole / 2
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    one, other = assemble(tiny()), assemble(tiny(LORA))
+    data = pack_weights(one.language_model.model, one.value_head, one.accelerator)
+    with pytest.raises(ValueError, match="another model"):
+        unpack_weights(data, other.language_model.model, other.value_head)
+
+
+def test_a_node_without_the_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no folder .*missing"):
+        SelfPlayActor(tiny().model_dump_json(), str(tmp_path / "missing"))
+
+
+def test_a_cluster_that_is_not_there_is_named() -> None:
+    config = tiny("self_play.backend=ray", "self_play.address=127.0.0.1:1")
+    with pytest.raises(UserError, match=r"self_play\.address: no Ray cluster at 127\.0\.0\.1:1"):
+        RayCrew(config).equip(b"", 1, config.search)
+
+
+def test_only_actors_can_play_ahead() -> None:
+    for override in ("self_play.max_staleness=1", "self_play.actors=2"):
+        with pytest.raises(UserError, match="backend: ray"):
+            tiny(override)
+
+
+def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"llamao1-cli\[ray\]"):
+        assemble(tiny("self_play.backend=ray"))
