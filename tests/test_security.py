@@ -83,7 +83,7 @@ def test_no_file_of_a_checkpoint_is_unpickled(tmp_path: Path, trace: Path, kind:
     readers: dict[str, Callable[[], object]] = {
         "state.json": lambda: checkpoint.load_state(tmp_path),
         "optimizer.safetensors": lambda: checkpoint.load_optimizer(tmp_path, optimizer),
-        "replay.safetensors": lambda: checkpoint.load_replay(tmp_path, Replay(1, 1.0)),
+        "replay-0.safetensors": lambda: checkpoint.load_replay(tmp_path, Replay(1, 1.0)),
         "reference.safetensors": lambda: checkpoint.load_weights(tmp_path, {}),
     }
     for name, read in readers.items():
