@@ -11,7 +11,7 @@ import torch
 from markupsafe import Markup, escape
 
 from llamao1_cli.config_file import load_config
-from llamao1_cli.credit import quality_gain
+from llamao1_cli.credit import group_quality
 from llamao1_cli.losses import policy_loss
 from llamao1_cli.report.curves import Chart, Point, Series, charts
 from llamao1_cli.report.reading import Run, read_run
@@ -100,9 +100,9 @@ def reliability(run: Run) -> Markup:
 
 
 def credit(run_folder: Path) -> Markup:
-    """A tree with what the outcomes made of it: rectified values, and advantages by `treerl`."""
+    """A tree with what the outcomes made of it: rectified values, and advantages by `group`."""
     tree = _telling_tree(run_folder)
-    gains = quality_gain(tree, treerl=True)
+    gains = group_quality(tree)
     places = _places(tree)
     parts = [
         _edge(places[node.parent], places[node.id], float(gains[node.id]))

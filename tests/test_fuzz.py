@@ -35,7 +35,7 @@ from llamao1_cli.language import (
 )
 from llamao1_cli.manifest import damage, write_manifest
 from llamao1_cli.replay import Replay
-from llamao1_cli.report.reading import read_metrics
+from llamao1_cli.report.kept import MetricsFile
 from llamao1_cli.run_folder import write_whole
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.selfplay import read_trees, write_trees
@@ -45,7 +45,7 @@ from llamao1_cli.value_head import ValueHead
 from llamao1_cli.value_training import ValueTrainer
 
 pytestmark = pytest.mark.fuzz
-INPUTS = int(os.environ.get("LLAMAO1_FUZZ", "120"))
+INPUTS = int(os.environ.get("LLAMAO1_FUZZ", "90"))
 LONGEST_S = 10  # of processor time for one input: longer is a hang
 TINY = Path(__file__).parent.parent / "configs" / "tiny.yaml"
 
@@ -193,7 +193,7 @@ def test_metrics(tmp_path: Path) -> None:
         again = Tracker(path, [])
         again.cut(len(whole))
         again.close()
-        read_metrics(path)
+        MetricsFile(path).read()
 
     check([whole], resumed, tmp_path / "metrics.jsonl")
 
@@ -235,7 +235,7 @@ def test_files_of_a_checkpoint(tmp_path: Path, codec: Codec, name: str) -> None:
     weights = {"weight": torch.ones(3, 2)}
     (tmp_path / "model").mkdir()
     checkpoint.save_state(tmp_path, STATE)
-    checkpoint.save_optimizer(tmp_path, optimizer)
+    checkpoint.save_optimizer(tmp_path, checkpoint.moments(optimizer))
     checkpoint.save_replay(tmp_path, replay)
     checkpoint.save_weights(tmp_path, weights)
     values.save(tmp_path)
