@@ -1,12 +1,18 @@
 """What travels between trainer and actors, and an actor without a cluster."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load
+from torch import distributed
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from llamao1_cli.assembly import Parts, assemble
 from llamao1_cli.config import Config
@@ -68,11 +74,52 @@ def test_of_lora_the_adapter_alone_travels() -> None:
     assert sum(weight.numel() for weight in weights.values()) < whole / 2
 
 
+@pytest.fixture
+def mesh() -> Iterator[DeviceMesh]:
+    """A process group of this process alone."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+def test_sharded_weights_travel_whole(mesh: DeviceMesh) -> None:
+    parts = assemble(tiny())
+    model = parts.language_model.model
+    plain = load(pack_weights(model, parts.value_head, parts.accelerator))
+    fully_shard(model, mesh=mesh)
+    assert any(isinstance(weight, DTensor) for weight in model.parameters())
+    sharded = load(pack_weights(model, parts.value_head, parts.accelerator))
+    assert plain.keys() == sharded.keys()
+    assert all(torch.equal(plain[name], sharded[name]) for name in plain)
+
+
+def test_what_self_play_alone_does_not_play_is_played_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    here, ray = assemble(tiny()), assemble(tiny("self_play.backend=ray"))
+    problems, trees = here.task.train_problems(0, 1, 2), []
+    for parts in (here, ray):
+        with parts.grader as grader:
+            play, search = parts.selfplay.play, parts.config.search
+            trees.append(play(problems, search, "limited", grade=grader.grade, budget=20))
+    assert trees[0] == trees[1]
+
+
 def test_weights_of_another_model_are_refused() -> None:
     one, other = assemble(tiny()), assemble(tiny(LORA))
     data = pack_weights(one.language_model.model, one.value_head, one.accelerator)
     with pytest.raises(ValueError, match="another model"):
         unpack_weights(data, other.language_model.model, other.value_head)
+
+
+def test_an_actor_is_no_rank_of_the_launcher_that_it_inherits_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "ACCELERATE_USE_FSDP": "true"}.items():
+        monkeypatch.setenv(name, value)
+    SelfPlayActor(tiny().model_dump_json(), ".")  # as a rank it would be refused, or wait
+    assert not {"WORLD_SIZE", "RANK", "ACCELERATE_USE_FSDP"} & os.environ.keys()
 
 
 def test_a_node_without_the_folder_says_so(tmp_path: Path) -> None:

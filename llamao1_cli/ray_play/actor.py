@@ -23,6 +23,10 @@ from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import own_judge
 from llamao1_cli.tasks.problem import Problem
 
+# What a launcher tells its ranks by. A cluster that one of them starts inherits it.
+RANK = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+RANK_PREFIXES = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_")
+
 
 @dataclass(frozen=True)
 class Order:
@@ -44,6 +48,7 @@ class SelfPlayActor:
         if not Path(folder).is_dir():
             raise UserError(f"self-play: {platform.node()} has no folder {folder}; share it")
         os.chdir(folder)
+        _leave_ranks()
         alone = Config.model_validate_json(config).model_copy(
             update={"self_play": SelfPlayConfig()}
         )
@@ -92,6 +97,13 @@ def job_to_json(order: Order, plays: Sequence[Play]) -> str:
 def trees_from_json(data: bytes) -> list[Tree]:
     """The trees that an actor gave back, in the order of their plays."""
     return [Tree.from_json(tree) for tree in json.loads(data)]
+
+
+def _leave_ranks() -> None:
+    """Be no rank of the trainer: an actor plays alone."""
+    for name in list(os.environ):
+        if name in RANK or name.startswith(RANK_PREFIXES):
+            del os.environ[name]
 
 
 def _read_job(job: str) -> tuple[Order, list[Problem], list[int]]:
