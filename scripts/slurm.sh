@@ -12,7 +12,8 @@
 # checkpoint and the job is queued again; it then goes on where it stopped. Install first, into a
 # folder that all nodes see: bash scripts/setup.sh ray
 # usage: sbatch --nodes=4 scripts/slurm.sh CONFIG [OPTION…]     options go to `llamao1 train`
-#   LEARNERS=2 sets the number of GPUs that learn, ACTORS=8 that of the actors, PORT=6379 Ray's port
+#   LEARNERS=2 sets the number of GPUs that learn, ACTORS=8 that of the actors, PORT=6379 Ray's port,
+#   LAYOUT=fsdp2 how several learners share the model: a file of configs/accelerate (ddp by default)
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}"
 config="${1:?usage: sbatch scripts/slurm.sh CONFIG [OPTION…]}"
@@ -22,7 +23,11 @@ bin="${VENV:-.venv}/bin"
     echo "slurm: $bin/ray is missing; run bash scripts/setup.sh ray first" >&2
     exit 2
 }
-learners="${LEARNERS:-1}" port="${PORT:-6379}"
+learners="${LEARNERS:-1}" port="${PORT:-6379}" layout="configs/accelerate/${LAYOUT:-ddp}.yaml"
+[ -f "$layout" ] || {
+    echo "slurm: LAYOUT: $layout: no such file; give ddp or fsdp2" >&2
+    exit 2
+}
 nodes="${SLURM_JOB_NUM_NODES:?slurm: start this script with sbatch}"
 gpus="${SLURM_GPUS_ON_NODE:-0}"
 hosts="$(scontrol show hostnames "$SLURM_JOB_NODELIST")"
@@ -55,8 +60,14 @@ if [ "$nodes" -gt 1 ]; then
         "$bin/ray" start --address="$RAY_ADDRESS" --block &
 fi
 
-"${learner_gpus[@]}" "$bin/torchrun" --standalone --nproc_per_node "$learners" \
-    -m llamao1_cli.cli train --config "$config" --resume "${play[@]}" "$@" &
+launch=("$bin/python" -m)
+if [ "$learners" -gt 1 ]; then
+    launch=("$bin/accelerate" launch --config_file "$layout" --num_processes "$learners"
+        --main_process_port 0 --module)
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+fi
+"${learner_gpus[@]}" "${launch[@]}" llamao1_cli.cli train --config "$config" --resume \
+    "${play[@]}" "$@" &
 trainer=$!
 stopped=0
 stop() {

@@ -68,17 +68,19 @@ SLURM = {
 
 
 def slurm(folder: Path, trainer: str) -> Launch:
-    return Launch(folder, {"srun": SRUN, "scontrol": HOSTS, "ray": NOTE, "torchrun": trainer})
+    programs = {"srun": SRUN, "scontrol": HOSTS, "ray": NOTE}
+    return Launch(folder, programs | {"python": trainer, "accelerate": trainer})
 
 
 def test_slurm_shares_out_the_gpus_and_passes_the_exit_code_on(tmp_path: Path) -> None:
     launch = slurm(tmp_path, NOTE + "exit 3\n")
     options = ["config.yaml", "--set", "run.seed=1"]
-    process = launch.start("slurm.sh", *options, LEARNERS="2", **SLURM)
+    process = launch.start("slurm.sh", *options, LEARNERS="2", LAYOUT="fsdp2", **SLURM)
     process.communicate(timeout=30)
     assert process.returncode == 3
-    (trainer,) = launch.notes("torchrun")
-    assert trainer.startswith("gpus=0,1 --standalone --nproc_per_node 2 ")
+    (trainer,) = launch.notes("accelerate")
+    assert trainer.startswith("gpus=0,1 launch --config_file configs/accelerate/fsdp2.yaml ")
+    assert "--num_processes 2 " in trainer
     assert "train --config config.yaml --resume --set self_play.backend=ray" in trainer
     assert "self_play.gpus=1 --set self_play.actors=6 --set run.seed=1" in trainer
     started = [note for note in launch.notes("ray") if " start " in note]
@@ -92,7 +94,7 @@ def test_slurm_requeues_once_the_checkpoint_stands(tmp_path: Path, number: int) 
     launch = slurm(tmp_path, WAITS)
     process = launch.start("slurm.sh", "config.yaml", **SLURM)
     end = time.monotonic() + 20
-    while not launch.notes("torchrun"):
+    while not launch.notes("python"):
         assert time.monotonic() < end
         time.sleep(0.02)
     time.sleep(0.2)
@@ -111,7 +113,7 @@ def test_slurm_refuses_learners_that_leave_no_gpu(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "leave no GPU" in output
-    assert not launch.notes("torchrun")
+    assert not launch.notes("accelerate")
 
 
 def test_resume_tries_again_after_a_signal_alone(tmp_path: Path) -> None:

@@ -106,6 +106,22 @@ def test_what_self_play_alone_does_not_play_is_played_here(
     assert trees[0] == trees[1]
 
 
+def test_problems_that_are_owed_and_are_not_there_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setattr(RayCrew, "equip", lambda *weights: None)
+    parts = assemble(tiny("self_play.backend=ray"))
+    parts.selfplay.restore({"next": 3, "outstanding": [[2, 4]]})
+    with pytest.raises(UserError, match="problem 4 of iteration 2, which has 4"):
+        parts.selfplay.iterate(
+            lambda number: parts.task.train_problems(0, number, 4),
+            parts.config.search,
+            3,
+            grade=parts.grader.grade,
+        )
+
+
 def test_weights_of_another_model_are_refused() -> None:
     one, other = assemble(tiny()), assemble(tiny(LORA))
     data = pack_weights(one.language_model.model, one.value_head, one.accelerator)

@@ -134,8 +134,14 @@ class RaySelfPlay(SelfPlay):
         """Queue what a resumed run owes, and problems as far ahead as allowed."""
         if self._next is None:
             self._next = number
-        for iteration, index in self._owed:
-            self._pipeline.add([self._plays(problems(iteration), iteration, iteration)[index]])
+        for iteration, place in self._owed:
+            plays = self._plays(problems(iteration), iteration, iteration)
+            if place >= len(plays):
+                raise UserError(
+                    f"--resume: the checkpoint owes problem {place} of iteration {iteration}, "
+                    f"which has {len(plays)}; use the data that the run was started with"
+                )
+            self._pipeline.add([plays[place]])
         self._owed = []
         while self._next <= min(number + self._ahead, max(self._iterations, number)):
             self._pipeline.add(self._plays(problems(self._next), self._next, self._next))
