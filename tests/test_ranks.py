@@ -102,14 +102,15 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def assert_close(one: Path, other: Path) -> None:
-    """All tensors of two files are the same to 1e-5, and small ones to 1e-3 of their largest entry:
-    moments, which tell of the gradients, are small, while AdamW's first steps hardly depend on how
-    large a gradient is."""
+    """All tensors of two files are the same to 1e-5. Moments, which tell of the gradients, are small,
+    and the same to 1e-3 of their largest entry too: AdamW's first steps hardly depend on how large
+    a gradient is, and make more of the rounding of one that is nearly zero."""
     first, second = load_file(one), load_file(other)
     assert first.keys() == second.keys()
     for name in first.keys() - {"torch_rng"}:
-        gap = np.abs(first[name] - second[name]).max(initial=0.0)
-        assert gap <= min(1e-5, 1e-3 * np.abs(first[name]).max(initial=0.0)), (one, name)
+        largest = np.abs(first[name]).max(initial=0.0)
+        limit = min(1e-5, 1e-3 * largest) if "optimizer" in one.name else 1e-5
+        assert np.abs(first[name] - second[name]).max(initial=0.0) <= limit, (one, name)
 
 
 def replay_of(run: Path, iteration: int) -> tuple[list[Any], dict[str, np.ndarray]]:
