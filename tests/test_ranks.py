@@ -66,6 +66,7 @@ def command(run: Path, extra: Sequence[str], *options: str | Path) -> list[str]:
         "run.keep_checkpoints=9",
         "eval.strategies=[greedy]",
         "eval.problems=1",
+        "search.max_depth=1",  # evaluations are not what is compared
         "warmup.examples=19",
         f"learn.problems={PROBLEMS}",
         *extra,
