@@ -103,14 +103,14 @@ def assemble(
     accelerator = make_accelerator(config.model.device)
     if interrupts:
         interrupts.join(accelerator)
-    judges = make_judges(strategies, config)
-    language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
-    language_model.model.to(accelerator.device)
-    codec = language_model.codec(config.search.allowed_metas)
     if config.engine.backend == "vllm" and accelerator.num_processes > 1:
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
     if accelerator.is_fsdp2:
         _check_shards(config)
+    judges = make_judges(strategies, config)
+    language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
+    language_model.model.to(accelerator.device)
+    codec = language_model.codec(config.search.allowed_metas)
     value_head = make_value_head(config, language_model.model, codec, weights)
     engine = make_engine(config, language_model.model, codec)
     selfplay = make_selfplay(

@@ -18,8 +18,8 @@ if grep -q "^distributed_type: DEEPSPEED" "$layout"; then
     exit 2
 fi
 bash scripts/setup.sh
-gpus="$(.venv/bin/python -c 'import torch; print(torch.cuda.device_count())')"
-processes="${PROCESSES:-$((gpus > 0 ? gpus : 1))}"
+count='import torch; print(max(torch.cuda.device_count(), 1))'
+processes="${PROCESSES:-$(.venv/bin/python -c "$count")}"
 case " $* " in
 *" --overwrite "* | *" --resume "*) ;;
 *) set -- --resume "$@" ;;
@@ -28,7 +28,10 @@ if [ "$processes" = 1 ]; then
     exec .venv/bin/llamao1 train --config "$config" "$@"
 fi
 # Schedulers announce with SIGUSR1 too that they will take the machine; the launcher passes it on.
+# How long the ranks may then go on, to end their steps and write a checkpoint, is for those to say:
+# the launcher would kill them after 30 seconds.
 export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=3600
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 exec .venv/bin/accelerate launch --config_file "$layout" --num_processes "$processes" \
     --main_process_port 0 --module llamao1_cli.cli train --config "$config" "$@"

@@ -1,4 +1,4 @@
-"""Whole runs of the tiny configuration: files, exact resume, interruption, stored trees, ranks."""
+"""Whole runs of the tiny configuration: files, exact resume, interruption, stored trees."""
 
 import json
 import os
@@ -360,32 +360,3 @@ def test_a_signal_ends_a_run_with_a_checkpoint(
     resumed = main(*command[1:6], "--set", f"run.iterations={last}", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert metrics(run)[-1]["step"] == last
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", HEADS)
-def test_two_ranks_train_together(tmp_path: Path, kind: str, main: InProcess) -> None:
-    run = tmp_path / "run"
-    environment = {**os.environ, "PROCESSES": "2", "OMP_NUM_THREADS": "1"}
-    judged = ["--set", f"value_head.kind={kind}"]
-    script = ["bash", "scripts/train_multi_gpu.sh", str(TINY), "--set", f"run.dir={run}", *judged]
-    done = subprocess.run(
-        script, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    alone = tmp_path / "alone"
-    assert main("train", "--config", TINY, "--set", f"run.dir={alone}", *judged).returncode == 0
-    # The warm-up and the first play see the same weights: two ranks must do what one does.
-    together, single = metrics(run), metrics(alone)
-    for one, two in zip(single[:5], together[:5], strict=True):
-        assert one.keys() == two.keys()
-        for key in (
-            "loss",
-            "grad_norm",
-            "policy_loss",
-            "value_loss",
-            "value_head_loss",
-            "generated_tokens",
-        ):
-            if key in one:
-                assert two[key] == pytest.approx(one[key], abs=1e-4), key
