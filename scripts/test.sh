@@ -9,9 +9,9 @@ if ! command -v chromedriver >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-driver; } \
         >/dev/null || echo "test: chromium-driver cannot be installed" >&2
 fi
-# On a busy machine the threads of small models wait for each other; one loses little.
+# Two tests at a time, of one thread each: the threads of small models wait for each other.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-.venv/bin/pytest "$@"
+.venv/bin/pytest -n 2 --dist worksteal "$@"
