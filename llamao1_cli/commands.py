@@ -13,7 +13,7 @@ from llamao1_cli.display import Display, asked_lines, printable
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
 from llamao1_cli.ranks import main_says
-from llamao1_cli.run_folder import RunFolder, refuse_folder, write_whole
+from llamao1_cli.run_folder import RunFolder, check_place, write_whole
 from llamao1_cli.selfplay import tree_files, write_trees
 from llamao1_cli.signals import Interrupts
 from llamao1_cli.strategies.play import play
@@ -99,7 +99,7 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
 def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> None:
     """The configured strategies on held-out problems, as a table and as JSON, beside it how far
     the values can be taken at their word as a picture."""
-    refuse_folder("--json", json_file)
+    check_place("--json", json_file)
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, display.rounds("evaluation") as on_turn:
@@ -118,7 +118,7 @@ def evaluate_at(
     budget as a picture."""
     if not budgets or min(budgets) < 1 or len({*budgets}) < len(budgets):
         raise UserError("--budget: give numbers of tokens above 0, each once, such as 100,200")
-    refuse_folder("--json", json_file)
+    check_place("--json", json_file)
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, display.rounds("evaluation") as on_turn:
@@ -140,7 +140,7 @@ def solve(
         raise UserError("the problem is empty; write its text between quotes")
     if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
         raise UserError("the problem is not valid UTF-8; write it as text")
-    refuse_folder("--json", json_file)
+    check_place("--json", json_file)
     parts = assemble(config, weights, [strategy])
     display = Display()
     settings = config.eval.model_copy(update={"simulations": config.search.simulations})

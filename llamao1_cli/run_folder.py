@@ -127,10 +127,15 @@ def check_model_folder(key: str, folder: Path) -> None:
             raise UserError(f"{key}: {checkpoint}: {wrong}; name another checkpoint")
 
 
-def refuse_folder(option: str, path: Path | None) -> None:
-    """UserError if a file is to be written where a folder is."""
-    if path is not None and path.is_dir():
+def check_place(option: str, path: Path | None) -> None:
+    """UserError if a file is to be written where a folder is, or below a file."""
+    if path is None:
+        return
+    if path.is_dir():
         raise UserError(f"{option}: {path} is a folder; name a file")
+    above = next(each for each in path.absolute().parents if os.path.exists(each))
+    if not above.is_dir():
+        raise UserError(f"{option}: {path} cannot be written: {above} is a file; name a folder")
 
 
 def _numbered(folder: Path, suffix: str) -> dict[int, Path]:

@@ -53,10 +53,10 @@ def test_figures_stand_alone_and_show_the_credit(run: Path, tmp_path: Path) -> N
     assert sorted(pictures) == ["clip", "credit", "learning", "reliability"]
     for text in pictures.values():
         assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
-    # Q is (1/2 + 0 + 0 + 0 + 0) / 5 at the root; [(1/2 - 1/10) + (1/2 - 1/10)] * sqrt(2) is the
-    # first thought's advantage, and (1 - 1/2) + (1 - 1/10) that of the right answer.
+    # Q is (1/2 + 0 + 0 + 0 + 0) / 5 at the root; one leaf of six is right, so their deviation is
+    # sqrt(5) / 6. Of the first thought (1/2 - 1/10) / 0.3728, of its answers 0.9 and -0.1 over it.
     assert "Q 0.1<" in pictures["credit"]
-    assert re.findall(r"[+-]\d\.\d\d(?=<)", pictures["credit"])[:3] == ["+1.13", "+1.40", "-0.60"]
+    assert re.findall(r"[+-]\d\.\d\d(?=<)", pictures["credit"])[:3] == ["+1.07", "+2.41", "-0.27"]
     assert ">7*3=21<" in pictures["credit"]
 
 

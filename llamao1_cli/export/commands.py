@@ -18,7 +18,7 @@ from llamao1_cli.export.rows import Row, dpo_rows, openlongcot_row, prm_rows, sf
 from llamao1_cli.export.spelling import Speller
 from llamao1_cli.export.steps import problem_steps
 from llamao1_cli.language import MARKERS, METAS
-from llamao1_cli.run_folder import RunFolder, refuse_folder, write_whole
+from llamao1_cli.run_folder import RunFolder, check_place, write_whole
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import read_trees, tree_files
 
@@ -149,7 +149,7 @@ def _write(out: Path, rows: list[Row], files: list[Path], left_out: int = 0) -> 
 
 
 def _check_file(out: Path, overwrite: bool) -> None:
-    refuse_folder("--out", out)
+    check_place("--out", out)
     if out.exists() and not overwrite:
         raise UserError(f"--out: {out} exists; add --overwrite, or name another file")
 

@@ -14,7 +14,7 @@ from llamao1_cli.plan.measure import measure_rates, rates_from_runs
 from llamao1_cli.plan.memory import Memory, ModelShape, memory, paths_held, replay_trees
 from llamao1_cli.plan.model_shape import model_shape
 from llamao1_cli.plan.time import Prediction, Rates, Work, layouts, predict
-from llamao1_cli.run_folder import refuse_folder, write_whole
+from llamao1_cli.run_folder import check_place, write_whole
 
 
 def plan(
@@ -31,7 +31,7 @@ def plan(
     Rates are those of the run folders `runs`, or are measured here and now; `bandwidth` is that
     between two machines in GB/s.
     """
-    refuse_folder("--json", json_file)
+    check_place("--json", json_file)
     shape = model_shape(config)
     problems = config.learn.problems
     rates = rates_from_runs(runs) if runs else measure_rates(config, weights, problems)

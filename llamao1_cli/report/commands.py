@@ -8,7 +8,7 @@ from llamao1_cli.report.live import serving
 from llamao1_cli.report.page import render
 from llamao1_cli.report.reading import read_run
 from llamao1_cli.report.terminal import follow
-from llamao1_cli.run_folder import refuse_folder, write_whole
+from llamao1_cli.run_folder import check_place, write_whole
 from llamao1_cli.signals import Interrupts
 
 
@@ -16,16 +16,12 @@ def write_report(folders: Sequence[Path], out: Path | None) -> Path:
     """One page of the runs in some folders, in `out` or beside the first run; gives its path.
 
     Raises UserError for a folder that holds no run, a file that is broken, and a place that cannot
-    be written to.
+    hold a file.
     """
     path = out or folders[0] / "report.html"
-    refuse_folder("--out", path)
+    check_place("--out", path)
     runs = [read_run(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
-    page = render(runs, path)
-    try:
-        write_whole(path, page)
-    except OSError as error:
-        raise UserError(f"--out: {path} cannot be written: {error.strerror}") from None
+    write_whole(path, render(runs, path))
     return path
 
 

@@ -21,7 +21,7 @@ from llamao1_cli.reward.folder import (
 from llamao1_cli.reward.pairs import Pair, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.training import pair_figures, train_judge
 from llamao1_cli.reward.values import train_values, value_figures
-from llamao1_cli.run_folder import refuse_folder, write_whole
+from llamao1_cli.run_folder import check_place, write_whole
 from llamao1_cli.search.preference import Comparison
 from llamao1_cli.selfplay import read_trees, tree_files
 
@@ -41,7 +41,7 @@ def train(config: Config, weights: Path | None, kind: str, trees: Path | None, o
 
 def evaluate(folder: Path, trees: Path | None, json_file: Path | None) -> None:
     """The judge's figures on held-out questions, printed and as JSON."""
-    refuse_folder("--json", json_file)
+    check_place("--json", json_file)
     config, kind = read_folder(folder)
     _set_threads(config)
     judge = _pairwise_figures if kind == "pairwise" else value_figures
