@@ -48,8 +48,6 @@ LARGE = ("quickstart.sh", "quickstart_seeds", "configs/quickstart.yaml", "config
 
 def shortened(command: str) -> str:
     """The command with settings that keep it short."""
-    if command == "bash scripts/test.sh":
-        return f"{command} --collect-only"
     if "gsm8k" in command:
         return f"{command} {_sets(SMALL_GSM8K)}"
     if "config --check" in command or not any(name in command for name in LARGE):
@@ -103,9 +101,11 @@ def run(block: Block, command: str, checkout: Path) -> None:
             raise
         torch.set_num_threads(1)  # as conftest.py has it
         return
+    if command == "bash scripts/test.sh":
+        return  # what runs this
     if command == "bash scripts/docs.sh" and not DOCS:
         return  # the test that builds the pages says why it is skipped
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PROCESSES": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PROCESSES": "1"}
     done = subprocess.run(
         ["bash", "-c", shortened(command)],
         cwd=checkout,
