@@ -37,7 +37,7 @@ SMALL = [
     "warmup.examples=64", "run.iterations=2", "learn.problems=4",
     "run.checkpoint_every=1", "eval.problems=4", "eval.samples=2",
     "eval.strategies=[greedy,majority]", "run.threads=1", "search.chains=3",
-    "search.simulations=2", "search.max_thought_tokens=8",
+    "search.simulations=2", "search.max_depth=3", "search.max_thought_tokens=8",
 ]  # fmt: skip
 SMALL_GSM8K = [
     "warmup.examples=2", "run.iterations=1", "learn.problems=1", "learn.batch_size=2",
