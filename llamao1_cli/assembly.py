@@ -28,6 +28,7 @@ from llamao1_cli.strategies.judges import Judges, make_judges
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.load import load_task
 from llamao1_cli.tasks.problem import Problem, Task
+from llamao1_cli.threads import set_threads
 from llamao1_cli.value_adapter import ValueAdapter
 from llamao1_cli.value_head import ValueHead
 from llamao1_cli.value_training import ValueTrainer
@@ -97,8 +98,7 @@ def assemble(
 
     Raises UserError for data, a model or a judge that cannot be loaded.
     """
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
+    set_threads(config.run)
     task = load_task(config.task)
     accelerator = make_accelerator(config.model.device)
     if interrupts:

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,15 +22,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 from typing_extensions import TypedDict
 
 from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.experience import Experience
 from llamao1_cli.experience_arrays import from_arrays, to_arrays
 from llamao1_cli.manifest import write_manifest
+from llamao1_cli.models import LanguageModel, save_model
 from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import complete_checkpoints
-from llamao1_cli.sharding import sharded_like
+from llamao1_cli.sharding import gathered, is_sharded, sharded_like
 
 
 class PlayState(TypedDict, total=False):
@@ -51,6 +54,7 @@ class State(TypedDict):
 
 
 _STATE = TypeAdapter(State)
+Tensors = dict[str, torch.Tensor]
 
 
 @contextmanager
@@ -105,6 +109,37 @@ def reading(path: Path) -> Iterator[Path]:
     except (OSError, SafetensorError, RuntimeError, LookupError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())
         raise UserError(f"{path}: not what a checkpoint holds: {cause:.200}") from None
+
+
+@dataclass(frozen=True)
+class WholeTensors:
+    """What trains, with its optimizer: on the main process whole, on the others nothing."""
+
+    weights: Tensors | None  # the model's where they are sharded, else it has them itself
+    moments: Tensors
+    reference: Tensors  # weights of the reference policy; none where there is no such policy
+
+
+def whole_tensors(
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    reference: Mapping[str, torch.Tensor] | None,
+    accelerator: Accelerator,
+) -> WholeTensors:
+    """Gathered from all ranks, each of which must ask for them."""
+    return WholeTensors(
+        gathered(model.state_dict(keep_vars=True), accelerator) if is_sharded(model) else None,
+        gathered(moments(optimizer), accelerator),
+        gathered(reference or {}, accelerator),
+    )
+
+
+def save_whole(folder: Path, language_model: LanguageModel, whole: WholeTensors) -> None:
+    """The model in the folder `model`, the optimizer, and the reference policy if there is one."""
+    save_model(language_model, folder / "model", whole.weights)
+    save_optimizer(folder, whole.moments)
+    if whole.reference:
+        save_weights(folder, whole.reference)
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

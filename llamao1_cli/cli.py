@@ -3,10 +3,6 @@
 Heavy imports stay inside the commands, so that `--help` answers at once.
 """
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +14,8 @@ from llamao1_cli.cli_export import export
 from llamao1_cli.cli_plan import plan
 from llamao1_cli.cli_report import report, watch
 from llamao1_cli.cli_reward import reward
-from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
+from llamao1_cli.errors import UserError
+from llamao1_cli.exit_codes import exit_codes
 
 app = typer.Typer(
     name="llamao1",
@@ -297,45 +294,8 @@ def _numbers(option: str, text: str) -> list[int]:
 
 def main() -> None:
     """The console script: errors become one line and the exit codes of the documentation."""
-    with _exit_codes():
+    with exit_codes():
         app()
-
-
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        _fail(str(error), 2)
-    except RunFailedError as error:
-        _fail(str(error), 1)
-    except InterruptedRunError as error:
-        _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
-
-
-def _fail(message: str, code: int) -> None:
-    if _first_to_fail():
-        print(f"llamao1: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(code)
-
-
-def _first_to_fail() -> bool:
-    """Whether no other rank of the run has told of a failure before: they all fail together, of one
-    cause. Where the launcher's store does not answer, each tells."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return True
-    from datetime import timedelta
-
-    from torch.distributed import DistError, TCPStore
-
-    try:
-        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = TCPStore(*address, is_master=False, timeout=timedelta(seconds=5))
-        return int(store.add("llamao1/failures", 1)) == 1
-    except (DistError, KeyError, ValueError):
-        return True
 
 
 if __name__ == "__main__":

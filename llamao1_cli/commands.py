@@ -1,4 +1,7 @@
-"""What the commands do once their options are read: one function each."""
+"""What the commands do once their options are read: one function each.
+
+matplotlib takes long to load: it is imported where something is drawn.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,7 +14,6 @@ from llamao1_cli.config import Config
 from llamao1_cli.config_file import changed_keys, dump_config, load_config
 from llamao1_cli.display import Display, asked_lines, printable
 from llamao1_cli.errors import UserError
-from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
 from llamao1_cli.ranks import main_says
 from llamao1_cli.run_folder import RunFolder, check_place, write_whole
 from llamao1_cli.selfplay import tree_files, write_trees
@@ -107,6 +109,8 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
         if result["steps"]:
+            from llamao1_cli.evaluation_pictures import draw_reliability
+
             draw_reliability(result["steps"], _beside(json_file, "reliability"))
     display.table(result, f"{result['model']}: {result['n']} held-out problems")
 
@@ -125,6 +129,8 @@ def evaluate_at(
         result = parts.evaluate_at(budgets, lambda name, trees: on_turn(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
+        from llamao1_cli.evaluation_pictures import draw_budgets
+
         draw_budgets(result["budgets"], _beside(json_file, "budget"))
     display.budgets(result)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from llamao1_cli import checkpoint
 from llamao1_cli.assembly import Parts, make_value_trainer
@@ -21,23 +20,19 @@ from llamao1_cli.display import Display
 from llamao1_cli.epoch import learn_from, learning_rate
 from llamao1_cli.errors import InterruptedRunError, UserError
 from llamao1_cli.experience import Experience, experiences, grew
-from llamao1_cli.models import save_model
 from llamao1_cli.optimization import make_optimizer
 from llamao1_cli.ranks import main_says
 from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import RunFolder, write_whole
-from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.selfplay import forest_metrics, read_trees, write_trees
-from llamao1_cli.sharding import gathered, is_sharded, prepare_model, prepare_optimizer, reshard
+from llamao1_cli.selfplay import forest_metrics
+from llamao1_cli.sharding import prepare_model, prepare_optimizer, reshard
 from llamao1_cli.signals import Interrupts
 from llamao1_cli.spending import Spending
 from llamao1_cli.supervised import Warmup
-from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tracking import Tracker
+from llamao1_cli.tree_source import TreeSource
 from llamao1_cli.update import Updater, trainable_weights
-
-Tensors = dict[str, Tensor]
 
 
 class RLSPTrainer:
@@ -74,6 +69,7 @@ class RLSPTrainer:
         self._iteration = 0
         self._stage = "warmup" if config.warmup else "self-play"
         self._spending = Spending(config.run, parts.accelerator)
+        self._source = TreeSource(parts, folder, display, self._spending)
         self._start_stage()
 
     def resume(self, path: Path) -> None:
@@ -153,37 +149,9 @@ class RLSPTrainer:
     # Self-play
 
     def _self_play(self, number: int, last: int, file: Path | None) -> None:
-        trees = self._stored(file, number) if file else self._play(number)
+        trees = self._source.read(file, number) if file else self._source.play(number)
         with self._interrupts.deferred():
             self._learn(trees, number, last)
-
-    def _play(self, number: int) -> list[Tree]:
-        with (
-            self._display.rounds(f"iteration {number}") as on_turn,
-            self._spending.timed("rollout"),
-        ):
-            trees = self._parts.selfplay.iterate(
-                self._problems,
-                self._config.search,
-                number,
-                grade=self._timed_grade(),
-                on_turn=on_turn,
-            )
-        self._spending.shift("rollout", -self._spending.phase("grading"))
-        if self._accelerator.is_main_process:
-            write_trees(self._folder.trees(number), trees)
-        return trees
-
-    def _problems(self, number: int) -> Sequence[Problem]:
-        run, learn = self._config.run, self._config.learn
-        return self._parts.task.train_problems(run.seed, number, learn.problems)
-
-    def _stored(self, path: Path, number: int) -> list[Tree]:
-        with self._spending.timed("reading"):
-            trees = read_trees(path, self._parts.codec)
-        for tree in trees:
-            tree.iteration = number
-        return trees
 
     # Learning
 
@@ -294,35 +262,21 @@ class RLSPTrainer:
         if main_says(self._accelerator, (self._folder.checkpoints / name).exists()):
             return
         keep, accelerator = self._config.run.keep_checkpoints, self._accelerator
-        tensors = self._whole_tensors()
+        model, reference = self._parts.language_model.model, self._updater.reference
+        whole = checkpoint.whole_tensors(model, self._optimizer, reference, accelerator)
         with checkpoint.shared_checkpoint(
             self._folder.checkpoints, name, keep, accelerator
         ) as path:
             checkpoint.save_replay(path, self._replay, accelerator.process_index)
             if accelerator.is_main_process:
-                self._save_alone(path, *tensors)
+                self._save_alone(path, whole)
         accelerator.wait_for_everyone()
 
-    def _whole_tensors(self) -> tuple[Tensors | None, Tensors, Tensors]:
-        """On the main process the weights, where they are sharded, the moments, and the weights of
-        the reference policy, if there is one."""
-        accelerator, model = self._accelerator, self._parts.language_model.model
-        return (
-            gathered(model.state_dict(keep_vars=True), accelerator) if is_sharded(model) else None,
-            gathered(checkpoint.moments(self._optimizer), accelerator),
-            gathered(self._updater.reference or {}, accelerator),
-        )
-
-    def _save_alone(
-        self, path: Path, weights: Tensors | None, moments: Tensors, reference: Tensors
-    ) -> None:
+    def _save_alone(self, path: Path, whole: checkpoint.WholeTensors) -> None:
         """What is the same on every rank."""
-        save_model(self._parts.language_model, path / "model", weights)
-        checkpoint.save_optimizer(path, moments)
+        checkpoint.save_whole(path, self._parts.language_model, whole)
         if self._values:
             self._values.save(path)
-        if reference:
-            checkpoint.save_weights(path, reference)
         checkpoint.save_state(
             path,
             {
@@ -349,13 +303,6 @@ class RLSPTrainer:
     def _log(self, stage: str, step: int, metrics: dict[str, Any]) -> None:
         if self._tracker:
             self._tracker.log(stage, step, metrics)
-
-    def _timed_grade(self) -> Grade:
-        def grade(pairs: Sequence[tuple[str, str]]) -> list[bool]:
-            with self._spending.timed("grading"):
-                return self._parts.grader.grade(pairs)
-
-        return grade
 
 
 def _stored_evaluation(path: Path) -> dict[str, Any]:

@@ -175,26 +175,29 @@ def test_a_missing_field_is_refused_by_line(config: Path, tmp_path: Path) -> Non
     assert_refused(done, tmp_path, before, *parts)
 
 
-def test_a_model_folder_without_weights_is_refused(config: Path, tmp_path: Path) -> None:
+# `main` runs the same without the seconds that a process of its own takes to load torch
+
+
+def test_a_model_folder_without_weights_is_refused(
+    main: InProcess, config: Path, tmp_path: Path
+) -> None:
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text('{"model_type": "llama"}')
     before = tree_of(tmp_path)
-    done = llamao1("train", "-c", config, "-s", f"model.path={model}")
+    done = main("train", "-c", config, "-s", f"model.path={model}")
     parts = [f"model.path: {model} holds no weights", "save the model as safetensors"]
     assert_refused(done, tmp_path, before, *parts)
 
 
-def test_an_occupied_run_folder_is_refused(config: Path, tmp_path: Path) -> None:
+def test_an_occupied_run_folder_is_refused(main: InProcess, config: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("run: {seed: 1}\n")
     before = tree_of(tmp_path)
-    done = llamao1("train", "-c", config)
+    done = main("train", "-c", config)
     parts = [f"run.dir: {tmp_path}/run is occupied", "--resume", "--overwrite", "--set run.dir="]
     assert_refused(done, tmp_path, before, *parts)
 
-
-# `main` runs the same without the seconds that a process of its own takes to load torch
 
 TEXTS = {
     "empty.jsonl": "",

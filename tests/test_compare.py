@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import InProcess, train_here
 
 from llamao1_cli.compare import cells
 from llamao1_cli.compare.cells import (
@@ -115,6 +116,7 @@ def test_a_small_comparison_goes_on_where_it_stopped(
         Budget(tokens=1200),
         tmp_path,
     )
+    monkeypatch.setattr(cells, "_train", train_here)
     compare(*arguments)
     result = json.loads((tmp_path / "comparison.json").read_text())
     assert [cell["name"] for cell in result["cells"]] == ["rlsp", "continued_warmup"]
@@ -165,12 +167,15 @@ def test_a_signal_reaches_the_run_under_way(
 
 
 @pytest.mark.slow
-def test_an_interrupted_comparison_leaves_a_checkpoint_and_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_comparison_leaves_a_checkpoint_and_goes_on(
+    tmp_path: Path, main: InProcess
+) -> None:
     """Ctrl-C, as a terminal sends it: to the whole process group."""
-    command = [sys.executable, "-m", "llamao1_cli.cli", "compare", "--config", str(TINY)]
+    program = [sys.executable, "-m", "llamao1_cli.cli"]
     options = ["--algorithms", "rlsp", "--seeds", "0", "--budget-tokens", "3000"]
     sets = ["--set", "eval.strategies=[greedy]", "--set", "run.checkpoint_every=1000"]
-    line = [*command, *options, *sets, "--out", str(tmp_path)]
+    words = ["compare", "--config", str(TINY), *options, *sets, "--out", str(tmp_path)]
+    line = [*program, *words]
     parent = subprocess.Popen(line, start_new_session=True, stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "rlsp-seed0" / "metrics.jsonl"
     while not (metrics.exists() and "self-play" in metrics.read_text()):
@@ -182,7 +187,7 @@ def test_an_interrupted_comparison_leaves_a_checkpoint_and_goes_on(tmp_path: Pat
     assert "the same command goes on from there" in said
     (checkpoint,) = (tmp_path / "rlsp-seed0" / "checkpoints").glob("iteration-*[1-9]")
     assert int(checkpoint.name.removeprefix("iteration-")) >= 1
-    assert subprocess.run(line, check=True).returncode == 0
+    assert main(*words).returncode == 0
     assert (tmp_path / "comparison.json").exists()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from llamao1_cli.codec import Codec
+from llamao1_cli.codec import Codec, MarkedIds
 from llamao1_cli.config import DataSource, WarmupConfig
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import UserError
@@ -336,6 +336,16 @@ def test_openlongcot_reads_back(trees: list[Tree], data: st.DataObject) -> None:
             assert again == MarkedNode(node.parent, node.id, text, node.thought.meta, rating)
 
 
+def warm_up_texts(
+    path: Path, arithmetic: Arithmetic, codec: Codec, *, show_ratings: bool
+) -> list[MarkedIds]:
+    """What the warm-up reads in a file that was exported."""
+    config = WarmupConfig(data=DataSource(path=str(path)))
+    return marked_texts(
+        config, arithmetic, codec, show_ratings=show_ratings, max_length=10_000, seed=0
+    )
+
+
 def test_the_supervised_stage_reads_openlongcot(
     tmp_path: Path, tiny: LanguageModel, arithmetic: Arithmetic
 ) -> None:
@@ -343,14 +353,7 @@ def test_the_supervised_stage_reads_openlongcot(
     trees = [grown(codec, seed) for seed in range(3)]
     path = tmp_path / "text.jsonl"
     path.write_text("".join(json.dumps(openlongcot_row(tree)) + "\n" for tree in trees))
-    texts = marked_texts(
-        WarmupConfig(data=DataSource(path=str(path))),
-        arithmetic,
-        codec,
-        show_ratings=False,
-        max_length=10_000,
-        seed=0,
-    )
+    texts = warm_up_texts(path, arithmetic, codec, show_ratings=False)
     assert len(texts) == 3
     rated = {codec.positive, codec.negative}
     assert all(rated & set(text.labels) for text in texts)
@@ -368,24 +371,10 @@ def test_the_warm_up_reads_sft_rows_as_the_tokens_that_were_sampled(
         expected += [tree.path_ids(leaf, codec)[:-2] for leaf in leaves]
     path = tmp_path / "traces.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    texts = marked_texts(
-        WarmupConfig(data=DataSource(path=str(path))),
-        arithmetic,
-        codec,
-        show_ratings=True,
-        max_length=10_000,
-        seed=0,
-    )
+    texts = warm_up_texts(path, arithmetic, codec, show_ratings=True)
     assert len(texts) > 6
     # The rating of a last thought is not in the rows; all else is as it was.
     assert [text.inputs[:-2] for text in texts] == expected
     path.write_text('{"prompt": "How many?", "completion": "7"}\n')
     with pytest.raises(UserError, match="line 1: its text is not marked text"):
-        marked_texts(
-            WarmupConfig(data=DataSource(path=str(path))),
-            arithmetic,
-            codec,
-            show_ratings=True,
-            max_length=10_000,
-            seed=0,
-        )
+        warm_up_texts(path, arithmetic, codec, show_ratings=True)

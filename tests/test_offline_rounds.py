@@ -1,13 +1,12 @@
 """The script of the offline loop, shortened: every round leaves what the next one begins with."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import Scripts
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parent.parent
@@ -25,23 +24,13 @@ def test_a_round_of_the_script_behind_the_warm_up(tmp_path: Path) -> None:
     copy = tmp_path / "llamao1"
     for folder in ("scripts", "configs"):
         shutil.copytree(ROOT / folder, copy / folder)
-    # Nothing may be installed from a copy: the environment is shared with the checkout.
-    (copy / "scripts" / "setup.sh").write_text("exit 0\n")
-    (copy / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    scripts = Scripts(copy)
     out = copy / "runs" / "offline_rounds"
 
     def run(rounds: int, *options: str) -> subprocess.CompletedProcess[str]:
         script = ["bash", "scripts/offline_rounds.sh", "configs/offline_rounds.yaml", str(rounds)]
         sets = [word for setting in [*SMALL, *options] for word in ("--set", setting)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
-            [*script, *sets],
-            cwd=copy,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
+        return scripts.run(*script, *sets)
 
     done = run(0)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

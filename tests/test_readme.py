@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from command_line import Scripts, train_here
 from shown_commands import LLAMAO1, ROOT, Block, arguments, blocks, check_options, pages
 
 from llamao1_cli.cli import app
+from llamao1_cli.compare import cells
 from llamao1_cli.config_file import dump_config, load_config, reference
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Tree
@@ -35,7 +37,7 @@ SMALL = [
     "warmup.examples=64", "run.iterations=2", "learn.problems=4",
     "run.checkpoint_every=1", "eval.problems=4", "eval.samples=2",
     "eval.strategies=[greedy,majority]", "run.threads=1", "search.chains=3",
-    "search.simulations=2", "search.max_thought_tokens=8",
+    "search.simulations=2", "search.max_depth=3", "search.max_thought_tokens=8",
 ]  # fmt: skip
 SMALL_GSM8K = [
     "warmup.examples=2", "run.iterations=1", "learn.problems=1", "learn.batch_size=2",
@@ -70,13 +72,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes((ROOT / name).read_bytes())
-    # Nothing may be installed from a copy: the environment is shared with the checkout.
-    (copy / "scripts" / "setup.sh").write_text("exit 0\n")
-    (copy / ".venv").symlink_to(sys.prefix)
     (copy / "data").mkdir()
     if DATA.is_dir():
         (copy / "data" / "gsm8k").symlink_to(DATA / "gsm8k")
     return copy
+
+
+@pytest.fixture(scope="module")
+def scripts(checkout: Path) -> Scripts:
+    return Scripts(checkout)
 
 
 def solve_some(path: Path) -> None:
@@ -90,7 +94,7 @@ def solve_some(path: Path) -> None:
     write_trees(path, trees)
 
 
-def run(block: Block, command: str, checkout: Path) -> None:
+def run(block: Block, command: str, scripts: Scripts) -> None:
     """Run a command as it is shown, but short; llamao1 in this process, which has torch at hand."""
     given = arguments(shortened(command))
     if given is not None:
@@ -105,22 +109,17 @@ def run(block: Block, command: str, checkout: Path) -> None:
         return  # what runs this
     if command == "bash scripts/docs.sh" and not DOCS:
         return  # the test that builds the pages says why it is skipped
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PROCESSES": "1"}
-    done = subprocess.run(
-        ["bash", "-c", shortened(command)],
-        cwd=checkout,
-        env=environment | {"PYTHONPATH": str(checkout)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = scripts.run("bash", "-c", shortened(command), PROCESSES="1", PYTHONPATH=".")
     said = f"{block.page.name}: {command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     assert done.returncode == 0, said
 
 
 @pytest.mark.slow
-def test_every_command_shown_runs(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_shown_runs(
+    checkout: Path, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(checkout)
+    monkeypatch.setattr(cells, "_train", train_here)
     done: set[str] = set()
     for block in (each for page in PAGES if page != GSM8K for each in BLOCKS[page]):
         if block.kind == "file":
@@ -130,7 +129,7 @@ def test_every_command_shown_runs(checkout: Path, monkeypatch: pytest.MonkeyPatc
             path.write_text(block.text, encoding="utf-8")
         for command in block.commands if block.kind is None else ():
             if command not in done:
-                run(block, command, checkout)
+                run(block, command, scripts)
             if command == "bash scripts/quickstart.sh":
                 solve_some(checkout / "runs" / "quickstart" / "trees" / "iteration-000002.jsonl")
             done.add(command)
@@ -139,12 +138,12 @@ def test_every_command_shown_runs(checkout: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no data in {DATA}; LLAMAO1_DATA names them")
 def test_every_command_of_the_gsm8k_page_runs(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
+    checkout: Path, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(checkout)
     for block in BLOCKS[GSM8K]:
         for command in block.commands if block.kind is None else ():
-            run(block, command, checkout)
+            run(block, command, scripts)
 
 
 NOT_RUN = [

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from command_line import InProcess
 from safetensors.numpy import load_file
+from two_ranks import CONTEXT, command_line
 
 from llamao1_cli import commands
 from llamao1_cli.config import Config
@@ -27,7 +26,6 @@ from llamao1_cli.trainer import RLSPTrainer
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "configs" / "tiny.yaml"
-LLAMAO1 = Path(sys.executable).parent / "llamao1"
 # What a checkpoint must hold for a run to go on as if it had never stopped.
 STATE = ("model/model.safetensors", "optimizer.safetensors", "replay-0.safetensors")
 HEADS = {
@@ -333,6 +331,13 @@ def test_every_command_through_the_command_line(tmp_path: Path, main: InProcess)
     assert "answer" in solved.stdout
 
 
+def quietly(errors: Path, words: list[str]) -> None:
+    """llamao1 whose output goes nowhere, and its errors into a file."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+    command_line(words)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
@@ -340,23 +345,25 @@ def test_every_command_through_the_command_line(tmp_path: Path, main: InProcess)
 def test_a_signal_ends_a_run_with_a_checkpoint(
     tmp_path: Path, number: int, code: int, main: InProcess
 ) -> None:
-    run = tmp_path / "run"
-    command = [LLAMAO1, "train", "--config", TINY, "--set", f"run.dir={run}"]
-    command += ["--set", "run.iterations=1000", "--set", "run.checkpoint_every=1000"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    run, said = tmp_path / "run", tmp_path / "errors"
+    words = ["train", "--config", str(TINY), "--set", f"run.dir={run}"]
+    endless = ["--set", "run.iterations=1000", "--set", "run.checkpoint_every=1000"]
+    process = CONTEXT.Process(target=quietly, args=(said, [*words, *endless]), daemon=True)
+    process.start()
     waited = time.monotonic() + 120
     while not (run / "trees" / "iteration-000002.jsonl").exists():
         assert time.monotonic() < waited, "the run did not get going"
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.05)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=30)  # what schedulers grant
-    assert process.returncode == code
+    os.kill(process.pid, number)
+    process.join(30)  # what schedulers grant
+    assert process.exitcode == code
+    errors = said.read_text()
     assert errors.strip().count("\n") == 0, errors
     assert "--resume" in errors
     done = max(path.name for path in (run / "checkpoints").iterdir())
     assert done >= "iteration-000001"
     last = int(done.removeprefix("iteration-")) + 1
-    resumed = main(*command[1:6], "--set", f"run.iterations={last}", "--resume")
+    resumed = main(*words, "--set", f"run.iterations={last}", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert metrics(run)[-1]["step"] == last

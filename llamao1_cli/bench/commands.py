@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +24,7 @@ from llamao1_cli.run_folder import write_whole
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import read_trees
 from llamao1_cli.tasks.load import load_task
+from llamao1_cli.threads import set_threads
 
 
 def run_rollout(
@@ -118,8 +118,7 @@ def _prepare(
     workload's longest path."""
     if json_file is not None and not json_file.parent.is_dir():
         raise UserError(f"--json {json_file}: its folder does not exist; make it first")
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
+    set_threads(config.run)
     workload = Workload(**shape, max_depth=config.search.max_depth, seed=config.run.seed)
     if not workload.chains and workload.simulations > workload.room:
         raise UserError(

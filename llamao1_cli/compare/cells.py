@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llamao1_cli.config import Config
 from llamao1_cli.config_file import build_config, changed_keys, dump_config, load_config
@@ -81,13 +82,14 @@ def cell_config(
         changes["replay"] = {"alpha": 0.0}  # its priorities are the errors of ratings
     if algorithm == "continued_warmup":
         changes["eval"] = {"every": 0}  # its iterations are many and short; the end tells enough
-    settings = _changed(config, changes).model_dump()
+    settings = _changed(config, changes)
     return build_config(settings, f"--variant {variant.name}", [*variant.overrides])
 
 
 def start_config(config: Config, seed: int, folder: Path) -> Config:
     """The run that ends where all cells of a seed begin: after the warm-up."""
-    return _changed(config, {"run": {"dir": str(folder), "seed": seed, "iterations": 0}})
+    run = {"dir": str(folder), "seed": seed, "iterations": 0}
+    return Config.model_validate(_changed(config, {"run": run}))
 
 
 def run_start(config: Config) -> None:
@@ -128,11 +130,12 @@ def _check_same(folder: RunFolder, config: Config) -> None:
         )
 
 
-def _changed(config: Config, changes: dict[str, dict[str, object]]) -> Config:
+def _changed(config: Config, changes: dict[str, dict[str, object]]) -> dict[str, Any]:
+    """The configuration's settings with `changes` to its sections, to be validated."""
     settings = config.model_dump()
     for section, values in changes.items():
         settings[section] |= values
-    return Config.model_validate(settings)
+    return settings
 
 
 def _train(config: Config) -> None:

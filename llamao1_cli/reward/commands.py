@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from llamao1_cli.config import Config
@@ -24,6 +23,7 @@ from llamao1_cli.reward.values import train_values, value_figures
 from llamao1_cli.run_folder import check_place, write_whole
 from llamao1_cli.search.preference import Comparison
 from llamao1_cli.selfplay import read_trees, tree_files
+from llamao1_cli.threads import set_threads
 
 
 def train(config: Config, weights: Path | None, kind: str, trees: Path | None, out: Path) -> None:
@@ -32,7 +32,7 @@ def train(config: Config, weights: Path | None, kind: str, trees: Path | None, o
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} is occupied; name another folder")
     display = Display()
-    _set_threads(config)
+    set_threads(config.run)
     teach = _train_pairwise if kind == "pairwise" else train_values
     teach(config, weights, trees, out, display)
     finish_folder(out, config, kind)
@@ -43,7 +43,7 @@ def evaluate(folder: Path, trees: Path | None, json_file: Path | None) -> None:
     """The judge's figures on held-out questions, printed and as JSON."""
     check_place("--json", json_file)
     config, kind = read_folder(folder)
-    _set_threads(config)
+    set_threads(config.run)
     judge = _pairwise_figures if kind == "pairwise" else value_figures
     figures = judge(config, folder, trees)
     result = {"kind": kind, "held_out": reward_settings(config).held_out, **figures}
@@ -99,11 +99,6 @@ def _pairs(
         codec = model.codec(config.search.allowed_metas)
         pairs = mined_pairs(tree for file in tree_files(trees) for tree in read_trees(file, codec))
     return split(pairs, config.run.seed, settings.held_out)
-
-
-def _set_threads(config: Config) -> None:
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -1,0 +1,40 @@
+"""The typed configuration of one run: one section a class, one sentence under every field."""
+
+from llamao1_cli.config.evaluation import EvalConfig, StrategyName
+from llamao1_cli.config.judges import (
+    JudgeConfig,
+    OmegaConfig,
+    RewardConfig,
+    ValueAdapterConfig,
+    ValueHeadConfig,
+)
+from llamao1_cli.config.learn import LearnConfig, ReplayConfig
+from llamao1_cli.config.model import BuildConfig, LoraConfig, ModelConfig, WarmupConfig
+from llamao1_cli.config.play import EngineConfig, SearchConfig, SelfPlayConfig
+from llamao1_cli.config.run import Config, RunConfig
+from llamao1_cli.config.task import ArithmeticTask, DataSource, DataTask, GradingConfig
+
+__all__ = [
+    "ArithmeticTask",
+    "BuildConfig",
+    "Config",
+    "DataSource",
+    "DataTask",
+    "EngineConfig",
+    "EvalConfig",
+    "GradingConfig",
+    "JudgeConfig",
+    "LearnConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "OmegaConfig",
+    "ReplayConfig",
+    "RewardConfig",
+    "RunConfig",
+    "SearchConfig",
+    "SelfPlayConfig",
+    "StrategyName",
+    "ValueAdapterConfig",
+    "ValueHeadConfig",
+    "WarmupConfig",
+]

@@ -1,0 +1,71 @@
+"""The section of the run itself, and the whole configuration."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from llamao1_cli.config.evaluation import EvalConfig
+from llamao1_cli.config.judges import JudgeConfig, RewardConfig, ValueHeadConfig, ValueJudge
+from llamao1_cli.config.learn import LearnConfig, ReplayConfig
+from llamao1_cli.config.model import ModelConfig, WarmupConfig
+from llamao1_cli.config.play import EngineConfig, SearchConfig, SelfPlayConfig
+from llamao1_cli.config.section import Count, Natural, Section, Weight
+from llamao1_cli.config.task import ArithmeticTask, GradingConfig, Task
+
+
+class RunConfig(Section):
+    """Where the run lives and how long it goes on."""
+
+    dir: str = Field("runs/default", description="Run folder; every file of the run is in it.")
+    seed: Natural = Field(0, description="Seed of everything random in the run.")
+    iterations: Natural = Field(10, description="Rounds of self-play and update.")
+    budget_seconds: Weight = Field(
+        0.0, description="Stop earlier after so many seconds of self-play and update; 0: never."
+    )
+    budget_tokens: Natural = Field(
+        0, description="Stop earlier after so many generated tokens; 0: never."
+    )
+    checkpoint_every: Count = Field(5, description="Iterations between checkpoints.")
+    keep_checkpoints: Count = Field(2, description="Newest checkpoints that are kept.")
+    threads: Natural = Field(0, description="CPU threads of torch; 0 leaves torch's own choice.")
+    trackers: list[Literal["tensorboard", "wandb"]] = Field(
+        [], description="Trackers beside metrics.jsonl; each needs the extra of its name."
+    )
+
+
+class Config(Section):
+    """One run."""
+
+    run: RunConfig = Field(RunConfig(), description="Folder, seed and length.")
+    model: ModelConfig = Field(ModelConfig(), description="The model.")
+    task: Task = Field(ArithmeticTask(), description="The problems.")
+    grading: GradingConfig = Field(GradingConfig(), description="The grader.")
+    warmup: WarmupConfig | None = Field(None, description="Supervised stage before self-play.")
+    engine: EngineConfig = Field(EngineConfig(), description="The rollout engine.")
+    self_play: SelfPlayConfig = Field(SelfPlayConfig(), description="Who plays.")
+    search: SearchConfig = Field(SearchConfig(), description="The search.")
+    learn: LearnConfig = Field(LearnConfig(), description="The update.")
+    value_head: ValueJudge | None = Field(
+        ValueHeadConfig(),
+        description="What judges the thoughts; null leaves them their ratings.",
+    )
+    judge: JudgeConfig | None = Field(
+        None, description="An external judge, for the strategies with `_judge` in their names."
+    )
+    reward: RewardConfig | None = Field(None, description="Training of judges; no part of a run.")
+    replay: ReplayConfig = Field(ReplayConfig(), description="The replay buffer.")
+    eval: EvalConfig = Field(EvalConfig(), description="The evaluation.")
+
+    @model_validator(mode="after")
+    def _fit_the_algorithm(self) -> "Config":
+        learn, search = self.learn, self.search
+        if learn.algorithm == "continued_warmup" and self.warmup is None:
+            raise ValueError("learn.algorithm: continued_warmup needs the section `warmup`")
+        if learn.algorithm == "continued_warmup" and learn.kl_weight:
+            raise ValueError("learn.kl_weight: continued_warmup has no such term; set it to 0")
+        if learn.algorithm == "k15" and (search.algorithm != "forks" or search.forks):
+            raise ValueError(
+                "learn.algorithm: k15 learns from whole solutions; set search.algorithm: forks and "
+                "search.forks: 0"
+            )
+        return self
