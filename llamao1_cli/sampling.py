@@ -44,8 +44,8 @@ def truncate(
     Kept are the `top_k` largest (0: all) and, of these, the fewest that together have probability
     `top_p` (Holtzman et al. 2020), and the tokens `keep`; equal scores by lower token.
     """
-    top_k, top_p = torch.as_tensor(top_k), torch.as_tensor(top_p)
-    if not bool((top_k > 0).any()) and not bool((top_p < 1).any()):
+    numbers = not isinstance(top_k, Tensor) and not isinstance(top_p, Tensor)
+    if numbers and top_k == 0 and top_p >= 1:
         return scores
     with torch.no_grad():
         ordered, order = scores.sort(dim=-1, descending=True, stable=True)

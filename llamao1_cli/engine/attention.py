@@ -46,7 +46,7 @@ class Block:
     """Rows or prefixes that feed several tokens each, padded to `[W, Q]`."""
 
     tokens: Tensor  # [W, Q] places in the packed step; 0 where padding
-    real: Tensor  # [W, Q] bool
+    real: Tensor  # [R] places of `[W, Q]`, flattened, that are no padding
     groups: Tensor  # [W]
     columns: Tensor | None  # [W]; None for prefixes, which have no suffix
     positions: Tensor  # [W, Q] of the queries
@@ -208,8 +208,8 @@ def _attend_block(
         block.biases[window] = bias[:, None, None]
     chances = _softmax(scores, block.biases[window], softcap)
     read = chances.view(count, shared, -1, prefix + suffix) @ values
-    read = read.view(count, heads, length, width).transpose(1, 2)
-    out[block.tokens[block.real]] = read[block.real]
+    read = read.view(count, heads, length, width).transpose(1, 2).flatten(0, 1)
+    out[block.tokens.flatten()[block.real]] = read[block.real]
 
 
 def _softmax(scores: Tensor, bias: Tensor, softcap: float | None) -> Tensor:

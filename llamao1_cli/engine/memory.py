@@ -22,17 +22,23 @@ class Size:
 
 
 class Memory:
-    """Places for groups, at most `budget` bytes at any time."""
+    """Places for groups, at most `budget` bytes at any time.
 
-    def __init__(self, shape: Shape, budget: int) -> None:
-        self._shape, self._budget = shape, budget
+    Rows may write `ahead` tokens behind what they have fed. Where they do, the buffers stay where
+    they are as long as they can: CUDA graphs know them by their addresses.
+    """
+
+    def __init__(self, shape: Shape, budget: int, ahead: int = 0) -> None:
+        self._shape, self._budget, self._ahead = shape, budget, ahead
         self.live: list[Group] = []
+        self.buffers = Buffers(shape, 1)
         self.forget()
 
     def forget(self) -> None:
-        """Drop everything; nothing may be in flight."""
+        """Drop all that is kept; nothing may be in flight."""
         self.segments = Segments()
-        self.buffers = Buffers(self._shape, 1)
+        if not self._ahead:
+            self.buffers = Buffers(self._shape, 1)
 
     @property
     def bytes(self) -> int:
@@ -59,7 +65,7 @@ class Memory:
             chosen.append(group)
         if chosen:
             size = self._size_with(chosen)
-            self._grow(size.groups, size.prefix, 0)
+            self._grow(size.groups, size.prefix, size.suffix if self._ahead else 0)
         elif queue and not self.live:
             needed = self._cost(self._size_with([queue[0]])) / 2**30
             raise UserError(
@@ -87,7 +93,7 @@ class Memory:
     def reach(self) -> None:
         """Make room for all that rows have pending."""
         longest = max((len(row.fed) for group in self.live for row in group.rows), default=0)
-        self._grow(0, 0, longest)
+        self._grow(0, 0, longest + self._ahead)
 
     def keep_prefix(self, group: Group) -> None:
         """Store what a prefix, now read, adds to what is known."""
@@ -141,7 +147,7 @@ class Memory:
         return Size(
             max(len(groups), slots, self.buffers.groups),
             max([self.buffers.prefix, *(len(group.tokens) for group in groups)]),
-            max([self.buffers.suffix, *(group.reach for group in groups)]),
+            max([self.buffers.suffix, *(group.reach + self._ahead for group in groups)]),
             sum(len(group.tokens) for group in groups),
         )
 

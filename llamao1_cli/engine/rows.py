@@ -48,7 +48,8 @@ class Row:
     scored: int = 0  # SCORES: place in `pending` of the thought's first sampled token
 
     def __post_init__(self) -> None:
-        self.uniforms = np.random.default_rng(self.request.seed)
+        self._random = np.random.default_rng(self.request.seed)
+        self._ahead: list[float] = []
 
     @property
     def thought(self) -> Thought:
@@ -58,6 +59,21 @@ class Row:
     def place(self, index: int) -> Place:
         """Where sampled token `index` of the thought stands; it decides which are allowed."""
         return place_of(index, self.thought.forced_meta, self.request.sampling.min_tokens)
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it has one token to feed, and samples the next behind it."""
+        return not self.done and self.wants is Wants.TOKEN and len(self.pending) == 1
+
+    def places(self, count: int) -> list[Place]:
+        """The places of the thought's next tokens."""
+        begun = len(self.thought.ids)
+        return [self.place(begun + ahead) for ahead in range(count)]
+
+    def uniforms(self, count: int) -> list[float]:
+        """Its own next numbers in [0, 1), of which every sample uses up one."""
+        self._ahead += self._random.random(max(count - len(self._ahead), 0)).tolist()
+        return self._ahead[:count]
 
     @property
     def spent(self) -> bool:
@@ -110,6 +126,7 @@ class Row:
     def sampled(self, figures: Figures) -> None:
         """Take in a sampled token, and what must follow it."""
         thought, sampling, codec = self.thought, self.request.sampling, self.rules.codec
+        self._ahead.pop(0)
         _add(thought, figures)
         self.pending = [figures.token]
         ended = figures.token == codec.thought_end
@@ -172,8 +189,8 @@ def sample_rows(rows: Sequence[Row], logits: Tensor, sampler: Sampler) -> None:
     """Sample the next token of every row from its logits `[B, V]`, and let the rows take it in."""
     choice = choice_of(
         [row.request.sampling for row in rows],
-        [row.place(len(row.thought.ids)) for row in rows],
-        [row.uniforms.random() for row in rows],
+        [row.places(1)[0] for row in rows],
+        [row.uniforms(1)[0] for row in rows],
         logits.device,
     )
     for row, figures in zip(rows, figures_of(sampler.draw(logits, choice)), strict=True):

@@ -19,6 +19,9 @@ class Choice:
     temperatures: Tensor  # 0 takes the likeliest token, scored under temperature 1
     top_k: Tensor  # 0 keeps all
     top_p: Tensor
+    # Known on the host, for asking a GPU means waiting for it.
+    greedy: bool = True  # whether a temperature may be 0
+    cuts: bool = True  # whether top_k or top_p may cut
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,15 @@ def choice_of(
         ],
         dtype=torch.float64,
     ).to(device)
-    return Choice(table[0].long(), table[1], table[2].float(), table[3].long(), table[4])
+    return Choice(
+        table[0].long(),
+        table[1],
+        table[2].float(),
+        table[3].long(),
+        table[4],
+        greedy=any(each.temperature == 0 for each in sampling),
+        cuts=any(each.top_k > 0 or each.top_p < 1 for each in sampling),
+    )
 
 
 def figures_of(drawn: Drawn) -> list[Figures]:
@@ -82,9 +93,8 @@ class Sampler:
         weights = scores.exp()
         if tokens is None:
             tokens = invert(weights, choice.uniforms)
-            greedy = choice.temperatures == 0
-            if bool(greedy.any()):
-                tokens = torch.where(greedy, scores.argmax(-1), tokens)
+            if choice.greedy:
+                tokens = torch.where(choice.temperatures == 0, scores.argmax(-1), tokens)
         log_total, entropy, varentropy = moments(weights, scores)
         chosen = scores.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         return Drawn(tokens, chosen - log_total, entropy, varentropy)
@@ -94,8 +104,10 @@ class Sampler:
         forbids are masked, in place."""
         scores = logits.to(torch.float32, copy=True)
         varying = scores[:, self._varying]
-        scores[:, self._never_sure] = FLOOR
+        scores.index_fill_(1, self._never_sure, FLOOR)
         scores[:, self._varying] = varying.masked_fill(~self._varies[choice.places], FLOOR)
         scale = torch.where(choice.temperatures > 0, choice.temperatures, 1.0).unsqueeze(-1)
         scores.sub_(scores.amax(-1, keepdim=True)).div_(scale)
+        if not choice.cuts:
+            return scores
         return truncate(scores, choice.top_k.unsqueeze(-1), choice.top_p.unsqueeze(-1), keep)

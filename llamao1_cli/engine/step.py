@@ -142,7 +142,7 @@ def _block(places: list[tuple[Feed, int]], positions: np.ndarray, buffers: Buffe
     groups, columns, prefixes = torch.tensor(table, device=device).unbind(1)
     return Block(
         torch.from_numpy(tokens).to(device),
-        torch.from_numpy(real).to(device),
+        torch.from_numpy(np.flatnonzero(real)).to(device),
         groups,
         None if places[0][0].column is None else columns,
         torch.from_numpy(positions[tokens]).to(device),

@@ -6,6 +6,7 @@ same stream, its row rolls on or makes room for the next group in the queue, and
 stay for the paths that continue it.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
 from llamao1_cli.engine.copy import refresh, rollout_copy, shape_of
+from llamao1_cli.engine.decode import Decoder
 from llamao1_cli.engine.groups import Group, make_groups
 from llamao1_cli.engine.memory import Memory
 from llamao1_cli.engine.protocol import UNREAD, Request, Thought
@@ -24,12 +26,15 @@ from llamao1_cli.sampling import rating_probability
 MAX_COLUMNS = 8  # rows of a group; a larger one is split
 PREFILL_TOKENS = 4096  # of prefixes whose reading begins in one step
 PREFIX_TOKENS = 512  # of one prefix in one step
+BURST = 8  # tokens that rows on a GPU decode before the host looks
 
 
 class TreeEngine:
     """Continues and rates paths with a copy of a transformers model; see `Engine`.
 
     `rows` continuations at most are in flight, and keys and values take at most `memory` bytes.
+    `burst` tokens of a row are decoded at once before the host looks at them; by default none on
+    CPU, where this saves nothing.
     Raises UserError for an architecture that the engine's attention does not fit.
     """
 
@@ -43,14 +48,18 @@ class TreeEngine:
         memory: int,
         max_length: int,
         show_ratings: bool = False,
+        burst: int | None = None,
     ) -> None:
         self._source, self._codec = model, codec
         self.model = rollout_copy(model, dtype)
         self._shape = shape_of(self.model)
-        self._max_rows, self._memory = rows, Memory(self._shape, memory)
+        if burst is None:
+            burst = BURST if self._shape.device.type == "cuda" else 0
+        self._max_rows, self._memory = rows, Memory(self._shape, memory, ahead=burst)
         self._rules = Rules(codec, max_length, show_ratings)
         vocabulary = self.model.get_output_embeddings().out_features
         self._sampler = Sampler(codec.grammar(vocabulary).to(self._shape.device))
+        self._decoder = self._decoder_of(burst, max_length) if burst else None
         self._queue: list[Group] = []
         self._finished: list[tuple[int, list[Thought]]] = []
         self._values: dict[int, float] = {}
@@ -95,6 +104,16 @@ class TreeEngine:
         finished, self._finished = self._finished, []
         return finished
 
+    @torch.no_grad()
+    def _decoder_of(self, burst: int, max_length: int) -> Decoder | None:
+        """None, with a warning, for a model whose code must see its numbers to go on."""
+        decoder = Decoder(self.model, self._sampler, steps=burst, max_length=max_length)
+        if reasons := decoder.waits(self._shape):
+            name = type(self.model).__name__
+            warnings.warn(f"{name} decodes token by token: it has {reasons[0]}", stacklevel=2)
+            return None
+        return decoder
+
     def _ticket(self) -> int:
         self._tickets += 1
         return self._tickets
@@ -118,6 +137,8 @@ class TreeEngine:
         logits = run_step(self.model, self._memory.buffers, feeds)
         self.forwarded += sum(len(feed.tokens) for feed in feeds)
         self._read(feeds, logits)
+        if self._decoder is not None:
+            self.forwarded += self._decoder.decode(self._memory.buffers, self._memory.live)
         for group in [group for group in self._memory.live if group.done]:
             self._memory.retire(group)
         self._memory.compact()
