@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
@@ -17,8 +18,20 @@ def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
     """The model as the ranks train it together: under FSDP2 itself, its weights sharded."""
     if not accelerator.is_fsdp2:
         return accelerator.prepare(model)
-    # accelerate shards a model only beside an optimizer; ours are made later, one a stage.
-    return accelerator.prepare(model, torch.optim.SGD(model.parameters()))[0]
+    plugin = accelerator.state.fsdp_plugin
+    plugin.set_auto_wrap_policy(model)
+    alone = fsdp2_prepare_auto_wrap_policy(plugin, model)
+    # accelerate itself would tell tied embeddings by their weights, which the trainable tokens of
+    # LoRA compute: here both are in the last group, with all that is in no layer.
+    groups = [module for module in model.modules() if module is not model and alone(module)]
+    for module in [*groups, model]:
+        fully_shard(
+            module,
+            reshard_after_forward=plugin.reshard_after_forward and module is not model,
+            offload_policy=plugin.cpu_offload,
+            mp_policy=plugin.mixed_precision_policy or MixedPrecisionPolicy(),
+        )
+    return model
 
 
 def prepare_optimizer(

@@ -74,6 +74,7 @@ class Updater:
         self._grammar: torch.Tensor | None = None
         self.reference: Weights | None = None  # trainable weights of the reference policy
         check_packs(accelerator.unwrap_model(model))
+        reshard(model)  # weights that this pass left gathered are not those that train
         if config.checkpoint_activations:
             _enable_checkpoints(accelerator.unwrap_model(model))
 
