@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +148,12 @@ class SelfPlay:
         """The trees of all ranks in the problems' order. A signal to one rank stops all."""
         if self._accelerator.num_processes == 1:
             return grown()
+        head = self._value_head
         try:
-            with self._interrupts.alone():
+            with (
+                head.whole() if isinstance(head, ValueAdapter) else nullcontext(),
+                self._interrupts.alone(),
+            ):
                 said = json.dumps([tree.to_json() for tree in grown()])
         except InterruptedRunError as stop:
             said = json.dumps(stop.signum)

@@ -29,7 +29,6 @@ from llamao1_cli.packed_attention import attending_packed
 from llamao1_cli.packed_forward import check_packs, packed_logits
 from llamao1_cli.packing import Packed, Part, micro_batches, pack
 from llamao1_cli.sampling import action_logprobs
-from llamao1_cli.sharding import reshard
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -74,7 +73,6 @@ class Updater:
         self._grammar: torch.Tensor | None = None
         self.reference: Weights | None = None  # trainable weights of the reference policy
         check_packs(accelerator.unwrap_model(model))
-        reshard(model)  # weights that this pass left gathered are not those that train
         if config.checkpoint_activations:
             _enable_checkpoints(accelerator.unwrap_model(model))
 
@@ -290,7 +288,6 @@ def _swapped(model: torch.nn.Module, weights: Weights) -> Iterator[None]:
     try:
         yield
     finally:
-        reshard(model)
         _exchange(pairs)
 
 
