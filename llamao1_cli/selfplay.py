@@ -146,14 +146,13 @@ class SelfPlay:
 
     def _together(self, grown: Callable[[], list[Tree]]) -> list[Tree]:
         """The trees of all ranks in the problems' order. A signal to one rank stops all."""
-        if self._accelerator.num_processes == 1:
-            return grown()
         head = self._value_head
+        reading = head.whole() if isinstance(head, ValueAdapter) else nullcontext()
+        if self._accelerator.num_processes == 1:
+            with reading:
+                return grown()
         try:
-            with (
-                head.whole() if isinstance(head, ValueAdapter) else nullcontext(),
-                self._interrupts.alone(),
-            ):
+            with reading, self._interrupts.alone():
                 said = json.dumps([tree.to_json() for tree in grown()])
         except InterruptedRunError as stop:
             said = json.dumps(stop.signum)
