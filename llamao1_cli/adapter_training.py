@@ -46,13 +46,14 @@ class AdapterTrainer:
         examples = list(zip(self._adapter.read(trees), lessons, strict=True))
         starts = range(0, len(examples), config.batch_size)
         sums = torch.zeros(2)
-        for place, start in enumerate([*starts] * config.epochs):
-            if start == 0:
-                sums.zero_()
-            self._optimizer.param_groups[0]["lr"] = config.learning_rate * (
-                1 - place / (len(starts) * config.epochs)
-            )
-            sums += self._step(examples[start : start + config.batch_size], iteration)
+        with self._adapter.whole():
+            for place, start in enumerate([*starts] * config.epochs):
+                if start == 0:
+                    sums.zero_()
+                self._optimizer.param_groups[0]["lr"] = config.learning_rate * (
+                    1 - place / (len(starts) * config.epochs)
+                )
+                sums += self._step(examples[start : start + config.batch_size], iteration)
         leaves, pairs = join(lessons).sizes
         return {
             "value_head_loss": float(sums[0]) / leaves,

@@ -105,8 +105,6 @@ def assemble(
         interrupts.join(accelerator)
     if config.engine.backend == "vllm" and accelerator.num_processes > 1:
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
-    if accelerator.is_fsdp2:
-        _check_shards(config)
     judges = make_judges(strategies, config)
     language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     language_model.model.to(accelerator.device)
@@ -128,17 +126,6 @@ def assemble(
         judges=judges,
         grader=Grader(config.grading.workers, config.grading.timeout_s),
     )
-
-
-def _check_shards(config: Config) -> None:
-    """UserError for what does not run on sharded weights."""
-    wants = {
-        "model.lora": config.model.lora is not None,
-        "learn.kl_weight": config.learn.kl_weight > 0,
-        "value_head.kind: adapter": isinstance(config.value_head, ValueAdapterConfig),
-    }
-    for key in (key for key, wanted in wants.items() if wanted):
-        raise UserError(f"{key}: not supported under FSDP; use configs/accelerate/ddp.yaml")
 
 
 def make_selfplay(

@@ -36,7 +36,7 @@ def check_packs(model: PreTrainedModel) -> None:
     architecture, training = type(model).__name__, model.training
     model.eval()
     # From the middle of the vocabulary: special tokens are often untrained, and wild in bf16.
-    size = model.get_input_embeddings().weight.shape[0]
+    size = model.config.get_text_config().vocab_size
     tokens = [size * (30 + 2 * place) // 100 for place in range(16)]
     paths = [torch.tensor([[tokens[p] for p in b]], device=model.device) for b in BRANCHES]
     try:

@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 from llamao1_cli.errors import UserError
 from llamao1_cli.experience import Experience
 from llamao1_cli.experience_arrays import from_arrays, to_arrays
+from llamao1_cli.zero import ZeroAccelerator, launched_for_zero
 
 # Ranks wait for the one with the longest rollouts. That a rank has died the launcher sees at once;
 # this ends a run of which a rank lives and does nothing.
@@ -24,21 +25,24 @@ LONGEST_WAIT = timedelta(minutes=30)
 def make_accelerator(device: str) -> Accelerator:
     """The ranks that the launcher started, joined; one alone without a launcher. `device` is that
     of the model, as configured. UserError for a layout that the update does not run in."""
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
-        raise UserError(
-            "DeepSpeed is not supported: it takes the optimizer's step before the gradient can be "
-            "checked; use configs/accelerate/fsdp2.yaml, which shards as much as ZeRO-3"
-        )
     # Without a GPU accelerate would leave the ranks apart unless it is told.
     cpu = device == "cpu" or not torch.cuda.is_available()
     group = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
-    accelerator = Accelerator(cpu=cpu, kwargs_handlers=[group])
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and not accelerator.is_fsdp2:
+    kind = ZeroAccelerator if launched_for_zero() else Accelerator
+    accelerator = kind(cpu=cpu, kwargs_handlers=[group])
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        _check_fsdp(accelerator)
+    return accelerator
+
+
+def _check_fsdp(accelerator: Accelerator) -> None:
+    if not accelerator.is_fsdp2:
         raise UserError(
             "FSDP needs `fsdp_version: 2` and GPUs, one a rank; use configs/accelerate/fsdp2.yaml "
             "there, and ddp.yaml elsewhere"
         )
-    return accelerator
+    if not accelerator.state.fsdp_plugin.reshard_after_forward:
+        raise UserError("fsdp_reshard_after_forward: false is not supported; set it to true")
 
 
 def gather_bytes(accelerator: Accelerator, data: bytes) -> list[bytes]:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,13 @@ class SelfPlay:
 
     def _together(self, grown: Callable[[], list[Tree]]) -> list[Tree]:
         """The trees of all ranks in the problems' order. A signal to one rank stops all."""
+        head = self._value_head
+        reading = head.whole() if isinstance(head, ValueAdapter) else nullcontext()
         if self._accelerator.num_processes == 1:
-            return grown()
+            with reading:
+                return grown()
         try:
-            with self._interrupts.alone():
+            with reading, self._interrupts.alone():
                 said = json.dumps([tree.to_json() for tree in grown()])
         except InterruptedRunError as stop:
             said = json.dumps(stop.signum)

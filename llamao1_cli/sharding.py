@@ -9,16 +9,27 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
     """The model as the ranks train it together: under FSDP2 itself, its weights sharded."""
     if not accelerator.is_fsdp2:
         return accelerator.prepare(model)
-    # accelerate shards a model only beside an optimizer; ours are made later, one a stage.
-    return accelerator.prepare(model, torch.optim.SGD(model.parameters()))[0]
+    plugin = accelerator.state.fsdp_plugin
+    layers = [each for each in model.modules() if isinstance(each, GradientCheckpointingLayer)]
+    # accelerate's own way tells tied embeddings by their weights, which the trainable tokens of
+    # LoRA compute. Here both are in the last group, with all that is in no layer.
+    for module in [*layers, model]:
+        fully_shard(
+            module,
+            reshard_after_forward=True,
+            offload_policy=plugin.cpu_offload,
+            mp_policy=plugin.mixed_precision_policy or MixedPrecisionPolicy(),
+        )
+    return model
 
 
 def prepare_optimizer(
@@ -58,18 +69,22 @@ def sharded_like(tensor: Tensor, weight: Tensor) -> Tensor:
 
 @contextmanager
 def unsharded(model: nn.Module) -> Iterator[None]:
-    """Inside, every rank has all weights whole, to be read."""
+    """Inside, every rank has all weights whole, and passes through the model need no other rank.
+    They are to be read, also by a backward pass to other weights."""
     shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for module in shards:
         module.unshard()
+        _share(module, False)
     try:
         yield
     finally:
-        reshard(model)
-
-
-def reshard(model: nn.Module) -> None:
-    """Let go of weights that a forward pass gathered: the next one gathers them anew."""
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
+        for module in shards:
+            _share(module, True)
             module.reshard()
+
+
+def _share(module: FSDPModule, on: bool) -> None:
+    """Whether a group of weights goes back to its shards after a pass, and sums gradients."""
+    module.set_reshard_after_forward(on, recurse=False)
+    module.set_reshard_after_backward(on, recurse=False)
+    module.set_requires_gradient_sync(on, recurse=False)

@@ -26,7 +26,7 @@ from llamao1_cli.replay import Replay
 from llamao1_cli.run_folder import RunFolder, write_whole
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import forest_metrics
-from llamao1_cli.sharding import prepare_model, prepare_optimizer, reshard
+from llamao1_cli.sharding import prepare_model, prepare_optimizer
 from llamao1_cli.signals import Interrupts
 from llamao1_cli.spending import Spending
 from llamao1_cli.supervised import Warmup
@@ -240,7 +240,6 @@ class RLSPTrainer:
         """A fresh optimizer for the stage, and for self-play the reference policy."""
         warmup = self._config.warmup
         stage = warmup if self._stage == "warmup" and warmup else self._config.learn
-        reshard(self._model)  # weights that a forward pass left gathered are not those that train
         optimizer = make_optimizer(self._model, stage.betas, stage.weight_decay)
         self._optimizer = prepare_optimizer(self._accelerator, self._model, optimizer)
         self._updater = Updater(

@@ -29,7 +29,6 @@ from llamao1_cli.packed_attention import attending_packed
 from llamao1_cli.packed_forward import check_packs, packed_logits
 from llamao1_cli.packing import Packed, Part, micro_batches, pack
 from llamao1_cli.sampling import action_logprobs
-from llamao1_cli.sharding import reshard
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -289,7 +288,6 @@ def _swapped(model: torch.nn.Module, weights: Weights) -> Iterator[None]:
     try:
         yield
     finally:
-        reshard(model)
         _exchange(pairs)
 
 

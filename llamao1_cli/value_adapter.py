@@ -7,7 +7,7 @@ the low-rank part while the adapter reads, and nobody else meets it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from llamao1_cli.codec import Codec
 from llamao1_cli.errors import UserError
 from llamao1_cli.packed_attention import attending_packed
 from llamao1_cli.search.tree import Tree
+from llamao1_cli.sharding import unsharded
 from llamao1_cli.tree_tokens import TokenBatch, TokenReader, TreeTokens, token_batches
 from llamao1_cli.value_head import FOLDER, saved_head
 
@@ -61,6 +62,10 @@ class ValueAdapter:
     def batches(self, items: Sequence[TreeTokens]) -> list[TokenBatch]:
         """All nodes of all trees in micro-batches."""
         return token_batches(items, self._max_tokens, self._model.device)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Inside, ranks that share the policy's weights out need not read in step."""
+        return unsharded(self._model)
 
     @contextmanager
     def reading(self) -> Iterator[PreTrainedModel]:

@@ -25,7 +25,7 @@ bin="${VENV:-.venv}/bin"
 }
 learners="${LEARNERS:-1}" port="${PORT:-6379}" layout="configs/accelerate/${LAYOUT:-ddp}.yaml"
 [ -f "$layout" ] || {
-    echo "slurm: LAYOUT: $layout: no such file; give ddp or fsdp2" >&2
+    echo "slurm: LAYOUT: $layout: no such file; give ddp, fsdp2 or zero2" >&2
     exit 2
 }
 nodes="${SLURM_JOB_NUM_NODES:?slurm: start this script with sbatch}"

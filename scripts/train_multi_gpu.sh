@@ -10,14 +10,14 @@ config="${1:?usage: bash scripts/train_multi_gpu.sh CONFIG [OPTION…]}"
 shift
 layout="configs/accelerate/${LAYOUT:-ddp}.yaml"
 if [ ! -f "$layout" ]; then
-    echo "train_multi_gpu: LAYOUT: $layout: no such file; give ddp or fsdp2" >&2
+    echo "train_multi_gpu: LAYOUT: $layout: no such file; give ddp, fsdp2 or zero2" >&2
     exit 2
 fi
+extra=""
 if grep -q "^distributed_type: DEEPSPEED" "$layout"; then
-    echo "train_multi_gpu: LAYOUT: DeepSpeed is not supported ($layout says why); give fsdp2" >&2
-    exit 2
+    extra=deepspeed
 fi
-bash scripts/setup.sh
+bash scripts/setup.sh "$extra"
 count='import torch; print(max(torch.cuda.device_count(), 1))'
 processes="${PROCESSES:-$(.venv/bin/python -c "$count")}"
 case " $* " in

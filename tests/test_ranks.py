@@ -19,7 +19,7 @@ from command_line import InProcess
 from safetensors.numpy import load_file
 from two_ranks import Launched, command_line, failing, sharded
 
-from llamao1_cli import assembly
+from llamao1_cli import ranks, zero
 from llamao1_cli.checkpoint import load_replay
 from llamao1_cli.cli import app
 from llamao1_cli.config_file import load_config
@@ -127,32 +127,49 @@ def replay_of(run: Path, iteration: int) -> tuple[list[Any], dict[str, np.ndarra
 
 
 @pytest.mark.slow
-def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
-    one, two, trees = tmp_path / "one", tmp_path / "two", tmp_path / "trees"
-    alone(self_play(trees))
-    together(tmp_path, self_play(two / "trees"))
-    for file in sorted(trees.iterdir()):
-        assert_same_trees(file, two / "trees" / file.name)
+def test_two_ranks_play_what_one_plays(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    alone(self_play(one))
+    together(tmp_path, self_play(two))
+    for file in one.iterdir():
+        assert_same_trees(file, two / file.name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_two_ranks_learn_what_one_learns(tmp_path: Path, name: str) -> None:
+    one, trees = tmp_path / "one", stored_trees(tmp_path / "trees")
+    alone(command(one, RUNS[name], "--trees", trees))
+    for layout, rank in {"ddp": command_line, "fsdp2": sharded}.items():
+        together(tmp_path, command(tmp_path / layout, RUNS[name], "--trees", trees), rank)
+        compare(one, tmp_path / layout)
+    assert_resumes(one, tmp_path / "fsdp2", trees, RUNS[name], sharded)
+
+
+def stored_trees(folder: Path) -> Path:
+    """A folder with trees of two iterations, to learn from."""
+    alone(self_play(folder))
+    for file in folder.iterdir():
         give_outcomes(file, np.random.default_rng(0))
-    for name, extra in RUNS.items():
-        alone(command(one / name, extra, "--trees", trees))
-        together(tmp_path, command(two / name, extra, "--trees", trees))
-        compare(one / name, two / name)
-    whole = two / "sharded"
-    together(tmp_path, command(whole, RUNS["full"], "--trees", trees), sharded)
-    compare(one / "full", whole)
-    there, back = first_half(two / "full", tmp_path), first_half(one / "full", tmp_path)
-    alone(command(there, RUNS["full"], "--trees", trees, "--resume"))
-    together(tmp_path, command(back, RUNS["full"], "--trees", trees, "--resume"), sharded)
+    return folder
+
+
+def assert_resumes(
+    one: Path, two: Path, trees: Path, extra: Sequence[str], rank: Callable[..., None]
+) -> None:
+    """What one rank wrote goes on on two, and what two wrote on one, as if nothing had been."""
+    there, back = first_half(two), first_half(one)
+    alone(command(there, extra, "--trees", trees, "--resume"))
+    together(back.parent, command(back, extra, "--trees", trees, "--resume"), rank)
     for run, sizes in ((there, [2, 1]), (back, [1, 2])):
-        compare(one / "full", run)
+        compare(one, run)
         written = [run / "checkpoints" / f"iteration-{number:06d}" for number in (1, 2)]
         assert [len(list(folder.glob("replay-*"))) for folder in written] == sizes
 
 
-def first_half(run: Path, folder: Path) -> Path:
+def first_half(run: Path) -> Path:
     """The run as it was after its first iteration."""
-    half = folder / f"half of {run.parent.name}"
+    half = run.parent / f"half of {run.name}"
     shutil.copytree(run, half)
     shutil.rmtree(half / "checkpoints" / "iteration-000002")
     return half
@@ -270,7 +287,7 @@ def stopped(run: Path, code: int, errors: str) -> int:
 def test_every_layout_is_one_that_accelerate_reads(layout: Path) -> None:
     config = load_config_from_file(str(layout))
     assert isinstance(config, ClusterConfig)
-    types = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}
+    types = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero2": "DEEPSPEED"}
     assert config.distributed_type == DistributedType[types[layout.stem]]
     assert config.num_machines == 1
     assert config.mixed_precision == "no"
@@ -284,28 +301,34 @@ def test_layouts_that_would_not_be_followed_are_refused(
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(UserError, match="FSDP needs"):
         make_accelerator("cpu")
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(UserError, match="DeepSpeed"):
-        make_accelerator("cpu")
-    for layout, message in (("zero3", "DeepSpeed is not supported"), ("none", "no such file")):
-        script = ["bash", "scripts/train_multi_gpu.sh", str(TINY)]
-        environment = {**os.environ, "LAYOUT": layout}
-        done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 2
-        assert message in done.stderr
+    plugin = SimpleNamespace(reshard_after_forward=False)
+    joined = SimpleNamespace(is_fsdp2=True, state=SimpleNamespace(fsdp_plugin=plugin))
+    with monkeypatch.context() as patch:
+        patch.setattr(ranks, "Accelerator", lambda **options: joined)
+        with pytest.raises(UserError, match="fsdp_reshard_after_forward"):
+            make_accelerator("cpu")
+    script = ["bash", "scripts/train_multi_gpu.sh", str(TINY)]
+    environment = {**os.environ, "LAYOUT": "none"}
+    done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no such file" in done.stderr
 
 
 @pytest.mark.parametrize(
-    "setting", ["model.lora={rank: 4}", "learn.kl_weight=0.1", "value_head.kind=adapter"]
+    ("told", "message"),
+    [
+        ({"ZERO_STAGE": "3"}, "zero_stage: 3 is not supported"),
+        ({"OFFLOAD_OPTIMIZER_DEVICE": "cpu"}, "offload_optimizer_device: cpu is not supported"),
+        ({"CONFIG_FILE": "mine.json"}, "deepspeed_config_file: mine.json is not supported"),
+        ({}, "llamao1-cli\\[deepspeed\\]"),
+    ],
 )
-def test_what_does_not_run_on_sharded_weights_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, main: InProcess, setting: str
+def test_what_deepspeed_would_not_do_as_told_is_refused(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], message: str
 ) -> None:
-    joined = SimpleNamespace(is_fsdp2=True, num_processes=1)
-    monkeypatch.setattr(assembly, "make_accelerator", lambda device: joined)
-    refused = main("train", "--config", TINY, *sets([f"run.dir={tmp_path / 'run'}", setting]))
-    assert refused.returncode == 2
-    key = setting.split("=")[0]
-    assert refused.stderr.startswith(f"llamao1: {key}")
-    assert "not supported under FSDP" in refused.stderr
-    assert not (tmp_path / "run").exists()
+    for name, value in {"ZERO_STAGE": "2", **told}.items():
+        monkeypatch.setenv(f"ACCELERATE_DEEPSPEED_{name}", value)
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setattr(zero, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=message):
+        make_accelerator("cpu")

@@ -70,7 +70,6 @@ def sharded(words: Sequence[str]) -> None:
         accelerator.state.distributed_type = DistributedType.FSDP
         accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
             fsdp_version=2,
-            auto_wrap_policy="transformer_based_wrap",
             reshard_after_forward=True,
             cpu_ram_efficient_loading=False,
         )
@@ -78,6 +77,21 @@ def sharded(words: Sequence[str]) -> None:
 
     assembly.make_accelerator = sharding
     command_line(words)
+
+
+def zero(words: Sequence[str]) -> None:
+    """A rank of `llamao1` under configs/accelerate/zero2.yaml."""
+    launch_for_zero()
+    command_line(words)
+
+
+def launch_for_zero() -> None:
+    """Tell this rank what accelerate's launcher would."""
+    import deepspeed.ops
+
+    os.environ |= {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
+    # On CPU DeepSpeed compiles an operation for itself, for minutes, that training never uses.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def failing(how: str, died: Path, words: Sequence[str]) -> None:

@@ -122,7 +122,7 @@ def _memory_table(bytes_: Memory, config: Config, shape: ModelShape, gpus: int) 
         ("rollout copy", bytes_.rollout_copy, "weights of the engine, adapters merged"),
         ("KV cache", bytes_.cache, f"engine.memory_gib at most; {held:,} paths of {length} tokens"),
         ("GPU that learns and plays", bytes_.learner, "all of these"),
-        (f"the same, state over {gpus}", bytes_.sharded(gpus), "FSDP or ZeRO-3"),
+        (f"the same, state over {gpus}", bytes_.sharded(gpus), "LAYOUT=fsdp2"),
         ("GPU of an actor", bytes_.actor, "weights, rollout copy, KV cache"),
         ("replay", bytes_.replay, "in the memory of the machine"),
     ]

@@ -49,7 +49,7 @@ class Memory:
         return self.state + self.activations + self.rollout_copy + self.cache
 
     def sharded(self, ranks: int) -> int:
-        """The same with the state divided among ranks, as FSDP and ZeRO-3 do."""
+        """The same with the state divided among ranks, as FSDP2 does."""
         return self.learner - self.state + -(-self.state // ranks)
 
     @property
