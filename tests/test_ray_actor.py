@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -197,6 +199,19 @@ def test_a_cluster_that_is_not_there_is_named() -> None:
     config = tiny("self_play.backend=ray", "self_play.address=127.0.0.1:1")
     with pytest.raises(UserError, match=r"self_play\.address: no Ray cluster at 127\.0\.0\.1:1"):
         RayCrew(config).equip(b"", 1, config.search)
+
+
+@pytest.mark.parametrize("error", [Exception, ConnectionError, RuntimeError])
+def test_a_cluster_that_does_not_start_here_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def init(**settings: object) -> None:
+        raise error("The current node timed out during startup.")
+
+    ray = SimpleNamespace(init=init, is_initialized=lambda: False)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(UserError, match=r"this machine: Ray does not start there \(The current"):
+        RayCrew(tiny("self_play.backend=ray")).equip(b"", 1, SearchConfig())
 
 
 def test_only_actors_can_play_ahead() -> None:
