@@ -11,8 +11,8 @@ export LLAMAO1_FUZZ="${LLAMAO1_FUZZ:-20000}"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 status=0
-.venv/bin/pytest -m "soak or fuzz" -s "$@" >"$log" 2>&1 || status=$?
-sed -n 's/^\.*soak | //p' "$log"
+PYTHONUNBUFFERED=1 .venv/bin/pytest -m "soak or fuzz" -s "$@" 2>&1 | tee "$log" |
+    sed -un 's/^\.*soak | //p' || status=$?
 if [ "$status" != 0 ]; then
     tail -n 40 "$log" >&2
 fi
