@@ -49,6 +49,11 @@ class Parts:
     judges: Judges
     grader: Grader
 
+    def problems(self, iteration: int) -> Sequence[Problem]:
+        """The training problems of an iteration of self-play."""
+        run, learn = self.config.run, self.config.learn
+        return self.task.train_problems(run.seed, iteration, learn.problems)
+
     def evaluate(self, on_turn: OnTurn) -> dict[str, Any]:
         """The configured strategies on the held-out problems, in the format of evaluation files."""
         problems = self.task.test_problems(self.config.eval.problems)

@@ -78,18 +78,21 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
             )
     if not resume and out.is_dir() and any(out.glob("*.jsonl")):
         raise UserError(f"{out}: holds tree files already; add --resume, or give another folder")
+    # A file holds the problems of its own iteration, so none are played ahead.
+    in_turn = config.self_play.model_copy(update={"max_staleness": 0})
     interrupts = Interrupts()
-    parts = assemble(config, weights, interrupts=interrupts)
+    parts = assemble(
+        config.model_copy(update={"self_play": in_turn}), weights, interrupts=interrupts
+    )
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, closing(parts.selfplay), interrupts.listening():
         for number in range(1, config.run.iterations + 1):
             path = out / f"iteration-{number:06d}.jsonl"
             if main_says(parts.accelerator, path.exists()):
                 continue
-            problems = parts.task.train_problems(config.run.seed, number, config.learn.problems)
             with display.rounds(f"file {number}/{config.run.iterations}") as on_turn:
-                trees = parts.selfplay.play(
-                    problems, config.search, number, grade=parts.grader.grade, on_turn=on_turn
+                trees = parts.selfplay.iterate(
+                    parts.problems, config.search, number, grade=parts.grader.grade, on_turn=on_turn
                 )
             parts.accelerator.wait_for_everyone()
             if parts.accelerator.is_main_process:

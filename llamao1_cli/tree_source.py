@@ -9,7 +9,6 @@ from llamao1_cli.run_folder import RunFolder
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import read_trees, write_trees
 from llamao1_cli.spending import Spending
-from llamao1_cli.tasks.problem import Problem
 
 
 class TreeSource:
@@ -28,7 +27,7 @@ class TreeSource:
             self._spending.timed("rollout"),
         ):
             trees = self._parts.selfplay.iterate(
-                self._problems,
+                self._parts.problems,
                 self._parts.config.search,
                 number,
                 grade=self._grade,
@@ -47,10 +46,6 @@ class TreeSource:
         for tree in trees:
             tree.iteration = number
         return trees
-
-    def _problems(self, number: int) -> Sequence[Problem]:
-        run, learn = self._parts.config.run, self._parts.config.learn
-        return self._parts.task.train_problems(run.seed, number, learn.problems)
 
     def _grade(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
         with self._spending.timed("grading"):

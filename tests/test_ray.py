@@ -4,11 +4,12 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,39 @@ pytestmark = [
 ]
 STATE = ("model/model.safetensors", "optimizer.safetensors", "replay-0.safetensors")
 NODE = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_log_monitor": False}
+PORTS = (
+    "dashboard_agent_listen_port",
+    "metrics_agent_port",
+    "metrics_export_port",
+    "runtime_env_agent_port",
+)
+
+
+def node() -> dict[str, Any]:
+    """What a node is started with. One that is not told its agents' ports waits for the agents to
+    tell theirs, and on a busy machine gives up."""
+    with ExitStack() as open_sockets:
+        found = [open_sockets.enter_context(socket.create_server(("", 0))) for _ in PORTS]
+        ports = [each.getsockname()[1] for each in found]
+    return {**NODE, **dict(zip(PORTS, ports, strict=True))}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes with two places for actors each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    """Two nodes with two places for actors each. On a busy machine Ray's workers, which otherwise
+    give way to all else, have their share, and time to come up."""
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_prestart_worker_first_driver": "0",
+        "RAY_worker_niceness": "0",
+        "RAY_worker_register_timeout_seconds": "600",
+    }
     import ray
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112
-    head = {**NODE, "include_dashboard": False}
+    head = {**node(), "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(**NODE)
+    cluster.add_node(**node())
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     yield cluster
     ray.shutdown()
@@ -188,7 +209,7 @@ def test_throughput_rises_with_actors(cluster: Any, sleeping: None) -> None:
 
 def test_a_killed_actor_and_a_killed_node_are_replaced(cluster: Any, sleeping: None) -> None:
     """An actor dies while it plays, then a whole node with another."""
-    node = cluster.add_node(**NODE)
+    third = cluster.add_node(**node())
     config = on_ray(
         Path("unused"),
         "self_play.actors=3",
@@ -205,7 +226,7 @@ def test_a_killed_actor_and_a_killed_node_are_replaced(cluster: Any, sleeping: N
             dead = actor_processes()[0]
             os.kill(dead, signal.SIGKILL)
         if number == 4:
-            cluster.remove_node(node, allow_graceful=False)
+            cluster.remove_node(third, allow_graceful=False)
         trees = pipeline.collect(6, number)
         assert all(0 <= number - tree.iteration <= 1 for tree in trees)
         collected += trees

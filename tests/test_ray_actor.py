@@ -2,12 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from command_line import InProcess
 from safetensors.torch import load
 from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -15,13 +18,14 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from llamao1_cli.assembly import Parts, assemble
-from llamao1_cli.config import Config
+from llamao1_cli.config import Config, SearchConfig
 from llamao1_cli.config_file import load_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.ray_play.actor import Order, SelfPlayActor, job_to_json, trees_from_json
 from llamao1_cli.ray_play.crew import RayCrew
 from llamao1_cli.ray_play.pipeline import Play
 from llamao1_cli.ray_play.weights import pack_weights, unpack_weights
+from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import play_seeds
 
 TINY = Path(__file__).parent.parent / "configs" / "tiny.yaml"
@@ -63,6 +67,54 @@ def test_an_actor_grows_the_trees_that_the_trainer_would(overrides: list[str]) -
             data = actor.play(job, np.frombuffer(weights, np.uint8))
             assert json.loads(data)[0]["iteration"] == version
             assert trees_from_json(data) == expected
+
+
+class CrewHere:
+    """A crew of one actor that is an object of this process."""
+
+    def __init__(self, config: Config) -> None:
+        self._actor = SelfPlayActor(config.model_dump_json(), ".")
+        self._chunk: Sequence[Play] = []
+        self._version = 0
+
+    def equip(self, weights: bytes, iteration: int, search: SearchConfig) -> None:
+        self._version += 1
+        self._order, self._weights = Order(self._version, iteration, search), weights
+
+    def room(self) -> bool:
+        return not self._chunk
+
+    def submit(self, plays: Sequence[Play]) -> None:
+        self._chunk = plays
+
+    def wait(self) -> list[tuple[Sequence[Play], list[Tree] | None]]:
+        plays, self._chunk = self._chunk, []
+        job = job_to_json(self._order, plays)
+        trees = trees_from_json(self._actor.play(job, np.frombuffer(self._weights, np.uint8)))
+        return [(plays, trees)]
+
+    def close(self) -> None:
+        pass
+
+
+def test_files_of_self_play_are_the_same_by_actors_and_when_some_are_missing(
+    main: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setattr("llamao1_cli.ray_play.selfplay.RayCrew", CrewHere)
+    command = ["self-play", "--config", TINY, "--set", "run.iterations=3"]
+    command += ["--set", "learn.problems=2"]
+    assert main(*command, "--out", tmp_path / "here").returncode == 0
+    command += ["--set", "self_play.backend=ray", "--set", "self_play.max_staleness=2"]
+    command += ["--out", tmp_path / "ray"]
+    assert main(*command).returncode == 0
+    files = [file.read_bytes() for file in sorted((tmp_path / "here").iterdir())]
+    assert len(files) == 3
+    assert [file.read_bytes() for file in sorted((tmp_path / "ray").iterdir())] == files
+    for number in (1, 3):
+        (tmp_path / "ray" / f"iteration-{number:06d}.jsonl").unlink()
+    assert main(*command, "--resume").returncode == 0
+    assert [file.read_bytes() for file in sorted((tmp_path / "ray").iterdir())] == files
 
 
 def test_of_lora_the_adapter_alone_travels() -> None:
@@ -147,6 +199,19 @@ def test_a_cluster_that_is_not_there_is_named() -> None:
     config = tiny("self_play.backend=ray", "self_play.address=127.0.0.1:1")
     with pytest.raises(UserError, match=r"self_play\.address: no Ray cluster at 127\.0\.0\.1:1"):
         RayCrew(config).equip(b"", 1, config.search)
+
+
+@pytest.mark.parametrize("error", [Exception, ConnectionError, RuntimeError])
+def test_a_cluster_that_does_not_start_here_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def init(**settings: object) -> None:
+        raise error("The current node timed out during startup.")
+
+    ray = SimpleNamespace(init=init, is_initialized=lambda: False)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(UserError, match=r"this machine: Ray does not start there \(The current"):
+        RayCrew(tiny("self_play.backend=ray")).equip(b"", 1, SearchConfig())
 
 
 def test_only_actors_can_play_ahead() -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from llamao1_cli.optimization import make_optimizer
 from llamao1_cli.plan.time import Rates, affine, rates_of_run
 from llamao1_cli.run_folder import run_folder
 from llamao1_cli.search.tree import Tree
+from llamao1_cli.selfplay import write_trees
 from llamao1_cli.update import Updater
 
 FEWER = 4  # the small rollout has so many times fewer problems than the large one
@@ -54,7 +56,7 @@ def _rates_from_run(path: Path) -> tuple[int, Rates]:
 def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
     """Rates of so many problems in one process here: two rollouts of different size and an update.
 
-    Nothing is written.
+    Nothing that it writes stays.
     """
     alone = {"backend": "local", "actors": 1, "max_staleness": 0}
     local = config.model_copy(update={"self_play": config.self_play.model_copy(update=alone)})
@@ -65,6 +67,9 @@ def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
         quick, _ = _timed_play(parts, few, 2)
         slow, trees = _timed_play(parts, problems, 3)
     start, each = affine((few, quick), (problems, slow))
+    begun = time.perf_counter()
+    with TemporaryDirectory() as folder:
+        write_trees(Path(folder) / "trees.jsonl", trees)
     items = experiences(
         trees,
         parts.codec,
@@ -72,6 +77,7 @@ def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
         config.search.discount,
         min_tokens=config.search.min_thought_tokens,
     )
+    rest = time.perf_counter() - begun
     update = _timed_update(parts, items)
     values = make_value_trainer(parts)
     begun = time.perf_counter()
@@ -82,7 +88,7 @@ def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
         start=start,
         each=each,
         update=update / max(len(items), 1),
-        rest=time.perf_counter() - begun,
+        rest=rest + time.perf_counter() - begun,
         tokens=sum(tree.generated_tokens for tree in trees) / problems,
         tree_bytes=float(np.mean([experience_bytes(item) for item in items] or [0])),
     )

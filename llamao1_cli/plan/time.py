@@ -18,7 +18,7 @@ class Rates:
     start: float  # of a rollout, however few problems it has
     each: float  # of a rollout for each problem, grading included
     update: float  # of the update for each tree drawn
-    rest: float  # of an iteration beside both: value head, weights, saving
+    rest: float  # of an iteration beside both: value head, weights, trees written; not saving
     tokens: float  # generated for each problem
     tree_bytes: float  # of a tree's experience in the replay
 

@@ -178,7 +178,7 @@ def _initialise(address: str | None, cpus: int) -> None:
         else:
             cores = max(cpus, os.cpu_count() or 1)
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray's own are of many classes, one of them this
         raise UserError(
             f"self_play.address: {address or os.environ.get('RAY_ADDRESS') or 'this machine'}: Ray "
             f"does not start there ({' '.join(str(error).split())[:200]})"

@@ -1,4 +1,4 @@
-"""Self-play on a Ray cluster with the face of the local one."""
+"""Self-play whose iterations actors on a Ray cluster play."""
 
 import importlib.util
 import math
@@ -15,7 +15,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.ray_play.crew import RayCrew
 from llamao1_cli.ray_play.pipeline import Pipeline, Play
 from llamao1_cli.ray_play.weights import pack_weights
-from llamao1_cli.search.grow import Grade, Judge, SearchRule
+from llamao1_cli.search.grow import Grade
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay import SelfPlay, play_seeds
 from llamao1_cli.signals import Interrupts
@@ -25,7 +25,8 @@ from llamao1_cli.value_head import ValueHead
 
 
 class RaySelfPlay(SelfPlay):
-    """Plays training problems by actors on a cluster; what is evaluated the ranks play.
+    """Has the iterations of self-play played by actors on a cluster, which grade by graders of
+    their own; all else the ranks play.
 
     Of several ranks the first alone has actors, and every rank gets the trees. Raises UserError
     where Ray is not installed.
@@ -57,40 +58,6 @@ class RaySelfPlay(SelfPlay):
         self._told = {"dropped_trees": 0.0, "replayed_trees": 0.0}
         self._staleness = 0.0
 
-    def play(
-        self,
-        problems: Sequence[Problem],
-        search: SearchConfig,
-        name: str | int,
-        *,
-        grade: Grade | None,
-        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
-        rule: SearchRule | None = None,
-        judge: Judge | None = None,
-        budget: float = math.inf,
-        judging: int = 0,
-    ) -> list[Tree]:
-        """See `SelfPlay.play`. The actors play what self-play alone plays, graded by graders of
-        their own; the ranks play what has a rule, a judge or a budget, and what is not graded."""
-        if grade is None or (rule, judge, budget) != (None, None, math.inf):
-            return super().play(
-                problems,
-                search,
-                name,
-                grade=grade,
-                on_turn=on_turn,
-                rule=rule,
-                judge=judge,
-                budget=budget,
-                judging=judging,
-            )
-
-        def collect() -> list[Tree]:
-            self._pipeline.add(self._plays(problems, name, 0))
-            return self._pipeline.collect(len(problems), 0, on_turn)
-
-        return self._by_actors(collect, 0, search)
-
     def iterate(
         self,
         problems: Callable[[int], Sequence[Problem]],
@@ -105,37 +72,26 @@ class RaySelfPlay(SelfPlay):
         With staleness allowed they are the first to come back, some of problems drawn for a later
         iteration, and the actors play on when this returns.
         """
-
-        def collect() -> list[Tree]:
-            self._add_problems(problems, number)
-            count = min(len(problems(number)), len(self._pipeline.outstanding()))
-            return self._pipeline.collect(count, number, on_turn)
-
-        trees = self._by_actors(collect, number, search)
-        self._staleness = sum(number - tree.iteration for tree in trees) / max(len(trees), 1)
-        return trees
-
-    def _by_actors(
-        self, collect: Callable[[], list[Tree]], iteration: int, search: SearchConfig
-    ) -> list[Tree]:
-        """What the main process collects from its actors, given the weights of now, on every
-        rank."""
         weights = pack_weights(self._model, self._value_head, self._accelerator)
 
         def collected() -> list[Tree]:
             if not self._accelerator.is_main_process:
                 return []
-            self._crew.equip(weights, iteration, search)
-            return collect()
+            self._crew.equip(weights, number, search)
+            self._add_problems(problems, number)
+            count = min(len(problems(number)), len(self._pipeline.outstanding()))
+            return self._pipeline.collect(count, number, on_turn)
 
-        return self._together(collected)
+        trees = self._together(collected)
+        self._staleness = sum(number - tree.iteration for tree in trees) / max(len(trees), 1)
+        return trees
 
     def _add_problems(self, problems: Callable[[int], Sequence[Problem]], number: int) -> None:
-        """Queue what a resumed run owes, and problems as far ahead as allowed."""
-        if self._next is None:
-            self._next = number
+        """Queue what a resumed run owes, and problems as far ahead as allowed. Iterations that were
+        passed over are not played."""
+        self._next = max(self._next or number, number)
         for iteration, place in self._owed:
-            plays = self._plays(problems(iteration), iteration, iteration)
+            plays = self._plays(problems(iteration), iteration)
             if place >= len(plays):
                 raise UserError(
                     f"--resume: the checkpoint owes problem {place} of iteration {iteration}, "
@@ -144,7 +100,7 @@ class RaySelfPlay(SelfPlay):
             self._pipeline.add([plays[place]])
         self._owed = []
         while self._next <= min(number + self._ahead, max(self._iterations, number)):
-            self._pipeline.add(self._plays(problems(self._next), self._next, self._next))
+            self._pipeline.add(self._plays(problems(self._next), self._next))
             self._next += 1
 
     def drain(self) -> dict[str, float]:
@@ -169,8 +125,8 @@ class RaySelfPlay(SelfPlay):
         """Let the actors go, and the cluster if it was started here."""
         self._crew.close()
 
-    def _plays(self, problems: Sequence[Problem], name: str | int, iteration: int) -> list[Play]:
-        seeds = play_seeds(self._seed, name, len(problems))
+    def _plays(self, problems: Sequence[Problem], iteration: int) -> list[Play]:
+        seeds = play_seeds(self._seed, iteration, len(problems))
         return [
             Play((iteration, index), problem, seed)
             for index, (problem, seed) in enumerate(zip(problems, seeds, strict=True))
