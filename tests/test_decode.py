@@ -1,17 +1,24 @@
 """Several steps decoded at once: what comes of it, and that the host need not look in between."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
 from test_engine import check, engine, requests
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from toy_models import KINDS, toy_model
 from transformers import PreTrainedModel
 
 from llamao1_cli.codec import Codec
+from llamao1_cli.engine.buffers import Buffers
+from llamao1_cli.engine.copy import shape_of
+from llamao1_cli.engine.decode import Decoder, Form, _tensors
 from llamao1_cli.engine.protocol import Thought, complete
+from llamao1_cli.engine.sampler import Sampler
 from llamao1_cli.engine.waiting import waits
 
 CLOSE = {"rel": 1e-4, "abs": 1e-4}
@@ -100,6 +107,53 @@ def test_a_model_that_has_to_look_decodes_token_by_token(codec: Codec) -> None:
         requests(codec, 6), complete(busy, requests(codec, 6)), strict=True
     ):
         check(model, codec, request, thoughts)
+
+
+class Found(TorchDispatchMode):
+    """Notes the tensors that operations find, and do not get from each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[torch.Tensor] = []
+        self._made: list[torch.Tensor] = []  # kept, so that no address is given twice
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made = addresses(self._made)
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+        self.found += [each for each in given if not addresses([each]) <= made]
+        result = func(*args, **kwargs or {})
+        self._made += [each for each in tree_leaves(result) if isinstance(each, torch.Tensor)]
+        return result
+
+
+def addresses(tensors: Iterable[torch.Tensor]) -> set[int]:
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors} - {0}
+
+
+def test_what_a_step_finds_outlives_it(codec: Codec) -> None:
+    """A graph replays the addresses that it was captured with: nothing there may be freed."""
+    model = toy_model(codec, "gemma2")  # windows, soft caps
+    sampler = Sampler(codec.grammar(model.get_output_embeddings().out_features))
+    with torch.no_grad():
+        busy = engine(model, codec, burst=2)
+        decoder = Decoder(busy.model, sampler, steps=2, max_length=64)
+        buffers = Buffers(shape_of(busy.model), 2)
+        buffers.ensure(2, 64, 64)
+        state = decoder._values(2, 2, [])
+        step = decoder._step_of(Form(2, 64, 64, True, True), buffers, state)
+        with Found() as noted:
+            step()
+    outlives = [
+        *busy.model.parameters(),
+        *busy.model.buffers(),
+        *_tensors(state),
+        *(value for value in vars(sampler).values() if isinstance(value, torch.Tensor)),
+        *(value for value in vars(buffers).values() if isinstance(value, torch.Tensor)),
+    ]
+    assert addresses(noted.found) <= addresses(outlives)
+    assert addresses([state.tokens, buffers.suffix_keys]) <= addresses(noted.found)
 
 
 NUMBERS = torch.arange(4.0)

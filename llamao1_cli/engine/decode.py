@@ -40,8 +40,15 @@ class Form:
 
 @dataclass(frozen=True)
 class State:
-    """What a step reads and brings forward, for B = G * C places and N steps in one go."""
+    """What a step reads and brings forward, for B = G * C places and N steps in one go.
 
+    A graph knows tensors by their addresses alone: all that a step finds, beside the model, the
+    buffers and the grammar, is here and stays.
+    """
+
+    at: Tensor  # [B] 0, 1, 2, …
+    groups: Tensor  # [B]
+    columns: Tensor  # [B]
     step: Tensor  # [1] steps done
     tokens: Tensor  # [B] fed next
     lengths: Tensor  # [G, C] of the suffixes
@@ -135,7 +142,11 @@ class Decoder:
                     places[:, at] = torch.tensor(row.places(steps))
                     uniforms[:, at] = torch.tensor(row.uniforms(steps), dtype=torch.float64)
         choice = choice_of(sampling, [0] * count, [0.0] * count, tokens.device)
+        every = torch.arange(count)
         return State(
+            every,
+            every // columns,
+            every % columns,
             torch.zeros(1).long(),
             tokens,
             lengths.view(size, columns),
@@ -153,16 +164,13 @@ class Decoder:
 
     def _step_of(self, form: Form, buffers: Buffers, state: State) -> Callable[[], None]:
         """One step of that form: feed, sample, store, move on."""
-        device = buffers.shape.device
-        places = torch.arange(form.groups * buffers.columns, device=device)
-        rows, columns = places // buffers.columns, places % buffers.columns
-        nothing = places[:0]
+        at, groups, columns = state.at, state.groups, state.columns
 
         def step() -> None:
             positions = (state.prefixes + state.lengths).clamp(max=self._last)
             slots = state.lengths.flatten()
-            writes = Writes(nothing, nothing, nothing, places, rows, columns, slots)
-            grid = Grid(places, rows, columns, positions, state.prefixes)
+            writes = Writes(at[:0], at[:0], at[:0], at, groups, columns, slots)
+            grid = Grid(at, groups, columns, positions, state.prefixes)
             logits = self._model(
                 input_ids=state.tokens.unsqueeze(0),
                 position_ids=positions.view(1, -1),
