@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -127,9 +128,10 @@ class Decoder:
         """The state before the first step, on the host; a place where no row decodes feeds token 0
         behind what is there."""
         count, steps = size * columns, self._steps
-        tokens, lengths = torch.zeros(count).long(), torch.zeros(count).long()
-        prefixes = torch.zeros(size, 1).long()
-        places, uniforms = torch.zeros(steps, count).long(), torch.zeros(steps, count).double()
+        # Filled place by place, which numpy does faster than torch.
+        tokens, lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        prefixes = np.zeros((size, 1), np.int64)
+        places, uniforms = np.zeros((steps, count), np.int64), np.zeros((steps, count))
         sampling = [UNUSED] * count
         for group in groups:
             if group.slot >= size:
@@ -139,19 +141,18 @@ class Decoder:
                 lengths[at] = len(row.fed)
                 if group.ready and row.decodes:
                     tokens[at], sampling[at] = row.pending[0], row.request.sampling
-                    places[:, at] = torch.tensor(row.places(steps))
-                    uniforms[:, at] = torch.tensor(row.uniforms(steps), dtype=torch.float64)
-        choice = choice_of(sampling, [0] * count, [0.0] * count, tokens.device)
+                    places[:, at], uniforms[:, at] = row.places(steps), row.uniforms(steps)
+        choice = choice_of(sampling, [0] * count, [0.0] * count, torch.device("cpu"))
         every = torch.arange(count)
         return State(
             every,
             every // columns,
             every % columns,
             torch.zeros(1).long(),
-            tokens,
-            lengths.view(size, columns),
-            prefixes,
-            replace(choice, places=places, uniforms=uniforms),
+            torch.from_numpy(tokens),
+            torch.from_numpy(lengths).view(size, columns),
+            torch.from_numpy(prefixes),
+            replace(choice, places=torch.from_numpy(places), uniforms=torch.from_numpy(uniforms)),
             Drawn(torch.zeros(steps, count).long(), *torch.zeros(3, steps, count)),
         )
 
