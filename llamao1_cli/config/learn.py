@@ -91,5 +91,5 @@ class ReplayConfig(Section):
         0, description="Experiences older than so many iterations are dropped; 0 is on-policy."
     )
     draws: Positive = Field(
-        1.0, description="Experiences drawn an iteration for each new one; 1 is one epoch."
+        2.0, description="Experiences drawn an iteration for each new one; 2 is two epochs."
     )
