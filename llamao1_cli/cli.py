@@ -205,7 +205,7 @@ def compare(
         list[str] | None,
         typer.Option(
             help="One more to compare, an algorithm with settings of its own, such as "
-            "'replay: rlsp replay.max_age=2 replay.draws=2'; may be repeated."
+            "'replay: rlsp replay.max_age=2 replay.alpha=0.6'; may be repeated."
         ),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, each a run of every algorithm.")] = "0,1,2",

@@ -55,7 +55,7 @@ def parse_variant(text: str) -> Variant:
     if not re.fullmatch(r"[\w.+-]+", name) or algorithm not in ALGORITHMS:
         raise UserError(
             f"--variant {text!r:.100}: expected 'NAME: ALGORITHM section.key=value …', such as "
-            "'replay: rlsp replay.max_age=2 replay.draws=2'"
+            "'replay: rlsp replay.max_age=2 replay.alpha=0.6'"
         )
     return Variant(name, algorithm, tuple(overrides))
 
