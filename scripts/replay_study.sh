@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh
-variants=()
+variants=(--variant "rlsp-once-fast: rlsp replay.draws=1 learn.learning_rate=1.5e-4")
 for algorithm in rlsp grpo; do
     variants+=(--variant "$algorithm-once: $algorithm replay.draws=1")
     variants+=(--variant "$algorithm-thrice: $algorithm replay.draws=3")
@@ -16,5 +16,5 @@ for age in 1 2 3 4; do
     variants+=(--variant "prioritised-$age: $settings replay.alpha=0.6")
 done
 .venv/bin/llamao1 compare --config configs/quickstart.yaml --out runs/replay --algorithms rlsp,grpo \
-    "${variants[@]}" --budget-tokens 100000 \
+    "${variants[@]}" --budget-tokens 100000 --set replay.draws=2 --set run.threads=1 \
     --set 'eval.strategies=[greedy]' "$@"
