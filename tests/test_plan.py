@@ -221,7 +221,7 @@ def test_two_runs_tell_the_start_of_a_rollout(tmp_path: Path) -> None:
         (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     rates = rates_from_runs([tmp_path / "12", tmp_path / "4"])
     assert (rates.start, rates.each) == pytest.approx((3.0, 0.5))
-    assert rates.update == pytest.approx(1 / 12)
+    assert rates.update == pytest.approx(1 / 24)  # each problem's tree is learned from twice
     assert rates.rest == pytest.approx(0.5)
 
 

@@ -143,7 +143,8 @@ def test_the_search_is_what_a_replay_makes_of_it(
 def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
     codec: Codec, seed: int
 ) -> None:
-    """Against a preference that reads each solution's value from its text."""
+    """Against a preference that reads each solution's value from its text. One rewriting: with more,
+    rounding would part equal scores one way or the other."""
 
     def think(
         request: Request, depth: int, meta: Meta | None, rng: np.random.Generator
@@ -162,7 +163,7 @@ def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
     for judge_of_pairs in (None, prefer):
         engine = FakeEngine(codec, think)
         (tree,) = self_refine(
-            [problem], [seed], engine, codec, CONFIG, judge_of_pairs, Refinement(2, 5)
+            [problem], [seed], engine, codec, CONFIG, judge_of_pairs, Refinement(3, 1)
         )
         shown.append([(n.parent, n.thought.text, n.visits) for n in tree.nodes])
         shown.append([round(n.value, 9) for n in tree.nodes])
