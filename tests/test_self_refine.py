@@ -143,7 +143,7 @@ def test_the_search_is_what_a_replay_makes_of_it(
 def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
     codec: Codec, seed: int
 ) -> None:
-    """Against a preference that reads each solution's value from its text. One rewriting: with more,
+    """Against a preference that reads each solution's value from its text. With more rewritings
     rounding would part equal scores one way or the other."""
 
     def think(
