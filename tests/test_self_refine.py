@@ -13,7 +13,7 @@ from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Request
 from llamao1_cli.language import Meta, hint
-from llamao1_cli.search.preference import Comparison, blended_quality
+from llamao1_cli.search.preference import Comparison, blended_quality, value_log_odds
 from llamao1_cli.search.self_refine import Refinement, self_refine
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
@@ -143,8 +143,8 @@ def test_the_search_is_what_a_replay_makes_of_it(
 def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
     codec: Codec, seed: int
 ) -> None:
-    """Against a preference that reads each solution's value from its text. With more rewritings
-    rounding would part equal scores one way or the other."""
+    """Against a preference that reads each solution's value from its text. The same
+    log-odds to the last digit, as that parts equal scores."""
 
     def think(
         request: Request, depth: int, meta: Meta | None, rng: np.random.Generator
@@ -156,14 +156,13 @@ def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
         return (1 + merit(text.splitlines()[-1])) / 42
 
     def prefer(comparisons: Sequence[Comparison]) -> np.ndarray:
-        chances = [(worth(c.first), worth(c.second)) for c in comparisons]
-        return np.array([math.log(p / (1 - p)) - math.log(q / (1 - q)) for p, q in chances])
+        return value_log_odds(np.array([(worth(c.first), worth(c.second)) for c in comparisons]))
 
     problem, shown = Problem("p", "How many?", "secret"), []
     for judge_of_pairs in (None, prefer):
         engine = FakeEngine(codec, think)
         (tree,) = self_refine(
-            [problem], [seed], engine, codec, CONFIG, judge_of_pairs, Refinement(3, 1)
+            [problem], [seed], engine, codec, CONFIG, judge_of_pairs, Refinement(2, 5)
         )
         shown.append([(n.parent, n.thought.text, n.visits) for n in tree.nodes])
         shown.append([round(n.value, 9) for n in tree.nodes])
