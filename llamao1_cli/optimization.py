@@ -8,15 +8,16 @@ import torch
 from accelerate import Accelerator
 
 from llamao1_cli.errors import RunFailedError
+from llamao1_cli.master_weights import MasterAdamW
 from llamao1_cli.sharding import whole
 
 
 def make_optimizer(
     model: torch.nn.Module, betas: tuple[float, float], weight_decay: float
-) -> torch.optim.AdamW:
+) -> MasterAdamW:
     """AdamW over the trainable parameters; the rate is set before every step."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(trainable, lr=0.0, betas=betas, weight_decay=weight_decay)
+    return MasterAdamW(trainable, lr=0.0, betas=betas, weight_decay=weight_decay)
 
 
 def ramp_and_cosine(progress: float, ramp: float, floor: float) -> float:

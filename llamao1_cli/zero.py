@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from llamao1_cli.errors import UserError
+from llamao1_cli.master_weights import MASTER, MasterAdamW, is_narrow
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -67,18 +68,13 @@ class ZeroAccelerator(Accelerator):
                 "zero_optimization": {"stage": 2},
                 "zero_allow_untested_optimizer": True,
                 "steps_per_print": None,
-                # As all layouts train: in the types that the weights have.
-                "bf16": {
-                    "enabled": bf16,
-                    "bf16_master_weights_and_grads": bf16,
-                    "bf16_optimizer_states": bf16,
-                },
+                "bf16": {"enabled": bf16},  # its copies and moments are float32, as `MasterAdamW`'s
             },
         )[0]
         return self._engine
 
     def prepare_optimizer(self, optimizer: Any, *_: Any, **__: Any) -> "ZeroOptimizer":
-        """The engine's optimizer, which begins anew as `optimizer`, an AdamW."""
+        """The engine's optimizer, which begins anew as `optimizer`, a `MasterAdamW`."""
         return ZeroOptimizer(self._engine, optimizer)
 
     @contextmanager
@@ -105,8 +101,9 @@ class ZeroAccelerator(Accelerator):
 class ZeroOptimizer(torch.optim.Optimizer):
     """AdamW of an engine, that looks like one of whole weights."""
 
-    def __init__(self, engine: Any, optimizer: torch.optim.Optimizer) -> None:
-        super().__init__(optimizer.param_groups, optimizer.defaults)
+    def __init__(self, engine: Any, optimizer: MasterAdamW) -> None:
+        (group,) = optimizer.param_groups
+        super().__init__([{**group, "params": optimizer.weights}], optimizer.defaults)
         self._engine, self._adamw = engine, engine.optimizer.optimizer
         for part in self._parts():
             self._adamw.state[part] = {"step": torch.zeros(())} | {
@@ -125,28 +122,30 @@ class ZeroOptimizer(torch.optim.Optimizer):
         """Nothing: the engine's step leaves no gradients."""
 
     def state_dict(self) -> dict[str, Any]:
-        """As torch's AdamW gives it, gathered from all ranks, which must call it; the moments are
+        """As `MasterAdamW` gives it, gathered from all ranks, which must call it; the tensors are
         there on the first rank alone."""
-        from deepspeed.utils import safe_get_full_optimizer_state
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         (step, *_) = (self._adamw.state[part]["step"] for part in self._parts())
         place = "cpu" if self._engine.global_rank == 0 else "meta"
-        moments = [
-            {name: safe_get_full_optimizer_state(weight, name).to(place) for name in MOMENTS}
-            for weight in self._weights()
-        ]
-        return super().state_dict() | {
-            "state": {i: {"step": step.clone()} | each for i, each in enumerate(moments)}
-        }
+        state: dict[int, dict[str, Tensor]] = {}
+        for index, weight in enumerate(self._weights()):
+            found = {name: safe_get_full_optimizer_state(weight, name) for name in MOMENTS}
+            if is_narrow(weight):
+                found[MASTER] = safe_get_full_fp32_param(weight)
+            state[index] = {"step": step.clone()} | {n: t.to(place) for n, t in found.items()}
+        return super().state_dict() | {"state": state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the moments that `state_dict` gave, whole on every rank; the groups stay."""
-        from deepspeed.utils import safe_set_full_optimizer_state
+        """Take over the tensors that `state_dict` gave, whole on every rank; the groups stay."""
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         weights = self._weights()
         for place, state in state_dict["state"].items():
             for name in MOMENTS:
                 safe_set_full_optimizer_state(weights[place], state[name], name)
+            if is_narrow(weights[place]):
+                safe_set_full_fp32_param(weights[place], state[MASTER])
             for part in self._parts():
                 self._adamw.state[part]["step"].copy_(state["step"])
 

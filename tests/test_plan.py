@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from llamao1_cli import commands
+from llamao1_cli.assembly import assemble
+from llamao1_cli.checkpoint import moments
 from llamao1_cli.cli import app
 from llamao1_cli.config_file import load_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.manifest import write_manifest
 from llamao1_cli.models import load_model
+from llamao1_cli.optimization import make_optimizer
 from llamao1_cli.plan.measure import rates_from_runs
 from llamao1_cli.plan.memory import ModelShape, activation_bytes, memory, paths_held, replay_trees
 from llamao1_cli.plan.model_shape import model_shape
@@ -121,7 +124,7 @@ def test_rates_are_medians_without_the_first_iteration() -> None:
 
 SHAPE = ModelShape(
     parameters=1000, trainable=100, layers=2, hidden=8, heads=2, head_width=4, vocabulary=10,
-    itemsize=2, rollout_itemsize=4,
+    itemsize=2, trained_itemsize=2, rollout_itemsize=4,
 )  # fmt: skip
 
 
@@ -133,14 +136,14 @@ def test_memory_by_hand() -> None:
     assert (found.weights, found.gradients, found.optimizer, found.reference) == (
         2000,
         200,
-        400,
+        1200,  # two moments and a copy, 4 bytes each
         200,
     )
     # a token: 2 layers of 34 * 8 bytes at 16 bits, and logits and gradient of 10 words in fp32
     assert found.activations == 3 * (2 * 34 * 8 + 80)
     assert (found.rollout_copy, found.cache, found.replay) == (4000, 5000, 77)
-    assert found.learner == 2800 + found.activations + 9000
-    assert found.sharded(4) == 700 + found.activations + 9000
+    assert found.learner == 3600 + found.activations + 9000
+    assert found.sharded(4) == 900 + found.activations + 9000
     assert found.actor == 11_000
     # keys and values: 2 kinds * 2 layers * 2 heads * 4 wide * 4 bytes
     assert SHAPE.token_bytes == 128
@@ -164,7 +167,29 @@ def test_the_shape_is_that_of_the_model_that_is_made(lora: str) -> None:
     assert shape.parameters == made + missing * shape.hidden
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad) - tokens
     assert shape.trainable == trained + (missing * shape.hidden if lora == "null" else 0)
-    assert (shape.itemsize, shape.rollout_itemsize) == (4, 2)
+    assert (shape.itemsize, shape.trained_itemsize, shape.rollout_itemsize) == (4, 4, 2)
+
+
+@pytest.mark.parametrize("lora", ["null", "{rank: 2, alpha: 4}"])
+def test_the_optimizer_is_that_of_the_types_that_train(lora: str) -> None:
+    config = load_config(TINY, [f"model.lora={lora}", "model.dtype=bfloat16"])
+    parts = assemble(config)
+    parts.grader.close()
+    model = parts.language_model.model
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = make_optimizer(model, (0.9, 0.98), 0.0)
+    for weight in trained:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    held = sum(value.nbytes for name, value in moments(optimizer).items() if "step" not in name)
+    shape = model_shape(config)
+    planned = memory(
+        shape, reference=False, micro_batch_tokens=1, checkpointed=False, cache=0, trees=0,
+        tree_bytes=0.0,
+    )  # fmt: skip
+    counted = sum(p.numel() for p in trained)
+    assert held == pytest.approx(planned.optimizer * counted / shape.trainable)
+    assert {p.element_size() for p in trained} == {shape.trained_itemsize}
 
 
 def test_a_plan_from_a_run(tmp_path: Path) -> None:
@@ -239,7 +264,10 @@ KNOWN = {
 def test_the_table_of_the_documentation_is_current(name: str, trained: str) -> None:
     parameters, adapter, *rest = KNOWN[name]
     trainable = adapter if trained == "LoRA 16" else parameters
-    shape = ModelShape(parameters, trainable, *rest, itemsize=2, rollout_itemsize=2)
+    shape = ModelShape(
+        parameters, trainable, *rest, itemsize=2,
+        trained_itemsize=4 if trained == "LoRA 16" else 2, rollout_itemsize=2,
+    )  # fmt: skip
     found = memory(
         shape, reference=False, micro_batch_tokens=8192, checkpointed=True, cache=8 * 2**30,
         trees=1, tree_bytes=0.0,

@@ -61,20 +61,21 @@ def command_line(words: Sequence[str]) -> None:
     cli.main()
 
 
+def sharding(device: str) -> Accelerator:
+    """A rank that shards weights: accelerate does so on GPUs alone, and is told what a launcher
+    there tells it."""
+    accelerator = Accelerator(cpu=True)
+    accelerator.state.distributed_type = DistributedType.FSDP
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        reshard_after_forward=True,
+        cpu_ram_efficient_loading=False,
+    )
+    return accelerator
+
+
 def sharded(words: Sequence[str]) -> None:
-    """A rank of `llamao1` whose weights are sharded: accelerate does so on GPUs alone, and is told
-    what a launcher there tells it."""
-
-    def sharding(device: str) -> Accelerator:
-        accelerator = Accelerator(cpu=True)
-        accelerator.state.distributed_type = DistributedType.FSDP
-        accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2,
-            reshard_after_forward=True,
-            cpu_ram_efficient_loading=False,
-        )
-        return accelerator
-
+    """A rank of `llamao1` whose weights are sharded."""
     assembly.make_accelerator = sharding
     command_line(words)
 

@@ -47,7 +47,7 @@ def plan(
 
 def work_of(config: Config, shape: ModelShape, bandwidth: float) -> Work:
     """What an iteration of the configuration has to do; `bandwidth` in bytes a second."""
-    sent = shape.trainable * shape.itemsize
+    sent = shape.trainable * shape.trained_itemsize
     return Work(
         problems=config.learn.problems,
         draws=config.replay.draws,
@@ -116,7 +116,7 @@ def _memory_table(bytes_: Memory, config: Config, shape: ModelShape, gpus: int) 
     rows = [
         ("weights", bytes_.weights, f"{shape.parameters:,} parameters"),
         ("gradients", bytes_.gradients, f"{shape.trainable:,} that train"),
-        ("optimizer", bytes_.optimizer, "two moments of AdamW"),
+        ("optimizer", bytes_.optimizer, "AdamW's two moments; of bf16 weights a float32 copy"),
         ("reference", bytes_.reference, "policy before self-play, where learn.kl_weight is set"),
         ("activations", bytes_.activations, "of one micro-batch; an estimate"),
         ("rollout copy", bytes_.rollout_copy, "weights of the engine, adapters merged"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MOMENTS = 2  # AdamW's, of the type of the weights
+MOMENT = 4  # bytes of one of AdamW's two, and of the float32 copy of a narrower weight
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class ModelShape:
     head_width: int
     vocabulary: int
     itemsize: int  # bytes of a weight
+    trained_itemsize: int  # bytes of a weight that trains: an adapter's are always float32
     rollout_itemsize: int  # bytes of a weight of the engine's copy, and of a key or value
 
     @property
@@ -69,11 +70,11 @@ def memory(
     tree_bytes: float,
 ) -> Memory:
     """The bytes of a run: `cache` is the engine's budget, `trees` are those in the replay."""
-    trained = shape.trainable * shape.itemsize
+    trained = shape.trainable * shape.trained_itemsize
     return Memory(
         weights=shape.parameters * shape.itemsize,
         gradients=trained,
-        optimizer=MOMENTS * trained,
+        optimizer=shape.trainable * MOMENT * (3 if shape.trained_itemsize < 4 else 2),
         reference=trained * reference,
         activations=activation_bytes(shape, micro_batch_tokens, checkpointed=checkpointed),
         rollout_copy=shape.parameters * shape.rollout_itemsize,

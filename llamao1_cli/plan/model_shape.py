@@ -32,6 +32,7 @@ def model_shape(config: Config) -> ModelShape:
             model = get_peft_model(model, lora)
     token = shape_of(model)
     adapters = [p.numel() for n, p in model.named_parameters() if ".lora_" in n]
+    itemsize = getattr(torch, settings.dtype).itemsize
     return ModelShape(
         parameters=sum(p.numel() for p in model.parameters()) - sum(adapters),
         trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -40,7 +41,8 @@ def model_shape(config: Config) -> ModelShape:
         heads=token.heads,
         head_width=token.width,
         vocabulary=model.config.get_text_config().vocab_size,
-        itemsize=getattr(torch, settings.dtype).itemsize,
+        itemsize=itemsize,
+        trained_itemsize=itemsize if settings.lora is None else 4,
         rollout_itemsize=getattr(torch, config.engine.dtype or settings.dtype).itemsize,
     )
 

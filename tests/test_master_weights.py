@@ -1,0 +1,151 @@
+"""Steps on bfloat16 weights against AdamW on float32 ones, through checkpoints too."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from two_ranks import Launched, sharding
+
+from llamao1_cli.checkpoint import load_optimizer, moments, restore_moments, save_optimizer
+from llamao1_cli.errors import UserError
+from llamao1_cli.master_weights import MASTER, MasterAdamW
+from llamao1_cli.optimization import make_optimizer, optimizer_step
+from llamao1_cli.sharding import prepare_model, prepare_optimizer, whole
+
+RATE, BETAS, DECAY = 1e-5, (0.9, 0.98), 0.1
+GRADIENTS = torch.randn(40, 64, generator=torch.Generator().manual_seed(1)) + 1.0
+BEGIN = 0.03 * torch.randn(64, generator=torch.Generator().manual_seed(2))
+INPUTS = torch.randn(6, 2, 6, generator=torch.Generator().manual_seed(3)).to(torch.bfloat16)
+
+
+def bf16(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.to(torch.bfloat16))
+
+
+def steps(optimizer: torch.optim.Optimizer, weight: Tensor, gradients: Sequence[Tensor]) -> None:
+    for gradient in gradients:
+        optimizer.zero_grad()
+        weight.grad = gradient.to(weight.dtype)
+        optimizer.step()
+
+
+def adamw(weight: Tensor) -> MasterAdamW:
+    return MasterAdamW([weight], lr=RATE, betas=BETAS, weight_decay=DECAY)
+
+
+def test_steps_below_the_spacing_add_up() -> None:
+    narrow, wide = bf16(BEGIN), nn.Parameter(bf16(BEGIN).detach().float())
+    steps(adamw(narrow), narrow, list(GRADIENTS))
+    plain = torch.optim.AdamW([wide], lr=RATE, betas=BETAS, weight_decay=DECAY)
+    steps(plain, wide, list(GRADIENTS.to(torch.bfloat16)))
+    assert torch.equal(narrow, wide.to(torch.bfloat16))
+    lost = bf16(BEGIN)
+    steps(torch.optim.AdamW([lost], lr=RATE, betas=BETAS, weight_decay=DECAY), lost, GRADIENTS)
+    moved = [(each.detach() != bf16(BEGIN)).float().mean() for each in (narrow, lost)]
+    assert moved[0] > 0.9 > 0.5 > moved[1]  # what it is for
+
+
+def test_wide_weights_step_as_those_of_adamw() -> None:
+    one, other = nn.Parameter(BEGIN.clone()), nn.Parameter(BEGIN.clone())
+    optimizer = adamw(one)
+    steps(optimizer, one, list(GRADIENTS))
+    steps(torch.optim.AdamW([other], RATE, BETAS, weight_decay=DECAY), other, list(GRADIENTS))
+    assert torch.equal(one, other)
+    assert optimizer.param_groups[0]["params"][0] is one
+    assert MASTER not in optimizer.state_dict()["state"][0]
+
+
+def test_a_checkpoint_keeps_what_rounding_would_lose(tmp_path: Path) -> None:
+    straight, before = bf16(BEGIN), bf16(BEGIN)
+    steps(adamw(straight), straight, list(GRADIENTS))
+    optimizer = adamw(before)
+    steps(optimizer, before, list(GRADIENTS[:25]))
+    save_optimizer(tmp_path, moments(optimizer))
+    after = bf16(before.detach())
+    resumed = adamw(after)
+    load_optimizer(tmp_path, resumed)
+    steps(resumed, after, list(GRADIENTS[25:]))
+    assert torch.equal(straight, after)
+    state = resumed.state_dict()["state"][0]
+    assert {name: value.dtype for name, value in state.items() if value.ndim} == dict.fromkeys(
+        ("exp_avg", "exp_avg_sq", MASTER), torch.float32
+    )
+
+
+def test_a_checkpoint_without_copies_is_refused(tmp_path: Path) -> None:
+    weight = nn.Parameter(BEGIN.clone())
+    optimizer = adamw(weight)
+    steps(optimizer, weight, list(GRADIENTS[:1]))
+    save_optimizer(tmp_path, moments(optimizer))
+    with pytest.raises(UserError, match=r"optimizer\.safetensors: not what a checkpoint holds"):
+        load_optimizer(tmp_path, adamw(bf16(BEGIN)))
+
+
+def test_a_step_of_training_clips_and_forgets() -> None:
+    """The gradients that are clipped are those of the weights, and none is left over."""
+    accelerator = Accelerator(cpu=True)
+    model = nn.Linear(4, 1, bias=False).to(torch.bfloat16)
+    begin = model.weight.detach().float()
+    optimizer = accelerator.prepare(make_optimizer(model, BETAS, 0.0))
+    model.weight.grad = torch.full_like(model.weight, 7.0)  # of a step before
+    data = torch.tensor([[3.0, -4.0, 0.0, 12.0]], dtype=torch.bfloat16)
+    norm = optimizer_step(
+        accelerator, model, optimizer, [lambda: model(data).sum()],
+        rate=0.25, max_grad_norm=0.5, name="a test",
+    )  # fmt: skip
+    assert norm == pytest.approx(13.0)
+    # Of AdamW's first step the sign is left.
+    expected = begin - 0.25 * data[0].float().sign()
+    assert torch.equal(model.weight.detach()[0], expected[0].to(torch.bfloat16))
+    assert model.weight.grad is None
+
+
+def model_of_bf16() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).to(torch.bfloat16)
+
+
+def trained(accelerator: Accelerator, share: float) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Steps on bf16 weights, in the middle of them an optimizer that takes over the state of the
+    one before; with its whole state at the end. A rank's losses count as much as its `share`."""
+    model = prepare_model(accelerator, model_of_bf16())
+    state: dict[str, Tensor] = {}
+    for part in INPUTS.split(3):
+        optimizer = prepare_optimizer(accelerator, model, make_optimizer(model, BETAS, DECAY))
+        if state:
+            restore_moments(optimizer, state)
+        for row in part:
+            optimizer_step(
+                accelerator, model, optimizer, [lambda row=row: model(row).square().sum() * share],
+                rate=1e-4, max_grad_norm=1e9, name="a test",
+            )  # fmt: skip
+        state = {name: whole(value) for name, value in moments(optimizer).items()}
+    return model, state
+
+
+def sharded_steps(words: Sequence[str]) -> None:
+    """A rank, whose weights FSDP2 shards."""
+    accelerator = sharding("cpu")
+    model, state = trained(accelerator, 1 / accelerator.num_processes)
+    weights = {name: whole(weight.detach()) for name, weight in model.named_parameters()}
+    if accelerator.is_main_process:
+        save_file({**state, **weights}, words[0])
+
+
+@pytest.mark.slow
+def test_sharded_weights_step_as_whole_ones(tmp_path: Path) -> None:
+    file = tmp_path / "found.safetensors"
+    launched = Launched(tmp_path / "errors", sharded_steps, [str(file)])
+    code, errors = launched.end()
+    assert code == 0, errors
+    model, state = trained(Accelerator(cpu=True), 1.0)
+    expected = {**state, **dict(model.named_parameters())}
+    found = load_file(file)
+    assert found.keys() == expected.keys()
+    assert {name for name in found if name.endswith(MASTER)} == {f"{n}.{MASTER}" for n in range(4)}
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor.detach())
