@@ -20,12 +20,13 @@ from llamao1_cli.config import EvalConfig, SearchConfig, StrategyName
 from llamao1_cli.evaluate import Evaluator
 from llamao1_cli.models import LanguageModel
 from llamao1_cli.reward.pairwise import PairwiseJudge
-from llamao1_cli.search.grow import grow
-from llamao1_cli.search.tree import Node
+from llamao1_cli.search.grow import Pick, grow
+from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.selfplay import SelfPlay
 from llamao1_cli.strategies.beam import Beam
 from llamao1_cli.strategies.choices import best_of, path_worth, weighted_vote
 from llamao1_cli.strategies.confidence import Confidence
+from llamao1_cli.strategies.improvement import Improvement, best_below
 from llamao1_cli.strategies.judges import Judges
 from llamao1_cli.strategies.reductions import REDUCTIONS
 from llamao1_cli.strategies.registry import MCTS, SAMPLES, STRATEGIES, by_growth
@@ -163,6 +164,64 @@ def kept_place(kept: list[Node], node: Node) -> int:
     return [prefix.id for prefix in kept].index(node.parent or 0)
 
 
+# The probability of improvement
+
+
+def improved(tree: Tree, node: Node) -> float:
+    """Q(n) (1 - B(n)) from scratch: over all conclusions below a node, at whatever depth."""
+    ends = [leaf for leaf in tree.leaf_nodes() if leaf is not node and node in tree.path(leaf)]
+    values = [leaf.value if leaf.terminal else 0.0 for leaf in ends]
+    return statistics.fmean([node.value, *values]) * (1 - max(values, default=0.0))
+
+
+@given(seed=st.integers(0, 99), rollouts=st.integers(1, 12), depth=st.integers(1, 4))
+def test_every_rollout_begins_where_it_likeliest_improves(
+    codec: Codec, seed: int, rollouts: int, depth: int
+) -> None:
+    config, seen = SearchConfig(max_depth=depth), list[tuple[int, float]]()
+
+    class Watched(Improvement):
+        def pick(self, trees: list[Tree]) -> list[Pick]:
+            picks = super().pick(trees)
+            for tree, node, count in picks:
+                places = [
+                    n for n in tree.nodes if not n.terminal and not n.closed and n.depth < depth
+                ]
+                scores = {n.id: improved(tree, n) for n in places}
+                assert scores[node.id] == pytest.approx(max(scores.values()))
+                seen.append((count, scores[node.id]))
+            return picks
+
+    rule = Watched(rollouts, depth)
+    (tree,) = grow(PROBLEMS[:1], [seed], FakeEngine(codec), codec, config, grade=None, rule=rule)
+    assert len(seen) == tree.simulations == len([*tree.leaf_nodes()]) <= rollouts
+    assert {count for count, _ in seen} == {1}
+    assert seen[0] == (1, pytest.approx(tree.root.value))
+
+
+def test_a_doubtful_chain_is_forked_at_its_best_thought() -> None:
+    """A root of 0.3, thoughts of 0.9, 0.8 and 0.2, a conclusion of 0.1: a fork of the first thought
+    is worth (0.9 + 0.1) / 2 * (1 - 0.1) = 0.45, of the others 0.405 and 0.135, a new chain 0.18."""
+    tree = chain_tree([0.3, 0.9, 0.8, 0.2, 0.1], False)
+    rule = Improvement(2, 7)
+    tree.simulations = 1
+    rule.absorb(tree, tree.nodes[-1])
+    ((_, node, count),) = rule.pick([tree])
+    assert (node.id, count) == (1, 1)
+    assert rule.pick([tree]) == []  # two roll-outs are all
+    tree.nodes[-1].value = 1.0  # nothing betters a conclusion that is sure
+    assert best_below(tree) == [1.0] * 5
+
+
+def test_what_never_concludes_is_worth_nothing(codec: Codec) -> None:
+    engine = FakeEngine(codec, lambda *_: ("and on", 0.9))
+    plan = STRATEGIES["mcts_improvement"].growth.plan(SearchConfig(max_depth=3), EvalConfig(), None)
+    (tree,) = grow(PROBLEMS[:1], [0], engine, codec, plan.search, grade=None, rule=plan.rule)
+    assert tree.root.visits == tree.simulations == 8  # as many roll-outs as mcts has
+    assert tree.root.value_sum == 0.0
+    assert best_of(tree) is None
+
+
 # All of them
 
 
@@ -255,7 +314,7 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
     evaluator = Evaluator(problems, selfplay, by_equality, search, config, judges)
     names = [*STRATEGIES, "pass"]
     result = evaluator.run(names) if budget is None else evaluator.at_budget(names, budget)
-    seeds = ["greedy", "samples", "samples", "beam", "beam", *["mcts"] * 5, "self_refine"]
+    seeds = ["greedy", "samples", "samples", "beam", "beam", *["mcts"] * 6, "self_refine"]
     assert searched == [f"eval-{name}" for name in seeds]
     assert pairwise.compared > 0
     assert len(result["strategies"]) >= len(STRATEGIES)

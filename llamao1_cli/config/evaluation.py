@@ -33,6 +33,7 @@ StrategyName = Literal[
     "mcts_alphazero",
     "mcts_confidence",
     "mcts_judge",
+    "mcts_improvement",
     "self_refine",
 ]
 
@@ -50,6 +51,7 @@ class EvalConfig(Section):
         "right. best_of and weighted_vote go by the value of a sample's last thought, or by its "
         "thoughts' smallest value, their product or their mean; beam by the values step by step. "
         "mcts selects by search.selection, mcts_reference and mcts_alphazero by their own rule; "
+        "mcts_improvement rolls out where the best conclusion is likeliest bettered, and takes it; "
         "mcts_confidence needs no values: a path is worth the geometric mean probability of "
         "its tokens. Names with `_judge` go by the values of the section `judge` instead; they are "
         "names of their own, so that one evaluation shows what the judge adds, and nothing else "

@@ -22,6 +22,7 @@ from llamao1_cli.strategies.choices import (
     weighted_vote,
 )
 from llamao1_cli.strategies.confidence import Confidence
+from llamao1_cli.strategies.improvement import Improvement
 from llamao1_cli.strategies.reductions import REDUCTIONS
 from llamao1_cli.strategies.samples import Samples
 
@@ -100,6 +101,13 @@ def _mcts(
     return Plan(tree, Mcts(tree), Confidence() if confident else None)
 
 
+def _mcts_improvement(search: SearchConfig, config: EvalConfig, budget: int | None) -> Plan:
+    """Without a budget as many roll-outs as `mcts` has."""
+    tree = search.unaided(algorithm="mcts", rollout=True, temperature=config.temperature)
+    rollouts = config.simulations * search.candidates if budget is None else budget
+    return Plan(tree, Improvement(rollouts, search.max_depth))
+
+
 def _self_refine(search: SearchConfig, config: EvalConfig, budget: int | None) -> Plan:
     """A rewriting takes a token at least, so that under a budget the tokens end the search."""
     whole = search.unaided(temperature=config.temperature)
@@ -117,6 +125,7 @@ MCTS = {
     "mcts_confidence": Growth("mcts_confidence", "mcts", partial(_mcts, confident=True)),
 }
 MCTS["mcts_judge"] = MCTS["mcts"].judged()
+IMPROVEMENT = Growth("mcts_improvement", "mcts", _mcts_improvement)
 JUDGED_SAMPLES, JUDGED_BEAM = SAMPLES.judged(), BEAM.judged()
 SELF_REFINE = Growth("self_refine", "self_refine", _self_refine)
 
@@ -143,6 +152,7 @@ STRATEGIES: dict[str, Strategy] = {
     "beam": Strategy(BEAM, weighted_vote),
     "beam_judge": Strategy(JUDGED_BEAM, weighted_vote),
     **{name: Strategy(growth, search_vote) for name, growth in MCTS.items()},
+    "mcts_improvement": Strategy(IMPROVEMENT, best_of),
     "self_refine": Strategy(SELF_REFINE, best_of),
 }
 
