@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from test_master_weights import assert_steps_as_one, trained
 from test_ranks import (
     RUNS,
     alone,
@@ -113,3 +114,16 @@ def test_steps_are_those_of_adamw_on_the_sum_of_all_losses(tmp_path: Path) -> No
             assert float(found[f"{prefix}{place}.step"]) == 1.0
         for name, weight in model.state_dict().items():
             torch.testing.assert_close(found[prefix + name], weight)
+
+
+def narrow_steps(words: Sequence[str]) -> None:
+    """A rank that trains bf16 weights."""
+    launch_for_zero()
+    accelerator = make_accelerator("cpu")
+    found = trained(accelerator, Path(words[0]))
+    if accelerator.is_main_process:
+        save_file(found, words[1])
+
+
+def test_copies_of_narrow_weights_are_sharded_too(tmp_path: Path) -> None:
+    assert_steps_as_one(tmp_path, narrow_steps)

@@ -1,6 +1,6 @@
 """Steps on bfloat16 weights against AdamW on float32 ones, through checkpoints too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from two_ranks import Launched, sharding
 
-from llamao1_cli.checkpoint import load_optimizer, moments, restore_moments, save_optimizer
+from llamao1_cli.checkpoint import load_optimizer, moments, save_optimizer
 from llamao1_cli.errors import UserError
 from llamao1_cli.master_weights import MASTER, MasterAdamW
 from llamao1_cli.optimization import make_optimizer, optimizer_step
@@ -104,48 +104,56 @@ def test_a_step_of_training_clips_and_forgets() -> None:
     assert model.weight.grad is None
 
 
-def model_of_bf16() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).to(torch.bfloat16)
-
-
-def trained(accelerator: Accelerator, share: float) -> tuple[nn.Module, dict[str, Tensor]]:
+def trained(accelerator: Accelerator, folder: Path) -> dict[str, Tensor]:
     """Steps on bf16 weights, in the middle of them an optimizer that takes over the state of the
-    one before; with its whole state at the end. A rank's losses count as much as its `share`."""
-    model = prepare_model(accelerator, model_of_bf16())
+    one before: the weights and its state at the end. Ranks share each loss."""
+    torch.manual_seed(0)
+    whole_model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).to(torch.bfloat16)
+    model = prepare_model(accelerator, whole_model)
     state: dict[str, Tensor] = {}
     for part in INPUTS.split(3):
         optimizer = prepare_optimizer(accelerator, model, make_optimizer(model, BETAS, DECAY))
         if state:
-            restore_moments(optimizer, state)
+            load_optimizer(folder, optimizer)
         for row in part:
             optimizer_step(
-                accelerator, model, optimizer, [lambda row=row: model(row).square().sum() * share],
-                rate=1e-4, max_grad_norm=1e9, name="a test",
-            )  # fmt: skip
+                accelerator,
+                model,
+                optimizer,
+                [lambda row=row: model(row).square().sum() / accelerator.num_processes],
+                rate=1e-4,
+                max_grad_norm=1e9,
+                name="a test",
+            )
         state = {name: whole(value) for name, value in moments(optimizer).items()}
-    return model, state
+        if accelerator.is_main_process:
+            save_optimizer(folder, state)
+        accelerator.wait_for_everyone()
+    return state | {name: whole(w.detach()) for name, w in whole_model.named_parameters()}
 
 
 def sharded_steps(words: Sequence[str]) -> None:
     """A rank, whose weights FSDP2 shards."""
     accelerator = sharding("cpu")
-    model, state = trained(accelerator, 1 / accelerator.num_processes)
-    weights = {name: whole(weight.detach()) for name, weight in model.named_parameters()}
+    found = trained(accelerator, Path(words[0]))
     if accelerator.is_main_process:
-        save_file({**state, **weights}, words[0])
+        save_file(found, words[1])
+
+
+def assert_steps_as_one(folder: Path, rank: Callable[[Sequence[str]], None]) -> None:
+    """Two ranks come to what one comes to."""
+    file, ranks, alone = folder / "found.safetensors", folder / "ranks", folder / "alone"
+    ranks.mkdir()
+    alone.mkdir()
+    code, errors = Launched(folder / "errors", rank, [str(ranks), str(file)]).end()
+    assert code == 0, errors
+    expected, found = trained(Accelerator(cpu=True), alone), load_file(file)
+    assert found.keys() == expected.keys()
+    assert {name for name in found if name.endswith(MASTER)} == {f"{n}.{MASTER}" for n in range(4)}
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor)
 
 
 @pytest.mark.slow
 def test_sharded_weights_step_as_whole_ones(tmp_path: Path) -> None:
-    file = tmp_path / "found.safetensors"
-    launched = Launched(tmp_path / "errors", sharded_steps, [str(file)])
-    code, errors = launched.end()
-    assert code == 0, errors
-    model, state = trained(Accelerator(cpu=True), 1.0)
-    expected = {**state, **dict(model.named_parameters())}
-    found = load_file(file)
-    assert found.keys() == expected.keys()
-    assert {name for name in found if name.endswith(MASTER)} == {f"{n}.{MASTER}" for n in range(4)}
-    for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor.detach())
+    assert_steps_as_one(tmp_path, sharded_steps)
