@@ -14,21 +14,22 @@ class MasterAdamW(torch.optim.AdamW):
     of float32 copies, to which moments and steps belong (Micikevicius et al. 2018, section 3.1).
 
     The numbers of bfloat16 around 0.03 are 1e-4 apart, so that a step of 1e-5 would round to none.
-    `param_groups` hold the copies, and the wider weights themselves.
+    Copies are made for the first step, or for a state that is loaded, and stand in `param_groups`
+    from then on: an optimizer that never steps takes no memory.
     """
 
     def __init__(self, weights: Sequence[Tensor], **settings: Any) -> None:
-        self.weights = list(weights)
-        masters = [_master(weight) for weight in self.weights]
-        pairs = enumerate(zip(self.weights, masters, strict=True))
-        self._copies = {place: pair for place, pair in pairs if pair[0] is not pair[1]}
-        super().__init__(masters, **settings)
+        self._weights = list(weights)
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}  # by place: the weight and its copy
+        super().__init__(self._weights, **settings)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """A step down the gradients of the weights."""
+        """A step down the gradients of the weights, of which narrow ones let go of theirs."""
+        self._copy_narrow()
         for weight, master in self._copies.values():
             master.grad = None if weight.grad is None else weight.grad.to(master.dtype)
+            weight.grad = None
         super().step()
         for weight, master in self._copies.values():
             weight.copy_(master)
@@ -36,7 +37,7 @@ class MasterAdamW(torch.optim.AdamW):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of the weights, whose memory goes back whatever is asked."""
-        for weight in self.weights:
+        for weight in self._weights:
             weight.grad = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -51,17 +52,22 @@ class MasterAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises KeyError for a state without its copies."""
+        self._copy_narrow()
         state = {place: dict(values) for place, values in state_dict["state"].items()}
         for place, (_, master) in self._copies.items():
             if place in state:
                 master.copy_(state[place].pop(MASTER))
         super().load_state_dict({**state_dict, "state": state})
 
+    def _copy_narrow(self) -> None:
+        (group,) = self.param_groups
+        for place, weight in enumerate(self._weights):
+            if is_narrow(weight) and place not in self._copies:
+                master = torch.nn.Parameter(weight.detach().float())
+                self._copies[place] = weight, master
+                group["params"][place] = master
+
 
 def is_narrow(weight: Tensor) -> bool:
     """Whether a floating weight has fewer than 32 bits."""
     return torch.finfo(weight.dtype).bits < 32
-
-
-def _master(weight: Tensor) -> Tensor:
-    return torch.nn.Parameter(weight.detach().float()) if is_narrow(weight) else weight

@@ -13,6 +13,8 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from llamao1_cli.zero import ZeroAccelerator
+
 
 def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
     """The model as the ranks train it together: under FSDP2 itself, its weights sharded."""
@@ -35,8 +37,11 @@ def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
 def prepare_optimizer(
     accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> torch.optim.Optimizer:
-    """The optimizer of a prepared model."""
-    return optimizer if is_sharded(model) else accelerator.prepare(optimizer)
+    """The optimizer of a prepared model. accelerate would hold on to those of earlier stages, so
+    it is told of none but where the model's own engine takes the steps."""
+    if isinstance(accelerator, ZeroAccelerator):
+        return accelerator.prepare_optimizer(optimizer)
+    return optimizer
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from llamao1_cli.errors import UserError
-from llamao1_cli.master_weights import MASTER, MasterAdamW, is_narrow
+from llamao1_cli.master_weights import MASTER, is_narrow
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -74,7 +74,8 @@ class ZeroAccelerator(Accelerator):
         return self._engine
 
     def prepare_optimizer(self, optimizer: Any, *_: Any, **__: Any) -> "ZeroOptimizer":
-        """The engine's optimizer, which begins anew as `optimizer`, a `MasterAdamW`."""
+        """The engine's optimizer with the settings of `optimizer`, an AdamW that has not stepped.
+        Its moments begin anew; float32 copies of weights go on."""
         return ZeroOptimizer(self._engine, optimizer)
 
     @contextmanager
@@ -101,9 +102,8 @@ class ZeroAccelerator(Accelerator):
 class ZeroOptimizer(torch.optim.Optimizer):
     """AdamW of an engine, that looks like one of whole weights."""
 
-    def __init__(self, engine: Any, optimizer: MasterAdamW) -> None:
-        (group,) = optimizer.param_groups
-        super().__init__([{**group, "params": optimizer.weights}], optimizer.defaults)
+    def __init__(self, engine: Any, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer.param_groups, optimizer.defaults)
         self._engine, self._adamw = engine, engine.optimizer.optimizer
         for part in self._parts():
             self._adamw.state[part] = {"step": torch.zeros(())} | {

@@ -1,5 +1,7 @@
 """Steps on bfloat16 weights against AdamW on float32 ones, through checkpoints too."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -85,12 +87,22 @@ def test_a_checkpoint_without_copies_is_refused(tmp_path: Path) -> None:
         load_optimizer(tmp_path, adamw(bf16(BEGIN)))
 
 
+def test_an_optimizer_takes_no_memory_before_it_steps_and_none_after_its_stage() -> None:
+    accelerator, model = Accelerator(cpu=True), nn.Linear(4, 1).to(torch.bfloat16)
+    optimizer = prepare_optimizer(accelerator, model, make_optimizer(model, BETAS, 0.0))
+    assert [*map(id, optimizer.param_groups[0]["params"])] == [*map(id, model.parameters())]
+    gone = weakref.ref(optimizer)
+    del optimizer
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_step_of_training_clips_and_forgets() -> None:
     """The gradients that are clipped are those of the weights, and none is left over."""
     accelerator = Accelerator(cpu=True)
     model = nn.Linear(4, 1, bias=False).to(torch.bfloat16)
     begin = model.weight.detach().float()
-    optimizer = accelerator.prepare(make_optimizer(model, BETAS, 0.0))
+    optimizer = make_optimizer(model, BETAS, 0.0)
     model.weight.grad = torch.full_like(model.weight, 7.0)  # of a step before
     data = torch.tensor([[3.0, -4.0, 0.0, 12.0]], dtype=torch.bfloat16)
     norm = optimizer_step(
@@ -98,6 +110,9 @@ def test_a_step_of_training_clips_and_forgets() -> None:
         rate=0.25, max_grad_norm=0.5, name="a test",
     )  # fmt: skip
     assert norm == pytest.approx(13.0)
+    assert moments(optimizer)["0.exp_avg"].tolist() == [
+        pytest.approx([(1 - BETAS[0]) * 0.5 / 13.0 * each for each in data[0].tolist()], rel=0.01)
+    ]
     # Of AdamW's first step the sign is left.
     expected = begin - 0.25 * data[0].float().sign()
     assert torch.equal(model.weight.detach()[0], expected[0].to(torch.bfloat16))

@@ -135,15 +135,15 @@ def test_memory_by_hand() -> None:
     )  # fmt: skip
     assert (found.weights, found.gradients, found.optimizer, found.reference) == (
         2000,
-        200,
-        1200,  # two moments and a copy, 4 bytes each
+        400,  # 4 bytes each: gradients, two moments, a copy
+        1200,
         200,
     )
     # a token: 2 layers of 34 * 8 bytes at 16 bits, and logits and gradient of 10 words in fp32
     assert found.activations == 3 * (2 * 34 * 8 + 80)
     assert (found.rollout_copy, found.cache, found.replay) == (4000, 5000, 77)
-    assert found.learner == 3600 + found.activations + 9000
-    assert found.sharded(4) == 900 + found.activations + 9000
+    assert found.learner == 3800 + found.activations + 9000
+    assert found.sharded(4) == 950 + found.activations + 9000
     assert found.actor == 11_000
     # keys and values: 2 kinds * 2 layers * 2 heads * 4 wide * 4 bytes
     assert SHAPE.token_bytes == 128

@@ -115,7 +115,7 @@ def _memory_table(bytes_: Memory, config: Config, shape: ModelShape, gpus: int) 
     held = paths_held(shape, bytes_.cache, length)
     rows = [
         ("weights", bytes_.weights, f"{shape.parameters:,} parameters"),
-        ("gradients", bytes_.gradients, f"{shape.trainable:,} that train"),
+        ("gradients", bytes_.gradients, f"{shape.trainable:,} that train; float32 for the step"),
         ("optimizer", bytes_.optimizer, "AdamW's two moments; of bf16 weights a float32 copy"),
         ("reference", bytes_.reference, "policy before self-play, where learn.kl_weight is set"),
         ("activations", bytes_.activations, "of one micro-batch; an estimate"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MOMENT = 4  # bytes of one of AdamW's two, and of the float32 copy of a narrower weight
+FLOAT = 4  # bytes of a moment of AdamW's two, and of copy and gradient of a narrower weight
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def memory(
     trained = shape.trainable * shape.trained_itemsize
     return Memory(
         weights=shape.parameters * shape.itemsize,
-        gradients=trained,
-        optimizer=shape.trainable * MOMENT * (3 if shape.trained_itemsize < 4 else 2),
+        gradients=FLOAT * shape.trainable,
+        optimizer=FLOAT * shape.trainable * (3 if shape.trained_itemsize < FLOAT else 2),
         reference=trained * reference,
         activations=activation_bytes(shape, micro_batch_tokens, checkpointed=checkpointed),
         rollout_copy=shape.parameters * shape.rollout_itemsize,

@@ -43,7 +43,7 @@ def train_judge(
     batches = [
         batch for epoch in range(config.epochs) for batch in _epoch(pairs, config, seed, epoch)
     ]
-    optimizer = accelerator.prepare(make_optimizer(judge.model, (0.9, 0.999), 0.0))
+    optimizer = make_optimizer(judge.model, (0.9, 0.999), 0.0)
     judge.model.train()
     losses = []
     for step, batch in enumerate(batches):
