@@ -21,6 +21,7 @@ from llamao1_cli.strategies.play import play
 from llamao1_cli.strategies.registry import (
     BEAM,
     GREEDY,
+    IMPROVEMENT,
     JUDGED_BEAM,
     JUDGED_SAMPLES,
     MCTS,
@@ -34,7 +35,7 @@ from llamao1_cli.tasks.problem import Problem
 PROBLEMS = [Problem(f"p{i}", f"How many are {i}?", "7") for i in range(3)]
 JUDGED = [JUDGED_SAMPLES, JUDGED_BEAM, MCTS["mcts_judge"]]
 GROWTHS = [
-    *(GREEDY, SAMPLES, BEAM, SELF_REFINE),
+    *(GREEDY, SAMPLES, BEAM, SELF_REFINE, IMPROVEMENT),
     *(growth for growth in MCTS.values() if not growth.external),
 ]
 FLAT = SearchConfig(algorithm="forks", max_depth=5)
@@ -86,6 +87,9 @@ def test_a_tree_counts_what_was_generated_and_never_spends_more_than_its_budget(
         assert 0 < spent <= budget
         if growth in (SAMPLES, BEAM):
             assert spent == budget  # there is always another chain, or another beam
+        elif growth is IMPROVEMENT:
+            sure = any(node.terminal and node.value == 1.0 for node in tree.nodes)
+            assert spent == budget or sure
         elif growth not in (GREEDY, SELF_REFINE):
             assert spent == budget or tree.simulations == budget
         leaves = list(tree.leaf_nodes())

@@ -194,7 +194,9 @@ def test_every_rollout_begins_where_it_likeliest_improves(
 
     rule = Watched(rollouts, depth)
     (tree,) = grow(PROBLEMS[:1], [seed], FakeEngine(codec), codec, config, grade=None, rule=rule)
-    assert len(seen) == tree.simulations == len([*tree.leaf_nodes()]) <= rollouts
+    assert len(seen) == tree.simulations == len([*tree.leaf_nodes()])
+    sure = any(node.terminal and node.value == 1.0 for node in tree.nodes)
+    assert len(seen) == rollouts or sure
     assert {count for count, _ in seen} == {1}
     assert seen[0] == (1, pytest.approx(tree.root.value))
 
@@ -209,8 +211,9 @@ def test_a_doubtful_chain_is_forked_at_its_best_thought() -> None:
     ((_, node, count),) = rule.pick([tree])
     assert (node.id, count) == (1, 1)
     assert rule.pick([tree]) == []  # two roll-outs are all
-    tree.nodes[-1].value = 1.0  # nothing betters a conclusion that is sure
+    tree.nodes[-1].value = 1.0  # nothing betters a conclusion that is certain
     assert best_below(tree) == [1.0] * 5
+    assert Improvement(9, 7).pick([tree]) == []
 
 
 def test_what_never_concludes_is_worth_nothing(codec: Codec) -> None:

@@ -6,21 +6,21 @@ from llamao1_cli.search.tree import Node, Tree
 
 
 class Improvement:
-    """Rolls out from where the best conclusion is likeliest bettered, `rollouts` times a tree.
+    """Rolls out from where a roll-out likely ends right and none has yet, `rollouts` times a tree.
 
-    That is the thought n with the largest Q(n) (1 - B(n)), the chance that a roll-out from n ends
-    right times the chance that no conclusion below n is right yet: the probability of improvement
-    of Bayesian optimisation (Kushner 1964), were values true and independent. Q(n) is the mean of
-    n's value and of those of the roll-outs through n, B(n) the highest value of a conclusion below
-    n. Of equals the earliest. Such a tree is no sample of the model's: its answer is the conclusion
-    with the highest value, and a vote would count most what the search doubted most.
+    That is the thought n with the largest Q(n) (1 - B(n)), of equals the earliest: Q(n) is the mean
+    of n's value and of what the roll-outs through n came to, B(n) the highest value of a conclusion
+    below n. So a chain whose values fall is taken up again before the fall, and one that ends well
+    is left alone. B is of the branch, not of the tree: with the tree's it would cancel, and the
+    search would repeat its best chain. Such a tree is no sample of the model's. Its answer is the
+    conclusion with the highest value; a vote would count what the search doubted most.
     """
 
     def __init__(self, rollouts: int, max_depth: int) -> None:
         self._rollouts, self._max_depth = rollouts, max_depth
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
-        """The next roll-out of each tree; none where it is done."""
+        """The next roll-out of each tree; none where it is done, or a conclusion is certain."""
         return [pick for tree in trees for pick in self._next(tree)]
 
     def absorb(self, tree: Tree, node: Node) -> None:
@@ -29,10 +29,10 @@ class Improvement:
 
     def _next(self, tree: Tree) -> list[Pick]:
         places = [node for node in tree.nodes if self._expandable(node)]
-        if tree.simulations >= self._rollouts or not places:
+        best = best_below(tree)
+        if tree.simulations >= self._rollouts or not places or best[0] == 1.0:
             return []
         tree.simulations += 1
-        best = best_below(tree)
         return [(tree, max(places, key=lambda node: chance(node) * (1 - best[node.id])), 1)]
 
     def _expandable(self, node: Node) -> bool:

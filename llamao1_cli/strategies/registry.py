@@ -102,7 +102,7 @@ def _mcts(
 
 
 def _mcts_improvement(search: SearchConfig, config: EvalConfig, budget: int | None) -> Plan:
-    """Without a budget as many roll-outs as `mcts` has."""
+    """Without a budget as many roll-outs as `mcts` has at the most."""
     tree = search.unaided(algorithm="mcts", rollout=True, temperature=config.temperature)
     rollouts = config.simulations * search.candidates if budget is None else budget
     return Plan(tree, Improvement(rollouts, search.max_depth))
