@@ -51,11 +51,13 @@ class MasterAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave. Raises KeyError for a state without its copies."""
+        """Take over what `state_dict` gave. Raises ValueError for a state without copies."""
         self._copy_narrow()
         state = {place: dict(values) for place, values in state_dict["state"].items()}
-        for place, (_, master) in self._copies.items():
+        for place, (weight, master) in self._copies.items():
             if place in state:
+                if MASTER not in state[place]:
+                    raise ValueError(f"no float32 copy of the {weight.dtype} weight {place}")
                 master.copy_(state[place].pop(MASTER))
         super().load_state_dict({**state_dict, "state": state})
 
