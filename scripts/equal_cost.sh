@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Compares test-time strategies at equal cost on the runs of scripts/quickstart_seeds.sh and prints the
+# table of the README.
+# usage: bash scripts/equal_cost.sh [OPTION…]     options go to `llamao1 eval`
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash scripts/setup.sh
+files=()
+for seed in 0 1 2; do
+    run="runs/quickstart-seed$seed"
+    .venv/bin/llamao1 eval --run "$run" --budget 100,200,350 --json "$run/equal-cost.json" --set \
+        'eval.strategies=[greedy,majority,best_of,weighted_vote,beam,mcts,mcts_improvement]' "$@"
+    files+=("$run/equal-cost.json")
+done
+.venv/bin/python scripts/budget_table.py "${files[@]}"
