@@ -164,7 +164,7 @@ def kept_place(kept: list[Node], node: Node) -> int:
     return [prefix.id for prefix in kept].index(node.parent or 0)
 
 
-# The probability of improvement
+# Search for improvement
 
 
 def improved(tree: Tree, node: Node) -> float:

@@ -11,9 +11,8 @@ class Improvement:
     That is the thought n with the largest Q(n) (1 - B(n)), of equals the earliest: Q(n) is the mean
     of n's value and of what the roll-outs through n came to, B(n) the highest value of a conclusion
     below n. So a chain whose values fall is taken up again before the fall, and one that ends well
-    is left alone. B is of the branch, not of the tree: with the tree's it would cancel, and the
-    search would repeat its best chain. Such a tree is no sample of the model's. Its answer is the
-    conclusion with the highest value; a vote would count what the search doubted most.
+    is left alone. Such a tree is no sample of the model's: its answer is the conclusion with the
+    highest value, where a vote would count what the search doubted most.
     """
 
     def __init__(self, rollouts: int, max_depth: int) -> None:
@@ -28,8 +27,7 @@ class Improvement:
         back_up(tree, node, node.value if node.terminal else 0.0, discount=1.0)
 
     def _next(self, tree: Tree) -> list[Pick]:
-        places = [node for node in tree.nodes if self._expandable(node)]
-        best = best_below(tree)
+        places, best = [node for node in tree.nodes if self._expandable(node)], best_below(tree)
         if tree.simulations >= self._rollouts or not places or best[0] == 1.0:
             return []
         tree.simulations += 1
