@@ -9,15 +9,17 @@ from typing import Any
 from llamao1_cli.display import difference
 from llamao1_cli.statistics import paired_difference
 
+AGAINST = "weighted_vote"  # what the others are compared with
+
 Rows = list[dict[str, Any]]  # of one budget, a run each
 
 
-def cell(rows: Rows, name: str, against: str) -> str:
-    """Mean accuracy of a strategy over the runs, and its difference to another one's."""
+def cell(rows: Rows, name: str) -> str:
+    """Mean accuracy of a strategy over the runs, and its difference to the weighted vote's."""
     mean = statistics.mean(row["strategies"][name]["accuracy"] for row in rows)
-    if name == against:
+    if name == AGAINST:
         return f"{mean:.3f}"
-    one, other = ([row["strategies"][each]["right"] for row in rows] for each in (name, against))
+    one, other = ([row["strategies"][each]["right"] for row in rows] for each in (name, AGAINST))
     return f"{mean:.3f}, {difference(paired_difference(one, other))}"
 
 
@@ -27,7 +29,7 @@ def tokens(rows: Rows, name: str, problems: int) -> str:
     return f"`{name}`" + (f", {spent:.0f} tokens" if spent < 0.9 * rows[0]["tokens"] else "")
 
 
-def table(files: list[Path], against: str) -> str:
+def table(files: list[Path]) -> str:
     """The table as Markdown, a row a strategy and a column a budget."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     problems = results[0]["n"]
@@ -35,7 +37,7 @@ def table(files: list[Path], against: str) -> str:
     heads = " | ".join(f"{rows[0]['tokens']} tokens" for rows in budgets)
     lines = [f"| strategy | {heads} |", "|---" * (len(budgets) + 1) + "|"]
     for name in budgets[0][0]["strategies"]:
-        cells = " | ".join(cell(rows, name, against) for rows in budgets)
+        cells = " | ".join(cell(rows, name) for rows in budgets)
         lines.append(f"| {tokens(budgets[-1], name, problems)} | {cells} |")
     seeds = ", ".join(str(result["seed"]) for result in results)
     return "\n".join([*lines, "", f"{problems} held-out problems a seed; seeds {seeds}."])
@@ -45,9 +47,7 @@ def main() -> None:
     """Print the table of the files on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, help="JSON files, one a run")
-    parser.add_argument("--against", default="weighted_vote", help="strategy to compare with")
-    arguments = parser.parse_args()
-    print(table(arguments.files, arguments.against))
+    print(table(parser.parse_args().files))
 
 
 if __name__ == "__main__":
