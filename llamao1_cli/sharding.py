@@ -35,7 +35,7 @@ def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
 
 
 def prepare_optimizer(
-    accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer
+    accelerator: Accelerator, optimizer: torch.optim.Optimizer
 ) -> torch.optim.Optimizer:
     """The optimizer of a prepared model. accelerate would hold on to those of earlier stages, so
     it is told of none but where the model's own engine takes the steps."""

@@ -241,7 +241,7 @@ class RLSPTrainer:
         warmup = self._config.warmup
         stage = warmup if self._stage == "warmup" and warmup else self._config.learn
         optimizer = make_optimizer(self._model, stage.betas, stage.weight_decay)
-        self._optimizer = prepare_optimizer(self._accelerator, self._model, optimizer)
+        self._optimizer = prepare_optimizer(self._accelerator, optimizer)
         self._updater = Updater(
             self._config.learn,
             self._parts.codec,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-FLOAT = 4  # bytes of a moment of AdamW's two, and of copy and gradient of a narrower weight
+FLOAT = 4  # bytes of what is always float32: adapters, moments, copies, gradients in a step
 
 
 @dataclass(frozen=True)

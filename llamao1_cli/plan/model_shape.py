@@ -10,7 +10,7 @@ from llamao1_cli.engine.copy import shape_of
 from llamao1_cli.errors import UserError
 from llamao1_cli.language import MARKERS
 from llamao1_cli.models import OWN_NUMBERS, build_llama
-from llamao1_cli.plan.memory import ModelShape
+from llamao1_cli.plan.memory import FLOAT, ModelShape
 
 
 def model_shape(config: Config) -> ModelShape:
@@ -42,7 +42,7 @@ def model_shape(config: Config) -> ModelShape:
         head_width=token.width,
         vocabulary=model.config.get_text_config().vocab_size,
         itemsize=itemsize,
-        trained_itemsize=itemsize if settings.lora is None else 4,
+        trained_itemsize=itemsize if settings.lora is None else FLOAT,
         rollout_itemsize=getattr(torch, config.engine.dtype or settings.dtype).itemsize,
     )
 
