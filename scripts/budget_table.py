@@ -6,8 +6,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from llamao1_cli.display import difference
-from llamao1_cli.statistics import paired_difference
+from llamao1_cli.evaluate.intervals import paired_difference
+from llamao1_cli.report.display import difference
 
 AGAINST = "weighted_vote"  # what the others are compared with
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from llamao1_cli.cli import app
+from llamao1_cli.cli.main import app
 
 HEAD = """# Command reference
 

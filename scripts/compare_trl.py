@@ -28,13 +28,13 @@ from transformers import (
 )
 from trl import GRPOConfig, GRPOTrainer
 
-from llamao1_cli.answers import stated_answer
-from llamao1_cli.assembly import Parts, assemble
-from llamao1_cli.codec import Codec, place_of
-from llamao1_cli.config_file import load_config
-from llamao1_cli.language import Meta, Rating
-from llamao1_cli.models import save_model
-from llamao1_cli.run_folder import RunFolder
+from llamao1_cli.config.file import load_config
+from llamao1_cli.files.run_folder import RunFolder
+from llamao1_cli.language.answers import stated_answer
+from llamao1_cli.language.codec import Codec, place_of
+from llamao1_cli.language.marked import Meta, Rating
+from llamao1_cli.model.load import save_model
+from llamao1_cli.run.assembly import Parts, assemble
 
 GENERATIONS = 8  # solutions a problem
 ITERATIONS = 1000  # problems for so many iterations; the time ends the run

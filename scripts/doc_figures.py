@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from markupsafe import Markup, escape
 
-from llamao1_cli.config_file import load_config
-from llamao1_cli.credit import group_quality
-from llamao1_cli.losses import policy_loss
+from llamao1_cli.config.file import load_config
+from llamao1_cli.learn.credit import group_quality
+from llamao1_cli.learn.losses import policy_loss
 from llamao1_cli.report.curves import Chart, Point, Series, charts
 from llamao1_cli.report.reading import Run, read_run
 from llamao1_cli.report.svg import draw_chart, draw_reliability, label

@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 
 from llamao1_cli.bench.machine import weights_roofline
-from llamao1_cli.codec import Codec
-from llamao1_cli.engine.copy import rollout_copy
-from llamao1_cli.models import load_model
-from llamao1_cli.resolve import resolve
+from llamao1_cli.config.resolve import resolve
+from llamao1_cli.engine.builtin.weights import rollout_copy
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.model.load import load_model
 from llamao1_cli.search.tree import Tree, node_ids
-from llamao1_cli.selfplay import read_trees, tree_files
+from llamao1_cli.search.tree_files import read_trees, tree_files
 from llamao1_cli.tasks.load import load_task
 
 LENGTHS = (1, 2, 3, 5)

@@ -17,10 +17,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from llamao1_cli.bench.workload import Workload, thoughts
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import build_config, load_config
-from llamao1_cli.engine.tree import TreeEngine
-from llamao1_cli.language import METAS
-from llamao1_cli.models import load_model
+from llamao1_cli.config.file import build_config, load_config
+from llamao1_cli.engine.builtin.engine import TreeEngine
+from llamao1_cli.language.marked import METAS
+from llamao1_cli.model.load import load_model
 from llamao1_cli.tasks.load import load_task
 
 # What an operation does, by words in its name; the first that fits counts.

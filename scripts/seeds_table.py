@@ -8,9 +8,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from llamao1_cli.display import difference
-from llamao1_cli.run_folder import RunFolder
-from llamao1_cli.statistics import paired_difference
+from llamao1_cli.evaluate.intervals import paired_difference
+from llamao1_cli.files.run_folder import RunFolder
+from llamao1_cli.report.display import difference
 
 
 def evaluations(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:

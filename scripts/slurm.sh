@@ -66,7 +66,7 @@ if [ "$learners" -gt 1 ]; then
         --main_process_port 0 --module)
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 fi
-"${learner_gpus[@]}" "${launch[@]}" llamao1_cli.cli train --config "$config" --resume \
+"${learner_gpus[@]}" "${launch[@]}" llamao1_cli train --config "$config" --resume \
     "${play[@]}" "$@" &
 trainer=$!
 stopped=0

@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 VENV=.venv-deepspeed bash scripts/setup.sh test,deepspeed
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
-.venv-deepspeed/bin/python -m pytest tests/test_deepspeed.py "$@"
+.venv-deepspeed/bin/python -m pytest tests/run/test_deepspeed.py "$@"

@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 VENV=.venv-ray bash scripts/setup.sh test,ray
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
-.venv-ray/bin/python -m pytest tests/test_ray.py "$@"
+.venv-ray/bin/python -m pytest tests/selfplay/test_ray.py "$@"

@@ -12,5 +12,5 @@ if [ ! -f "$last/.installed" ]; then
     touch "$last/.installed"
 fi
 export TRL_EXPERIMENTAL_SILENCE=1
-.venv-trl/bin/python -m pytest tests/test_trl.py "$@"
-PYTHONPATH="$last${PYTHONPATH:+:$PYTHONPATH}" .venv-trl/bin/python -m pytest tests/test_trl.py "$@"
+.venv-trl/bin/python -m pytest tests/export/test_trl.py "$@"
+PYTHONPATH="$last${PYTHONPATH:+:$PYTHONPATH}" .venv-trl/bin/python -m pytest tests/export/test_trl.py "$@"

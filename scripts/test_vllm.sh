@@ -13,4 +13,4 @@ if [ ! -f .venv-vllm/.installed ]; then
     "${pip[@]}" install --quiet --editable ".[test]"
     touch .venv-vllm/.installed
 fi
-.venv-vllm/bin/python -m pytest tests/test_vllm.py "$@"
+.venv-vllm/bin/python -m pytest tests/engine/test_vllm.py "$@"

@@ -34,4 +34,4 @@ export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=3600
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 exec .venv/bin/accelerate launch --config_file "$layout" --num_processes "$processes" \
-    --main_process_port 0 --module llamao1_cli.cli train --config "$config" "$@"
+    --main_process_port 0 --module llamao1_cli train --config "$config" "$@"

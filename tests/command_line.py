@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from llamao1_cli import cli
+from llamao1_cli.cli import main as cli
 from llamao1_cli.config import Config
-from llamao1_cli.run_folder import RunFolder
+from llamao1_cli.files.run_folder import RunFolder
 
 
 class InProcess:
@@ -39,7 +39,7 @@ printf '%s\\0' "$PWD" "$@" >'{folder}/called'
 exit "$(<'{folder}/code')"
 """
 PYTHON = """#!/usr/bin/env bash
-[ "$1 $2" != "-m llamao1_cli.cli" ] || exec '{folder}/bin/llamao1' "${{@:3}}"
+[ "$1 $2" != "-m llamao1_cli" ] || exec '{folder}/bin/llamao1' "${{@:3}}"
 exec '{python}' "$@"
 """
 
@@ -101,7 +101,7 @@ def _exit_code(folder: Path, arguments: list[str]) -> int:
 
 def train_here(config: Config) -> None:
     """What `llamao1 compare` has trained in a process of its own."""
-    from llamao1_cli import commands
+    from llamao1_cli.run import commands
 
     resume = RunFolder(Path(config.run.dir)).config.is_file()
     commands.train(config, trees=None, resume=resume, overwrite=not resume)

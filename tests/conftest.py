@@ -7,10 +7,10 @@ from command_line import InProcess
 from hypothesis import settings
 from judge_server import KEY, Server
 
-from llamao1_cli.codec import Codec
 from llamao1_cli.config import ArithmeticTask, BuildConfig, ModelConfig
-from llamao1_cli.language import METAS
-from llamao1_cli.models import LanguageModel, load_model
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import METAS
+from llamao1_cli.model.load import LanguageModel, load_model
 from llamao1_cli.tasks.arithmetic import Arithmetic
 
 torch.set_num_threads(1)

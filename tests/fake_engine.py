@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from llamao1_cli.codec import Codec
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.language import Meta, Rating
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import Meta, Rating
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 

@@ -9,16 +9,16 @@ from accelerate import Accelerator
 from fake_engine import by_equality, random_tree, thought
 from transformers import PreTrainedModel
 
-from llamao1_cli.codec import Codec, Place
 from llamao1_cli.config import LearnConfig, SearchConfig
-from llamao1_cli.credit import advantages, has_signal
-from llamao1_cli.engine.protocol import Sampling
-from llamao1_cli.engine.tree import TreeEngine
-from llamao1_cli.experience import Experience, experiences
+from llamao1_cli.engine.builtin.engine import TreeEngine
+from llamao1_cli.language.codec import Codec, Place
+from llamao1_cli.language.sampling import Sampling
+from llamao1_cli.learn.credit import advantages, has_signal
+from llamao1_cli.learn.experience import Experience, experiences
+from llamao1_cli.learn.update import Updater, trainable_weights
 from llamao1_cli.search.grow import grow, rectify
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
-from llamao1_cli.update import Updater, trainable_weights
 
 Gradients = dict[str, torch.Tensor]
 

@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.language import Meta, Rating
+from llamao1_cli.language.marked import Meta, Rating
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Node, Tree
-from llamao1_cli.selfplay import write_trees
+from llamao1_cli.search.tree_files import write_trees
 from llamao1_cli.tasks.problem import Problem
 
 # A thought of a tree: its parent, its text, its value, and its outcome if it states an answer.

@@ -15,8 +15,8 @@ from typing import Any
 import typer
 import yaml
 
-from llamao1_cli.cli import app
-from llamao1_cli.config_file import load_config
+from llamao1_cli.cli.main import app
+from llamao1_cli.config.file import load_config
 
 ROOT = Path(__file__).parent.parent
 LLAMAO1 = ".venv/bin/llamao1"

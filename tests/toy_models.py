@@ -25,9 +25,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from llamao1_cli.codec import Codec
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.language import MARKERS, Meta, Rating
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import MARKERS, Meta, Rating
 
 GROUPED = {"intermediate_size": 48, "num_key_value_heads": 2, "head_dim": 8}
 SLIDING = {"use_sliding_window": True, "sliding_window": 21, "max_window_layers": 1}

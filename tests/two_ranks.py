@@ -13,11 +13,12 @@ from typing import Any
 from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from llamao1_cli import assembly, cli, trainer
+from llamao1_cli.cli import main as cli
 from llamao1_cli.errors import RunFailedError
+from llamao1_cli.run import assembly, trainer
 
 CONTEXT = multiprocessing.get_context("forkserver")
-PRELOAD = ["llamao1_cli.commands", "torch.distributed.launcher.api", "torch.distributed.fsdp"]
+PRELOAD = ["llamao1_cli.run.commands", "torch.distributed.launcher.api", "torch.distributed.fsdp"]
 CONTEXT.set_forkserver_preload([*PRELOAD, "transformers.models.llama.modeling_llama", "peft"])
 LONGEST_S = 200.0
 

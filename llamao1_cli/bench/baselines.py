@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from llamao1_cli.codec import Codec, Place, place_of
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.language import Rating
-from llamao1_cli.sampling import action_scores, moments, rating_probability
+from llamao1_cli.language.codec import Codec, Place, place_of
+from llamao1_cli.language.distribution import action_scores, moments, rating_probability
+from llamao1_cli.language.marked import Rating
 
 
 class GenerateEngine:

@@ -14,17 +14,17 @@ from rich.table import Table
 from llamao1_cli.bench.rollout import BUILTIN, VLLM, bench_rollout
 from llamao1_cli.bench.update import VARIANTS, bench_update, grown
 from llamao1_cli.bench.workload import Workload
-from llamao1_cli.codec import Codec
 from llamao1_cli.config import Config
-from llamao1_cli.display import Display
+from llamao1_cli.distributed.threads import set_threads
 from llamao1_cli.errors import UserError
-from llamao1_cli.language import METAS
-from llamao1_cli.models import LanguageModel, load_model
-from llamao1_cli.run_folder import write_whole
+from llamao1_cli.files.whole import write_whole
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import METAS
+from llamao1_cli.model.load import LanguageModel, load_model
+from llamao1_cli.report.display import Display
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.selfplay import read_trees
+from llamao1_cli.search.tree_files import read_trees
 from llamao1_cli.tasks.load import load_task
-from llamao1_cli.threads import set_threads
 
 
 def run_rollout(

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from llamao1_cli.engine.packed import PackedLinear
+from llamao1_cli.engine.builtin.packed_linear import PackedLinear
 
 
 def describe() -> dict[str, str | int]:

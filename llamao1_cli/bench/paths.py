@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from llamao1_cli.codec import Codec, Place, place_of
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.engine.protocol import Sampling
-from llamao1_cli.experience import scaled_advantages
-from llamao1_cli.losses import policy_loss, value_loss
-from llamao1_cli.sampling import action_logprobs
+from llamao1_cli.language.codec import Codec, Place, place_of
+from llamao1_cli.language.distribution import action_logprobs
+from llamao1_cli.language.sampling import Sampling
+from llamao1_cli.learn.experience import scaled_advantages
+from llamao1_cli.learn.losses import policy_loss, value_loss
 from llamao1_cli.search.tree import Node, Tree, node_ids
 
 

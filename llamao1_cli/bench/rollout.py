@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 from llamao1_cli.bench.baselines import GenerateEngine
 from llamao1_cli.bench.machine import describe, peak_memory, weights_roofline
 from llamao1_cli.bench.workload import Workload, thoughts, unique_tokens
-from llamao1_cli.codec import Codec
-from llamao1_cli.engine.tree import TreeEngine
-from llamao1_cli.engine.vllm import VllmEngine
+from llamao1_cli.engine.builtin.engine import TreeEngine
+from llamao1_cli.engine.vllm.engine import VllmEngine
+from llamao1_cli.language.codec import Codec
 
 ROOFLINE_ROWS = (1, 16, 64)
 BUILTIN = ("reference", "generate", "tree-float32", "tree-bfloat16")

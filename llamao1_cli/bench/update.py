@@ -13,15 +13,15 @@ from transformers import PreTrainedModel
 from llamao1_cli.bench.machine import describe, peak_memory, return_free_memory, synchronise
 from llamao1_cli.bench.paths import PathStep, tree_paths
 from llamao1_cli.bench.workload import Workload, thoughts
-from llamao1_cli.codec import Codec
 from llamao1_cli.config import LearnConfig, SearchConfig
-from llamao1_cli.engine.tree import TreeEngine
-from llamao1_cli.experience import experiences
-from llamao1_cli.optimization import make_optimizer
-from llamao1_cli.packing import micro_batches
+from llamao1_cli.distributed.optimizer_step import make_optimizer
+from llamao1_cli.engine.builtin.engine import TreeEngine
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.learn.batch import micro_batches
+from llamao1_cli.learn.experience import experiences
+from llamao1_cli.learn.update import Updater
 from llamao1_cli.search.grow import rectify
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.update import Updater
 
 RATE = 1e-6  # small enough that repetitions train the same model
 VARIANTS = ("padded", "paths", "packed")

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine, Request, Thought
+from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.grow import SearchRule, grow
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem

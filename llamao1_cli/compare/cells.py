@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import build_config, changed_keys, dump_config, load_config
+from llamao1_cli.config.file import build_config, changed_keys, dump_config, load_config
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
-from llamao1_cli.run_folder import RunFolder, write_whole
+from llamao1_cli.files.run_folder import RunFolder
+from llamao1_cli.files.whole import write_whole
 
 ENDLESS = 1_000_000  # iterations: the budget ends a run, and its schedules follow the budget
 # What may differ between two calls without changing what is compared.
@@ -147,7 +148,7 @@ def _train(config: Config) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder.with_name(f"{folder.name}.yaml")
     write_whole(settings, dump_config(config))
-    command = [sys.executable, "-m", "llamao1_cli.cli", "train", "--config", str(settings)]
+    command = [sys.executable, "-m", "llamao1_cli.cli.main", "train", "--config", str(settings)]
     log = folder.with_name(f"{folder.name}.log")
     resume = ["--resume"] if RunFolder(folder).config.is_file() else ["--overwrite"]
     with log.open("a", encoding="utf-8") as out:

@@ -11,10 +11,10 @@ from llamao1_cli.compare.cells import ALGORITHMS, FLAT, Budget, Variant, cell_co
 from llamao1_cli.compare.figures import compared, figures, table
 from llamao1_cli.compare.picture import draw_curves
 from llamao1_cli.config import Config
-from llamao1_cli.display import Display
+from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.errors import InterruptedRunError, UserError
-from llamao1_cli.run_folder import write_whole
-from llamao1_cli.signals import Interrupts
+from llamao1_cli.files.whole import write_whole
+from llamao1_cli.report.display import Display
 
 
 def compare(

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from llamao1_cli.compare.cells import Cell
-from llamao1_cli.display import difference
-from llamao1_cli.statistics import paired_difference
+from llamao1_cli.evaluate.intervals import paired_difference
+from llamao1_cli.report.display import difference
 
 
 @dataclass(frozen=True)

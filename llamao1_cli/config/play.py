@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from llamao1_cli.config.section import Count, Fraction, Natural, Positive, Section, Weight
-from llamao1_cli.engine.protocol import Sampling
-from llamao1_cli.language import METAS, Meta
+from llamao1_cli.language.marked import METAS, Meta
+from llamao1_cli.language.sampling import Sampling
 
 
 class EngineConfig(Section):

@@ -7,11 +7,11 @@ from enum import Enum
 import numpy as np
 from torch import Tensor
 
-from llamao1_cli.answers import stated_answer
-from llamao1_cli.codec import Codec, Place, place_of
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
-from llamao1_cli.language import Rating
+from llamao1_cli.language.answers import stated_answer
+from llamao1_cli.language.codec import Codec, Place, place_of
+from llamao1_cli.language.marked import Rating
 
 
 class Wants(Enum):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llamao1_cli.engine.protocol import Sampling
-from llamao1_cli.sampling import FLOOR, invert, moments, truncate
+from llamao1_cli.language.distribution import FLOOR, invert, moments, truncate
+from llamao1_cli.language.sampling import Sampling
 
 
 @dataclass(frozen=True)

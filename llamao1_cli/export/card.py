@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from llamao1_cli.config import ArithmeticTask, Config, DataSource
-from llamao1_cli.config_file import dump_config
-from llamao1_cli.display import difference
+from llamao1_cli.config.file import dump_config
+from llamao1_cli.report.display import difference
 
 MARK = "Exported by llamao1"  # tells an exported folder from another one
 

@@ -8,19 +8,20 @@ from typing import Any
 
 import transformers
 
-from llamao1_cli.codec import Codec
-from llamao1_cli.config_file import load_config
-from llamao1_cli.display import Display
+from llamao1_cli.config.file import load_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.export.card import MARK, model_card
 from llamao1_cli.export.model import plain_tokenizer, save_plain, trained_model
 from llamao1_cli.export.rows import Row, dpo_rows, openlongcot_row, prm_rows, sft_rows
 from llamao1_cli.export.spelling import Speller
 from llamao1_cli.export.steps import problem_steps
-from llamao1_cli.language import MARKERS, METAS
-from llamao1_cli.run_folder import RunFolder, check_place, write_whole
+from llamao1_cli.files.run_folder import RunFolder
+from llamao1_cli.files.whole import check_place, write_whole
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import MARKERS, METAS
+from llamao1_cli.report.display import Display
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.selfplay import read_trees, tree_files
+from llamao1_cli.search.tree_files import read_trees, tree_files
 
 NOTHING = {
     "sft": "no tree holds a right solution",

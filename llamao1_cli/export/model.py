@@ -7,8 +7,8 @@ from tokenizers import Tokenizer
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from llamao1_cli.config import Config
-from llamao1_cli.language import THOUGHT_END
-from llamao1_cli.models import LanguageModel, load_model
+from llamao1_cli.language.marked import THOUGHT_END
+from llamao1_cli.model.load import LanguageModel, load_model
 from llamao1_cli.tasks.load import load_task
 
 

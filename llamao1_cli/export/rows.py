@@ -13,7 +13,7 @@ from typing import Any
 from llamao1_cli.export.pairs import preference_pairs
 from llamao1_cli.export.spelling import Speller
 from llamao1_cli.export.steps import Step, add_tree
-from llamao1_cli.language import Rating, render_tree
+from llamao1_cli.language.marked import Rating, render_tree
 from llamao1_cli.search.tree import Tree
 
 TRACES = 2  # right solutions of a problem that the SFT rows keep

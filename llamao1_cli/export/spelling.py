@@ -5,8 +5,8 @@ from itertools import chain
 
 from transformers import PreTrainedTokenizerFast
 
-from llamao1_cli.codec import Codec
 from llamao1_cli.export.steps import Step
+from llamao1_cli.language.codec import Codec
 
 CLOSING = 3  # tokens of a rating field
 

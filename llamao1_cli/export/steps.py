@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from llamao1_cli.language import MarkedNode, Meta, Rating
+from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.search.tree import Node, Tree
 
 

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from llamao1_cli.config import Config
+from llamao1_cli.files.whole import check_place, write_whole
 from llamao1_cli.plan.measure import measure_rates, rates_from_runs
 from llamao1_cli.plan.memory import Memory, ModelShape, memory, paths_held, replay_trees
 from llamao1_cli.plan.model_shape import model_shape
 from llamao1_cli.plan.time import Prediction, Rates, Work, layouts, predict
-from llamao1_cli.run_folder import check_place, write_whole
 
 
 def plan(

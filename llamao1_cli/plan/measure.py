@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from llamao1_cli.assembly import Parts, assemble, make_value_trainer
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import load_config
+from llamao1_cli.config.file import load_config
+from llamao1_cli.distributed.optimizer_step import make_optimizer
 from llamao1_cli.errors import UserError
-from llamao1_cli.experience import Experience, experiences
-from llamao1_cli.optimization import make_optimizer
+from llamao1_cli.files.run_folder import run_folder
+from llamao1_cli.learn.experience import Experience, experiences
+from llamao1_cli.learn.update import Updater
 from llamao1_cli.plan.time import Rates, affine, rates_of_run
-from llamao1_cli.run_folder import run_folder
+from llamao1_cli.run.assembly import Parts, assemble, make_value_trainer
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.selfplay import write_trees
-from llamao1_cli.update import Updater
+from llamao1_cli.search.tree_files import write_trees
 
 FEWER = 4  # the small rollout has so many times fewer problems than the large one
 

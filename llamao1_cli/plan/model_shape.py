@@ -6,10 +6,10 @@ from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from llamao1_cli.config import Config
-from llamao1_cli.engine.copy import shape_of
+from llamao1_cli.engine.builtin.weights import shape_of
 from llamao1_cli.errors import UserError
-from llamao1_cli.language import MARKERS
-from llamao1_cli.models import OWN_NUMBERS, build_llama
+from llamao1_cli.language.marked import MARKERS
+from llamao1_cli.model.build import OWN_NUMBERS, build_llama
 from llamao1_cli.plan.memory import FLOAT, ModelShape
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.errors import InterruptedRunError, UserError
+from llamao1_cli.files.whole import check_place, write_whole
 from llamao1_cli.report.live import serving
 from llamao1_cli.report.page import render
 from llamao1_cli.report.reading import read_run
 from llamao1_cli.report.terminal import follow
-from llamao1_cli.run_folder import check_place, write_whole
-from llamao1_cli.signals import Interrupts
 
 
 def write_report(folders: Sequence[Path], out: Path | None) -> Path:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from llamao1_cli.errors import UserError
+from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.report.kept import Stamp, stamp
 from llamao1_cli.report.page import iterations, render_live, render_waiting
 from llamao1_cli.report.reading import Run, RunReader
-from llamao1_cli.run_folder import RunFolder
 
 ADDRESS = "127.0.0.1"
 # A page of another site that has its name resolve to this machine still asks by that name.

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llamao1_cli.config import Config
-from llamao1_cli.config_file import load_config
+from llamao1_cli.config.file import load_config
 from llamao1_cli.errors import UserError
+from llamao1_cli.files.run_folder import RunFolder, run_folder
 from llamao1_cli.report.kept import Kept, MetricsFile, Row, stamp
-from llamao1_cli.run_folder import RunFolder, run_folder
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -11,17 +11,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from llamao1_cli.display import printable
+from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.errors import UserError
+from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.report.curves import flat, played
+from llamao1_cli.report.display import printable
 from llamao1_cli.report.kept import Stamp
 from llamao1_cli.report.live import run_stamps
 from llamao1_cli.report.page import iterations
 from llamao1_cli.report.reading import Evaluation, Run, RunReader
 from llamao1_cli.report.svg import label
 from llamao1_cli.report.trees import Solution, last_solution
-from llamao1_cli.run_folder import RunFolder
-from llamao1_cli.signals import Interrupts
 
 LOOK_S = 2.0
 LOOK_BACK = 20  # iterations in which a solution is looked for

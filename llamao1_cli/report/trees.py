@@ -11,10 +11,10 @@ import numpy as np
 
 from llamao1_cli.config import Config, SearchConfig
 from llamao1_cli.errors import UserError
-from llamao1_cli.experience import scaled_advantages
+from llamao1_cli.learn.experience import scaled_advantages
 from llamao1_cli.report.embedding import embedded
 from llamao1_cli.report.reading import Run
-from llamao1_cli.search.selection import shares
+from llamao1_cli.search.rules.selection import shares
 from llamao1_cli.search.tree import Node, Tree
 
 MOST_TREES = 100

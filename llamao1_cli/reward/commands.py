@@ -7,9 +7,11 @@ from typing import Any
 from accelerate import Accelerator
 
 from llamao1_cli.config import Config
-from llamao1_cli.display import Display, value_line
+from llamao1_cli.distributed.threads import set_threads
 from llamao1_cli.errors import UserError
-from llamao1_cli.models import LanguageModel, save_model
+from llamao1_cli.files.whole import check_place, write_whole
+from llamao1_cli.model.load import LanguageModel, save_model
+from llamao1_cli.report.display import Display, value_line
 from llamao1_cli.reward.folder import (
     finish_folder,
     language_model,
@@ -20,10 +22,8 @@ from llamao1_cli.reward.folder import (
 from llamao1_cli.reward.pairs import Pair, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.training import pair_figures, train_judge
 from llamao1_cli.reward.values import train_values, value_figures
-from llamao1_cli.run_folder import check_place, write_whole
-from llamao1_cli.search.preference import Comparison
-from llamao1_cli.selfplay import read_trees, tree_files
-from llamao1_cli.threads import set_threads
+from llamao1_cli.search.refine.preference import Comparison
+from llamao1_cli.search.tree_files import read_trees, tree_files
 
 
 def train(config: Config, weights: Path | None, kind: str, trees: Path | None, out: Path) -> None:

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 from llamao1_cli.config import Config, RewardConfig
-from llamao1_cli.config_file import dump_config, load_config
+from llamao1_cli.config.file import dump_config, load_config
 from llamao1_cli.errors import UserError
-from llamao1_cli.models import LanguageModel, load_model
-from llamao1_cli.reward.pairwise import PairwiseJudge
-from llamao1_cli.run_folder import write_whole
+from llamao1_cli.evaluate.pairwise import PairwiseJudge
+from llamao1_cli.files.whole import write_whole
+from llamao1_cli.model.load import LanguageModel, load_model
 from llamao1_cli.tasks.load import load_task
 
 KIND = "kind.json"

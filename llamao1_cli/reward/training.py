@@ -10,11 +10,11 @@ from accelerate import Accelerator
 from torch.nn import functional
 
 from llamao1_cli.config import RewardConfig
-from llamao1_cli.optimization import make_optimizer, optimizer_step, ramp_and_cosine
+from llamao1_cli.distributed.optimizer_step import make_optimizer, optimizer_step, ramp_and_cosine
+from llamao1_cli.evaluate.intervals import mean_interval, wilson_interval
+from llamao1_cli.evaluate.pairwise import PairwiseJudge, mean_odds
 from llamao1_cli.reward.pairs import Pair
-from llamao1_cli.reward.pairwise import PairwiseJudge, mean_odds
-from llamao1_cli.search.preference import Comparison
-from llamao1_cli.statistics import mean_interval, wilson_interval
+from llamao1_cli.search.refine.preference import Comparison
 
 RAMP = 0.1  # share of the steps that ramp the rate up
 

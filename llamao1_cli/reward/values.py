@@ -6,21 +6,21 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from llamao1_cli.assembly import assemble
-from llamao1_cli.codec import Codec
 from llamao1_cli.config import Config, OmegaConfig, ValueHeadConfig
-from llamao1_cli.display import Display
 from llamao1_cli.errors import UserError
-from llamao1_cli.quality import value_quality
+from llamao1_cli.evaluate.calibration import value_quality
+from llamao1_cli.files.run_folder import RunFolder
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.report.display import Display
 from llamao1_cli.reward.folder import language_model, reward_settings
 from llamao1_cli.reward.pairs import held_out
-from llamao1_cli.run_folder import RunFolder
-from llamao1_cli.search.omega import Omega, label
+from llamao1_cli.run.assembly import assemble
+from llamao1_cli.search.rules.omega import Omega, label
 from llamao1_cli.search.tree import Tree
+from llamao1_cli.search.tree_files import read_trees, tree_files, write_trees
 from llamao1_cli.seeds import derive_seed
-from llamao1_cli.selfplay import read_trees, tree_files, write_trees
-from llamao1_cli.value_head import ValueHead
-from llamao1_cli.value_training import ValueTrainer
+from llamao1_cli.value.head import ValueHead
+from llamao1_cli.value.head_training import ValueTrainer
 
 
 def train_values(

@@ -7,13 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
-from llamao1_cli.codec import Codec
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine, Request, Thought
-from llamao1_cli.language import Meta, hint
-from llamao1_cli.search.forks import Forks
-from llamao1_cli.search.mcts import Mcts
-from llamao1_cli.search.metas import draw_metas, transition_matrix
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import Meta, hint
+from llamao1_cli.search.rules.forks import Forks
+from llamao1_cli.search.rules.mcts import Mcts
+from llamao1_cli.search.rules.metas import draw_metas, transition_matrix
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 

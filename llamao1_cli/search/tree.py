@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llamao1_cli.answers import stated_answer
-from llamao1_cli.codec import Codec
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.language import MarkedNode, Meta, Rating
+from llamao1_cli.language.answers import stated_answer
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.tasks.problem import Problem
 
 
@@ -190,3 +190,10 @@ def _check_thought(node: Node) -> None:
         raise ValueError(f"not a tree: node {node.id} has broken tokens")
     if thought.shown not in list(Rating):
         raise ValueError(f"not a tree: node {node.id} shows no rating")
+
+
+def node_tokens(tree: Tree, node: Node, codec: Codec) -> tuple[list[int], int]:
+    """Tokens of a node, and the index at which its sampled ones begin; the root has none."""
+    if node.parent is None:
+        return codec.root(tree.problem.text), 0
+    return node_ids(node, codec)

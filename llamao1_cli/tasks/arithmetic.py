@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llamao1_cli.config import ArithmeticTask
-from llamao1_cli.language import MarkedNode, Meta, Rating
+from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.tasks.problem import Problem
 
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from llamao1_cli.answers import stated_answer
 from llamao1_cli.config import DataSource, DataTask
 from llamao1_cli.errors import UserError
-from llamao1_cli.language import MarkedNode
+from llamao1_cli.language.answers import stated_answer
+from llamao1_cli.language.marked import MarkedNode
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tasks.solutions import demonstrate
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from llamao1_cli.answers import MAX_ANSWER_CHARS, canonical_answer, is_words
+from llamao1_cli.language.answers import MAX_ANSWER_CHARS, canonical_answer, is_words
 
 _WORKER_SCRIPT = Path(__file__).with_name("grading_worker.py")
 _START_S = 120.0  # imports on a cold, busy machine; not counted against any answer

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from llamao1_cli.language import MarkedNode
+from llamao1_cli.language.marked import MarkedNode
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import re
 
 import numpy as np
 
-from llamao1_cli.answers import canonical_answer, stated_answer
-from llamao1_cli.language import MarkedNode, Meta, Rating
+from llamao1_cli.language.answers import canonical_answer, stated_answer
+from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.tasks.problem import Problem
 
 SLIPPED = 0.25  # share of the demonstrations that end with a slip

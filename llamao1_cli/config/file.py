@@ -1,0 +1,163 @@
+"""Configuration files: YAML and overrides in, a validated `Config` out, and the reference page."""
+
+import difflib
+import reprlib
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from llamao1_cli.config import Config
+from llamao1_cli.errors import UserError
+
+KINDS = ("task", "value_head")  # sections of several kinds, with keys of their own
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values; a hexadecimal number can be longer than Python is willing to write again."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > 100:
+            raise yaml.constructor.ConstructorError(
+                problem="a number of more than 100 digits", problem_mark=node.start_mark
+            )
+        return int(super().construct_yaml_int(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """The configuration in a YAML file with `section.key=value` overrides laid over it.
+
+    Raises UserError naming the file, the key, the value and the remedy.
+    """
+    return build_config(_read_yaml(path), str(path), overrides)
+
+
+def build_config(
+    settings: dict[str, Any], source: str, overrides: list[str] | None = None
+) -> Config:
+    """A validated configuration from plain settings with overrides laid over them; `source` names
+    the settings in errors (UserError)."""
+    for override in overrides or []:
+        _apply_override(settings, override)
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors()]
+        raise UserError(f"{source}: " + "; ".join(lines)) from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML; `load_config` reads it back unchanged."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def changed_keys(before: Config, now: Config) -> list[str]:
+    """The dotted keys in which two configurations differ, in order."""
+    old, new = (flat_settings(each.model_dump(mode="json")) for each in (before, now))
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such configuration file; check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply to be a configuration") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected sections such as `run:` and `model:` at the top level")
+    return settings
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    dotted, equals, raw = override.partition("=")
+    if not equals or not dotted:
+        raise UserError(f"--set {override}: expected section.key=value, such as run.seed=1")
+    try:
+        value = yaml.load(raw, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise UserError(
+            f"--set {override:.200}: {raw!r:.200} is not a YAML value; quote it"
+        ) from None
+    *sections, key = dotted.split(".")
+    place = settings
+    for section in sections:
+        inner = place.get(section)
+        # A copy: with YAML's aliases two keys may share one section.
+        place[section] = dict(inner) if isinstance(inner, dict) else {}
+        place = place[section]
+    place[key] = value
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One validation error as: key, what is wrong with the value, remedy."""
+    location = detail["loc"]
+    if len(location) > 2 and location[0] in KINDS:
+        location = (location[0], *location[2:])  # the second part is the kind
+    key = ".".join(str(part) for part in location)
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key `{key}`{_nearest(detail['loc'])}"
+    if detail["type"] == "missing":
+        return f"`{key}` is missing; add it"
+    if detail["type"] == "union_tag_not_found":
+        return f"`{key}.kind` is missing; add `kind: arithmetic` or `kind: data`"
+    message = detail["msg"].removeprefix("Value error, ")
+    value = detail["input"]
+    shown = "" if isinstance(value, BaseModel | dict) else f" is {_shown(value):.80}"
+    return f"`{key or 'configuration'}`{shown}: {message[0].lower()}{message[1:]}"
+
+
+def _shown(value: object) -> str:
+    """A value as text; with YAML's aliases a short file makes a list that would take forever to
+    write out whole."""
+    return repr(value) if isinstance(value, str | int) else reprlib.repr(value)
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """The known key nearest to a misspelled one, as the end of a sentence."""
+    *sections, wrong = location
+    model: type[BaseModel] | None = Config
+    for part in sections:
+        model = _inner_model(model, str(part)) if model else None
+    names = list(model.model_fields) if model else []
+    close = difflib.get_close_matches(str(wrong), names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return f"; known keys: {', '.join(names)}" if names else ""
+
+
+def _inner_model(model: type[BaseModel], part: str) -> type[BaseModel] | None:
+    """The section behind `part`: a field of `model`, or the variant of a union by its `kind`."""
+    if part in model.model_fields:
+        models = models_in(model.model_fields[part].annotation)
+        return models[0] if models else None
+    variants = [v for name in KINDS for v in models_in(Config.model_fields[name].annotation)]
+    return next((v for v in variants if v.model_fields["kind"].default == part), None)
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a type annotation names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in models_in(part)]
+
+
+def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key, in order."""
+    if not isinstance(settings, dict):
+        return {prefix: settings}
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= flat_settings(value, f"{prefix}.{key}".lstrip("."))
+    return flat

@@ -1,0 +1,1 @@
+"""What several processes of one run share: ranks, sharded weights, optimizer steps."""

@@ -1,0 +1,1 @@
+"""The built-in engine: continuations of many trees in packed steps."""

@@ -1,0 +1,67 @@
+"""Requests of one path, read together: a shared prefix and one row a request."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from llamao1_cli.engine.builtin.segments import Segment
+from llamao1_cli.engine.protocol import Request
+from llamao1_cli.engine.rows import Row, Rules
+
+
+@dataclass(eq=False)
+class Group:
+    """A prefix and the rows that continue it, at one slot of the buffers once admitted."""
+
+    tokens: list[int]  # the prefix that all rows share
+    rows: list[Row] = field(default_factory=list)
+    reach: int = 0  # most tokens that a row's suffix can come to
+    rated: int | None = None  # ticket of a rating that is read behind the prefix
+    slot: int = -1
+    fed: int = 0  # tokens of the prefix in the buffers
+    base: Segment | None = None  # what is stored of the prefix
+
+    @property
+    def ready(self) -> bool:
+        """Whether the whole prefix is in the buffers."""
+        return self.fed == len(self.tokens)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.ready and self.rated is None and all(row.done for row in self.rows)
+
+    @property
+    def reads_prefix(self) -> bool:
+        """Whether anyone needs the logits behind the prefix."""
+        return self.rated is not None or any(not row.pending for row in self.rows)
+
+
+def make_groups(
+    requests: Sequence[Request], tickets: Sequence[int], rules: Rules, most: int
+) -> tuple[list[Group], list[int]]:
+    """Groups of up to `most` neighbouring requests with one path, and the tickets that have no
+    room to begin.
+
+    The header belongs to the shared prefix, unless hints come before it.
+    """
+    groups, full = [], []
+    pairs = zip(requests, tickets, strict=True)
+    for path, members in groupby(pairs, key=lambda pair: pair[0].path):
+        asked = list(members)
+        hinted = any(request.hints[0] for request, _ in asked)
+        header = [] if hinted else rules.codec.header(asked[0][0].depth)
+        prefix, rows = [*path, *header], list[Row]()
+        for request, ticket in asked:
+            row = Row(request, ticket, rules, shared=len(path))
+            opening = row.opening()
+            if opening is None:
+                full.append(ticket)
+                continue
+            row.shared += len(header)
+            row.begin(opening, known=len(header))
+            rows.append(row)
+        for start in range(0, len(rows), most):
+            part = rows[start : start + most]
+            groups.append(Group(prefix, part, reach=max(row.reach for row in part)))
+    return groups, full

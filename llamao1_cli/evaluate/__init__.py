@@ -1,0 +1,1 @@
+"""Test-time strategies on held-out problems, and how sure their figures are."""

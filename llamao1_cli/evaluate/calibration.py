@@ -1,0 +1,85 @@
+"""How well values foretell outcomes: ranking, squared error, and reliability."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from llamao1_cli.evaluate.intervals import auc, auc_within
+from llamao1_cli.search.tree import Node, Tree
+
+BINS = 10  # of equal width, in a reliability diagram
+
+Worth = Callable[[Node], float]
+
+
+def value_quality(
+    trees: Sequence[Tree], outcomes: Sequence[Sequence[bool]], worth: Worth
+) -> dict[str, Any]:
+    """How well what samples' last thoughts are worth foretells their outcomes, which are a row a
+    tree in the order of its leaves."""
+    return _quality([[worth(leaf) for leaf in tree.leaf_nodes()] for tree in trees], outcomes)
+
+
+def step_quality(
+    trees: Sequence[Tree], outcomes: Sequence[Sequence[bool]], worth: Worth
+) -> dict[str, Any]:
+    """How well what every thought is worth foretells the outcomes of the samples it is part of,
+    with `ece`, the expected calibration error, and the `bins` of a reliability diagram.
+
+    A thought counts once for each sample that goes through it; the problem is no thought.
+    """
+    values: list[list[float]] = []
+    truth: list[list[bool]] = []
+    for tree, row in zip(trees, outcomes, strict=True):
+        paths = [tree.path(leaf)[1:] for leaf in tree.leaf_nodes()]
+        values.append([worth(step) for path in paths for step in path])
+        truth.append([right for path, right in zip(paths, row, strict=True) for _ in path])
+    bins = reliability(_flat(values), _flat(truth))
+    return _quality(values, truth) | {"ece": calibration_error(bins), "bins": bins}
+
+
+def reliability(values: np.ndarray, truth: np.ndarray) -> list[dict[str, Any]]:
+    """The bins of a reliability diagram: `low` and `high` ends, number `n` of items, their mean
+    `value` and the share that is `right`; empty bins are left out."""
+    places = np.minimum((values * BINS).astype(int), BINS - 1)
+    bins = []
+    for place in np.unique(places):
+        inside = places == place
+        bins.append(
+            {
+                "low": int(place) / BINS,
+                "high": (int(place) + 1) / BINS,
+                "n": int(inside.sum()),
+                "value": float(values[inside].mean()),
+                "right": float(truth[inside].mean()),
+            }
+        )
+    return bins
+
+
+def calibration_error(bins: Sequence[dict[str, Any]]) -> float | None:
+    """Mean distance of value and share that is right over the bins, weighted by their items
+    (Guo et al. 2017); None without any."""
+    total = sum(row["n"] for row in bins)
+    return (
+        sum(row["n"] * abs(row["value"] - row["right"]) for row in bins) / total if total else None
+    )
+
+
+def _quality(values: Sequence[Sequence[float]], truth: Sequence[Sequence[bool]]) -> dict[str, Any]:
+    """`brier_constant` is the Brier score of always saying the mean; `auc_within` compares right
+    and wrong items of one row, which is a problem, only. Scores are None without items."""
+    flat, right = _flat(values), _flat(truth)
+    known = len(right) > 0
+    return {
+        "auc": auc(flat, right),
+        "auc_within": auc_within(values, truth),
+        "brier": float(np.mean((flat - right) ** 2)) if known else None,
+        "brier_constant": float(np.mean((right.mean() - right) ** 2)) if known else None,
+        "n": len(right),
+    }
+
+
+def _flat(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    return np.array([item for row in rows for item in row], float)

@@ -1,0 +1,51 @@
+"""Which answer is taken from a tree: pure functions of its nodes, none of which sees the truth."""
+
+from collections.abc import Callable
+
+from llamao1_cli.evaluate.reductions import Reduction, last
+from llamao1_cli.language.answers import canonical_answer
+from llamao1_cli.search.tree import Node, Tree
+
+Choose = Callable[[Tree], str | None]
+
+
+def first_answer(tree: Tree) -> str | None:
+    """The answer of a tree of one chain."""
+    return next((node.answer for node in tree.nodes if node.terminal), None)
+
+
+def majority(tree: Tree) -> str | None:
+    """The answer that most samples agree on; the earliest of equals."""
+    return _vote(tree, lambda node: 1.0)
+
+
+def weighted_vote(tree: Tree, reduce: Reduction = last) -> str | None:
+    """The answer whose paths are worth most together."""
+    return _vote(tree, lambda node: path_worth(tree, node, reduce))
+
+
+def search_vote(tree: Tree) -> str | None:
+    """The answer whose leaves' values, each times its visits, sum highest."""
+    return _vote(tree, lambda node: node.value * max(node.visits, 1))
+
+
+def best_of(tree: Tree, reduce: Reduction = last) -> str | None:
+    """The answer of the path that is worth most; the earliest of equals."""
+    ends = [node for node in tree.nodes if node.terminal]
+    return max(ends, key=lambda node: path_worth(tree, node, reduce)).answer if ends else None
+
+
+def path_worth(tree: Tree, node: Node, reduce: Reduction) -> float:
+    """The values of the thoughts down to `node`, reduced to one; the problem is no thought."""
+    return reduce([step.value for step in tree.path(node)[1:]])
+
+
+def _vote(tree: Tree, weight: Callable[[Node], float]) -> str | None:
+    totals: dict[str, float] = {}
+    first: dict[str, str] = {}
+    for node in tree.nodes:
+        if node.answer is not None:
+            form = canonical_answer(node.answer)
+            totals[form] = totals.get(form, 0.0) + weight(node)
+            first.setdefault(form, node.answer)
+    return first[max(totals, key=lambda form: totals[form])] if totals else None

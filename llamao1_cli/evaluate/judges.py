@@ -1,0 +1,59 @@
+"""Judges that strategies ask beside the run's own values, made only where one is needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llamao1_cli.config import Config
+from llamao1_cli.errors import UserError
+from llamao1_cli.evaluate.endpoint import Endpoint
+from llamao1_cli.evaluate.pairwise import PairwiseJudge
+from llamao1_cli.evaluate.strategies import SELF_REFINE, by_growth
+from llamao1_cli.language.marked import Meta
+from llamao1_cli.reward.folder import load_pairwise
+from llamao1_cli.search.refine.self_refine import Prefer
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The judges of some strategies."""
+
+    endpoint: Endpoint | None = None  # of thoughts
+    pairwise: PairwiseJudge | None = None  # of solutions
+
+    @property
+    def prefer(self) -> Prefer | None:
+        """What compares solutions; None: their values."""
+        return self.pairwise.log_odds if self.pairwise else None
+
+    def drain(self) -> dict[str, dict[str, int]]:
+        """What was asked of each judge since the last call, with what it could not judge."""
+        asked = (("judge", self.endpoint), ("pairwise", self.pairwise))
+        return {name: judge.drain() for name, judge in asked if judge is not None}
+
+
+NOBODY = Judges()
+
+
+def make_judges(names: Sequence[str], config: Config) -> Judges:
+    """The judges that the strategies `names` need.
+
+    Raises UserError for a strategy whose judge is not configured or cannot be had, or whose
+    meta-actions are not allowed.
+    """
+    growths = dict(by_growth(names))
+    external = [name for growth, chosen in growths.items() if growth.external for name in chosen]
+    if external and config.judge is None:
+        raise UserError(
+            f"judge: {external[0]} needs the section `judge`, with its base_url and model"
+        )
+    refined = SELF_REFINE in growths
+    if refined and not {Meta.CRITIC, Meta.REFINE} <= {*config.search.allowed_metas}:
+        raise UserError(
+            f"search.allowed_metas: self_refine needs {Meta.CRITIC} and {Meta.REFINE}; add them"
+        )
+    folder = config.eval.pairwise
+    return Judges(
+        endpoint=Endpoint(config.judge) if external and config.judge else None,
+        pairwise=load_pairwise(Path(folder)) if refined and folder else None,
+    )

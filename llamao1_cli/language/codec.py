@@ -1,0 +1,179 @@
+"""Marked text as token ids: paths, headers, and what a thought may contain.
+
+A path's tokens number its nodes by their depth, so that the same thoughts give the same prompt
+wherever they stand in the tree, and siblings share their header. Nodes follow each other without
+white space, which the language leaves free. Ids that were sampled are kept, never made again from
+text.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import torch
+
+from llamao1_cli.language.marked import (
+    FATHER_END,
+    FATHER_START,
+    LOCAL_END,
+    LOCAL_START,
+    MARKERS,
+    RATING_END,
+    RATING_START,
+    THOUGHT_END,
+    THOUGHT_START,
+    MarkedNode,
+    Meta,
+    Rating,
+    neutralise,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class Place(IntEnum):
+    """Where a sampled token stands in its thought; it decides which tokens are allowed there."""
+
+    INSIDE = 0  # words, or the end of the thought
+    FIRST = 1  # words or a meta-action
+    WORDS = 2  # words: a meta-action was written for the model, or it is too early to end
+
+
+def place_of(index: int, forced_meta: bool, min_tokens: int) -> Place:
+    """The place of sampled token `index` of a thought that ends after `min_tokens` at the least."""
+    if index == 0:
+        return Place.WORDS if forced_meta else Place.FIRST
+    return Place.INSIDE if index >= min_tokens else Place.WORDS
+
+
+@dataclass(frozen=True)
+class MarkedIds:
+    """A marked text as tokens for supervised training, all of one length T.
+
+    `labels[t]` is what the model should say at position t given `inputs[:t]`; it differs from
+    `inputs[t]` where the context hides a rating. `weights[t]` is 0 where nothing is learned.
+    """
+
+    inputs: list[int]
+    labels: list[int]
+    weights: list[float]
+
+
+class Codec:
+    """Token ids of the marked language under one tokenizer that holds all markers."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", allowed_metas: Iterable[Meta]) -> None:
+        self.tokenizer = tokenizer
+        vocabulary = tokenizer.get_vocab()
+        self._id = {marker: vocabulary[marker] for marker in MARKERS}
+        self._meta_of = {self._id[meta]: meta for meta in Meta}
+        self._number = {
+            token[4:-1]: index for token, index in vocabulary.items() if token.startswith("<id_")
+        }
+        self._allowed_metas = [self._id[meta] for meta in allowed_metas]
+        self.thought_end = self._id[THOUGHT_END]
+        self.rating_start = self._id[RATING_START]
+        self.rating_end = self._id[RATING_END]
+        self.positive = self._id[Rating.POSITIVE]
+        self.negative = self._id[Rating.NEGATIVE]
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of plain text; markers and other special tokens in it stay ordinary characters."""
+        ids = self.tokenizer.encode(
+            neutralise(text), add_special_tokens=False, split_special_tokens=True
+        )
+        return list(ids)
+
+    def decode(self, ids: Sequence[int]) -> tuple[Meta | None, str]:
+        """Meta-action and text of a thought's tokens; its end marker is left out."""
+        meta = self._meta_of.get(ids[0]) if ids else None
+        words = [i for i in ids[meta is not None :] if i != self.thought_end]
+        return meta, str(self.tokenizer.decode(words, clean_up_tokenization_spaces=False))
+
+    def meta(self, meta: Meta) -> int:
+        """Token of a meta-action."""
+        return self._id[meta]
+
+    def header(self, depth: int) -> list[int]:
+        """Tokens that open the node at `depth` of a path (0: the root), up to its thought."""
+        return self._header(depth - 1, depth)
+
+    def closing(self, rating: Rating) -> list[int]:
+        """Tokens that follow a thought's end: its rating field."""
+        return [self.rating_start, self._id[rating], self.rating_end]
+
+    def root(self, problem: str) -> list[int]:
+        """Tokens of the root of every path: the problem, unrated."""
+        words = [self._id[Meta.PROBLEM], *self.encode(problem), self.thought_end]
+        return [*self.header(0), *words, *self.closing(Rating.UNKNOWN)]
+
+    def node(
+        self,
+        depth: int,
+        ids: Sequence[int],
+        *,
+        forced_meta: Meta | None,
+        complete: bool,
+        rating: Rating,
+    ) -> tuple[list[int], int]:
+        """Tokens of one rated thought on a path, and the index at which the sampled `ids` begin."""
+        opening = [*self.header(depth), *([self._id[forced_meta]] if forced_meta else [])]
+        cut = [] if complete else [self.thought_end]
+        return [*opening, *ids, *cut, *self.closing(rating)], len(opening)
+
+    def marked(
+        self, nodes: Sequence[MarkedNode], *, show_ratings: bool, rating_weight: float
+    ) -> MarkedIds:
+        """Tokens of a marked tree for supervised training; the nodes keep their own numbers.
+
+        Learned are the problem, the thoughts to imitate, their ends, and known ratings
+        (`rating_weight` each); headers are given.
+        """
+        ids = MarkedIds([], [], [])
+        for place, node in enumerate(nodes):
+            words = [self._id[node.meta]] if node.meta else []
+            words += [*self.encode(node.text), self.thought_end]
+            rating = node.rating or Rating.UNKNOWN
+            shown = rating if show_ratings else Rating.UNKNOWN
+            self._append(ids, self._header(node.father, node.local), 0.0)
+            self._append(ids, words, float(node.imitate))
+            self._append(ids, self.closing(shown), 0.0)
+            if place and rating is not Rating.UNKNOWN:
+                ids.labels[-2], ids.weights[-2] = self._id[rating], rating_weight
+        return ids
+
+    def grammar(self, size: int) -> torch.Tensor:
+        """Allowed tokens `[3, size]` by `Place`; `size` is the width of the model's logits.
+
+        A thought sampled under it always parses: markers stand only where the language has them.
+        """
+        special = {*self._id.values(), *self._number.values(), *self.tokenizer.all_special_ids}
+        allowed = torch.zeros(len(Place), size, dtype=torch.bool)
+        allowed[:, : len(self.tokenizer)] = True
+        allowed[:, sorted(special)] = False
+        allowed[Place.INSIDE, self.thought_end] = True
+        allowed[Place.FIRST, self._allowed_metas] = True
+        return allowed
+
+    def _header(self, father: int, local: int) -> list[int]:
+        return [
+            self._id[FATHER_START],
+            *self._digits(father),
+            self._id[FATHER_END],
+            self._id[LOCAL_START],
+            *self._digits(local),
+            self._id[LOCAL_END],
+            self._id[THOUGHT_START],
+        ]
+
+    def _digits(self, number: int) -> list[int]:
+        """A node's number has tokens of its own where the tokenizer has them, else it is digits."""
+        own = self._number.get(str(number))
+        return self.encode(str(number)) if own is None else [own]
+
+    def _append(self, ids: MarkedIds, tokens: list[int], weight: float) -> None:
+        ids.inputs.extend(tokens)
+        ids.labels.extend(tokens)
+        ids.weights.extend([weight] * len(tokens))

@@ -1,0 +1,1 @@
+"""From trees to gradient steps: experiences, replay, losses, updates."""

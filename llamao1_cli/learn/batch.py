@@ -1,0 +1,146 @@
+"""Token tries packed into one sequence: what a forward reads, and where its losses are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from llamao1_cli.learn.experience import Actions, Experience, Ratings
+from llamao1_cli.model.packed_attention import Layout
+from llamao1_cli.model.trie_layout import (
+    filled,
+    layout_of,
+    numbers,
+    side_by_side,
+    whole_paths,
+)
+
+Group = TypeVar("Group", Actions, Ratings)
+Part = tuple[int, Experience]  # place of the tree in its batch, and the tree or a part of it
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A micro-batch as one sequence of T tokens, with its A actions and M ratings.
+
+    Logits are made at `reads`: first for U distinct predictions, then for R distinct ratings.
+    """
+
+    ids: torch.Tensor  # [T]
+    positions: torch.Tensor  # [T] of each token on its path
+    layout: Layout
+    reads: torch.Tensor  # [U + R] tokens of the sequence
+    token: torch.Tensor  # [U] the token that is predicted
+    place: torch.Tensor  # [U] `Place` of that token
+    predicted: torch.Tensor  # [A] prediction that scores the action, in [0, U)
+    solution: torch.Tensor  # [A] which of the S solutions it belongs to
+    solvers: torch.Tensor  # [S] place of the solution's tree in the batch
+    logprob: torch.Tensor  # [A] behaviour log-prob
+    advantage: torch.Tensor  # [A]
+    acted: torch.Tensor  # [A] place of the action's tree in the batch
+    fresh: torch.Tensor  # [A] bool: sampled by the weights that the iteration began with
+    rated: torch.Tensor  # [M] where the value is read, in [0, R)
+    leaves: torch.Tensor  # [M] how many leaves the rating speaks for
+    target: torch.Tensor  # [M]
+    owner: torch.Tensor  # [M] place of the rating's tree in the batch
+
+
+def micro_batches(items: Sequence[Part], limit: int) -> list[list[Part]]:
+    """The trees in micro-batches of at most `limit` tokens, the largest first; larger trees are
+    split."""
+    parts = [(place, part) for place, item in items for part in split(item, limit)]
+    sizes = [len(part.ids) for _, part in parts]
+    return [[parts[index] for index in batch] for batch in filled(sizes, limit)]
+
+
+def split(item: Experience, limit: int) -> list[Experience]:
+    """A tree in parts of at most `limit` tokens, or of one longer path.
+
+    Each part is a trie of whole paths. What paths of several parts share is in all of them; its
+    ratings are in the first, and all actions of a solution in the part that has its last.
+    """
+    if len(item.ids) <= limit:
+        return [item]
+    kept, first = whole_paths(item.before, limit)
+    last = np.zeros(item.actions.path.max(initial=-1) + 1, int)
+    np.maximum.at(last, item.actions.path, item.actions.at)  # a path's tokens stand in order
+    acts, rates = first[last[item.actions.path]], first[item.ratings.at]
+    return [_part(item, tokens, acts == n, rates == n) for n, tokens in enumerate(kept)]
+
+
+def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
+    """One sequence of all parts; fresh are those that were sampled in `iteration`."""
+    forest = _forest([item for _, item in parts])
+    actions, ratings = forest.actions, forest.ratings
+    # Nodes that say the same share their predictions.
+    predictions = np.stack([actions.at, actions.token, actions.place])
+    distinct, predicted = np.unique(predictions, axis=1, return_inverse=True)
+    read, rated = np.unique(ratings.at, return_inverse=True)
+    acted = np.repeat(np.arange(len(parts)), [len(item.actions.at) for _, item in parts])
+    owner = np.repeat(np.arange(len(parts)), [len(item.ratings.at) for _, item in parts])
+    solved, solution = np.unique(np.stack([acted, actions.path]), axis=1, return_inverse=True)
+    places = np.array([place for place, _ in parts])
+    fresh = np.array([item.iteration == iteration for _, item in parts])
+    positions, layout = layout_of(forest.before, device)
+
+    def tensor(array: np.ndarray, dtype: torch.dtype = torch.long) -> torch.Tensor:
+        return torch.from_numpy(array).to(device, dtype)
+
+    return Packed(
+        ids=tensor(forest.ids),
+        positions=tensor(positions),
+        layout=layout,
+        reads=tensor(np.concatenate([distinct[0], read])),
+        token=tensor(distinct[1]),
+        place=tensor(distinct[2]),
+        predicted=tensor(predicted.reshape(-1)),
+        solution=tensor(solution.reshape(-1)),
+        solvers=tensor(places[solved[0]]),
+        logprob=tensor(actions.logprob, torch.float32),
+        advantage=tensor(actions.advantage, torch.float32),
+        acted=tensor(places[acted]),
+        fresh=tensor(fresh[acted], torch.bool),
+        rated=tensor(rated),
+        leaves=tensor(ratings.leaves, torch.float32),
+        target=tensor(ratings.target, torch.float32),
+        owner=tensor(places[owner]),
+    )
+
+
+def _forest(items: Sequence[Experience]) -> Experience:
+    """The tries side by side."""
+    before, begins = side_by_side([item.before for item in items])
+    return replace(
+        items[0],
+        ids=np.concatenate([item.ids for item in items]),
+        before=before,
+        actions=_together([item.actions for item in items], begins),
+        ratings=_together([item.ratings for item in items], begins),
+    )
+
+
+def _together(groups: Sequence[Group], begins: np.ndarray) -> Group:
+    """What stands in tries that begin there in their forest."""
+    arrays = {name: np.concatenate([vars(g)[name] for g in groups]) for name in vars(groups[0])}
+    at = np.concatenate([g.at + begin for g, begin in zip(groups, begins, strict=True)])
+    return replace(groups[0], **(arrays | {"at": at}))
+
+
+def _part(item: Experience, tokens: np.ndarray, acts: np.ndarray, rates: np.ndarray) -> Experience:
+    """The trie of `tokens`, with the actions and ratings that `acts` and `rates` mark."""
+    number = numbers(tokens, len(item.ids))
+    return replace(
+        item,
+        ids=item.ids[tokens],
+        before=number[item.before[tokens]],
+        actions=_chosen(item.actions, acts, number),
+        ratings=_chosen(item.ratings, rates, number),
+    )
+
+
+def _chosen(group: Group, own: np.ndarray, number: np.ndarray) -> Group:
+    """What is the part's own, by the numbers of its tokens in the part."""
+    kept = {name: array[own] for name, array in vars(group).items()}
+    return replace(group, **(kept | {"at": number[kept["at"]]}))

@@ -1,0 +1,166 @@
+"""From searched trees to experiences: credit for each thought, and a token trie to learn from."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llamao1_cli.config import LearnConfig
+from llamao1_cli.errors import RunFailedError
+from llamao1_cli.language.codec import Codec, place_of
+from llamao1_cli.learn.credit import advantages, has_signal, target_of
+from llamao1_cli.model.trie import Trie
+from llamao1_cli.search.tree import Node, Tree, node_tokens
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Sampled tokens that train the policy; arrays `[A]`."""
+
+    at: np.ndarray  # int32: the trie token whose logits predicted it
+    token: np.ndarray  # int32
+    path: np.ndarray  # int32: which of the tree's solutions it belongs to
+    place: np.ndarray  # uint8: `Place` in its thought
+    logprob: np.ndarray  # float32: behaviour log-prob
+    advantage: np.ndarray  # float32: of its thought
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Values that are trained, one a node; arrays `[M]`."""
+
+    at: np.ndarray  # int32: the trie token at which the value is read
+    leaves: np.ndarray  # float32: how many leaves it speaks for
+    target: np.ndarray  # float32: rectified value
+
+
+@dataclass(frozen=True)
+class Experience:
+    """One tree as a token trie: what paths have in common from their start is there once.
+
+    A path ends where the value of its last node is read, as nothing reads what follows. A token's
+    position is its depth in the trie. Nodes that say the same share their tokens, and each has its
+    actions and its rating there.
+    """
+
+    ids: np.ndarray  # [T] int32
+    before: np.ndarray  # [T] int32: the token before it on its paths, of lower index; or -1
+    actions: Actions
+    ratings: Ratings
+    iteration: int  # of the weights that sampled it
+
+
+def experiences(
+    trees: Sequence[Tree],
+    codec: Codec,
+    config: LearnConfig,
+    discount: float,
+    *,
+    min_tokens: int = 1,
+    share: slice = slice(None),
+) -> list[Experience]:
+    """One experience a tree that grew, of advantages that are scaled over all trees.
+
+    `min_tokens` is the sampling's, which says where a thought could end; `share` says of which of
+    the trees that grew experiences are wanted.
+    """
+    credit = scaled_advantages(trees, config, discount)
+    learned = [pair for pair in zip(trees, credit, strict=True) if grew(pair[0])]
+    return [_experience(tree, values, codec, min_tokens) for tree, values in learned[share]]
+
+
+def grew(tree: Tree) -> bool:
+    """Whether the tree has a thought, and so an experience."""
+    return bool(tree.root.children)
+
+
+def scaled_advantages(
+    trees: Sequence[Tree], config: LearnConfig, discount: float
+) -> list[np.ndarray | None]:
+    """The advantages `[N]` of each tree's nodes, None for a tree without any; those of `rlsp` over
+    the standard deviation of all thoughts'.
+
+    The scale is that of the whole batch of thoughts, never of a tree: in a tree of equals it would
+    blow noise up. Trees without signal have no part in it.
+    """
+    credit = [advantages(tree, config, discount) for tree in trees]
+    signal = [values[1:] for values in credit if values is not None]
+    if config.algorithm != "rlsp" or not signal:
+        return credit
+    scale = float(np.std(np.concatenate(signal))) or 1.0
+    if not math.isfinite(scale):
+        raise RunFailedError("an advantage is not finite; a rating or a value of the trees is not")
+    return [None if values is None else values / scale for values in credit]
+
+
+def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens: int) -> Experience:
+    """The whole tree; of one whose leaves are all worth the same a path that speaks for all."""
+    alike = credit is None and not has_signal(tree)
+    nodes = tree.path(next(tree.leaf_nodes())) if alike else _depth_first(tree)
+    trie = Trie()
+    ends: dict[int | None, int] = {None: -1}  # last token of each node
+    acted: list[tuple[Node, list[int]]] = []
+    rated: list[int] = []
+    for node in nodes:
+        tokens, offset = node_tokens(tree, node, codec)
+        read = len(tokens) - 3  # the start of the rating
+        places = trie.extend(ends[node.parent], tokens if node.children else tokens[: read + 1])
+        ends[node.id] = places[-1]
+        # The root's own value is the baseline of the first thoughts, so it is trained too.
+        rated.append(places[read])
+        if credit is not None and node.thought.ids and not np.isnan(credit[node.id]):
+            acted.append((node, places[offset - 1 :]))
+    leaves = [tree.root.leaves if alike else node.leaves for node in nodes]
+    targets = [target_of(node) for node in nodes]
+    return Experience(
+        np.array(trie.ids, np.int32),
+        np.array(trie.before, np.int32),
+        _actions(acted, credit, _solutions(tree), min_tokens),
+        Ratings(np.array(rated, np.int32), *(np.array(c, np.float32) for c in (leaves, targets))),
+        tree.iteration,
+    )
+
+
+def _solutions(tree: Tree) -> list[int]:
+    """The leaf `[N]` whose solution each node is counted to: the first one below it."""
+    first = list(range(len(tree.nodes)))
+    for node in reversed(tree.nodes):
+        if node.children:
+            first[node.id] = first[node.children[0]]
+    return first
+
+
+def _depth_first(tree: Tree) -> list[Node]:
+    """All nodes, each followed by what is below it: paths that share much stand together."""
+    ordered, waiting = [], [tree.root]
+    while waiting:
+        node = waiting.pop()
+        ordered.append(node)
+        waiting += reversed(tree.children(node))
+    return ordered
+
+
+def _actions(
+    acted: list[tuple[Node, list[int]]],
+    credit: np.ndarray | None,
+    solutions: list[int],
+    min_tokens: int,
+) -> Actions:
+    """The sampled tokens of the nodes; with each node come the trie tokens from the one on that
+    predicts its first."""
+    rows = [
+        (
+            places[index],
+            token,
+            solutions[node.id],
+            place_of(index, node.thought.forced_meta, min_tokens),
+            node.thought.logprobs[index],
+            0.0 if credit is None else credit[node.id],
+        )
+        for node, places in acted
+        for index, token in enumerate(node.thought.ids)
+    ]
+    types = (np.int32, np.int32, np.int32, np.uint8, np.float32, np.float32)
+    columns = list(zip(*rows, strict=True)) or [()] * len(types)
+    return Actions(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))

@@ -1,0 +1,67 @@
+"""One iteration's optimizer steps, on trees drawn from the replay."""
+
+import numpy as np
+from accelerate import Accelerator
+
+from llamao1_cli.config import Config
+from llamao1_cli.distributed.optimizer_step import ramp_and_line
+from llamao1_cli.learn.experience import Experience
+from llamao1_cli.learn.experience_arrays import collect
+from llamao1_cli.learn.replay import Replay
+from llamao1_cli.learn.update import Updater
+
+
+def learn_from(
+    replay: Replay[Experience],
+    updater: Updater,
+    accelerator: Accelerator,
+    config: Config,
+    *,
+    fresh: int,
+    number: int,
+    progress: float,
+) -> dict[str, float]:
+    """Mean metrics of the steps of iteration `number`, {} if there is nothing to draw.
+
+    `fresh` trees are new; `progress` in [0, 1] is the share of the run that is over, which the
+    learning rate and the replay's beta follow. Priorities are brought up to date. Every rank draws
+    alike, and its shard gives to a batch what it has of it.
+    """
+    draws = round(config.replay.draws * fresh)
+    if not draws:
+        return {}
+    beta = config.replay.beta + (1 - config.replay.beta) * progress
+    rng = np.random.default_rng([config.run.seed, 4, number])
+    serials, weights = replay.sample(draws, beta, rng)
+    rate = learning_rate(config, number, progress)
+    steps = []
+    for begin in range(0, draws, config.learn.batch_size):
+        batch = serials[begin : begin + config.learn.batch_size].tolist()
+        items = collect(accelerator, replay.items, batch)
+        name = f"iteration {number}, trees {batch}"
+        metrics, errors = updater.step(
+            items, weights[begin : begin + len(batch)], rate, name, number
+        )
+        replay.update(batch, errors.tolist())
+        steps.append(metrics)
+    ages = [number - replay.iterations[serial] for serial in serials.tolist()]
+    return _mean_metrics(steps) | {
+        # Before the first step only rollout and trainer differ: their types, their kernels.
+        "rollout_mismatch": steps[0]["logprob_gap"],
+        "replay_age": float(np.mean(ages)),
+        "steps": float(len(steps)),
+    }
+
+
+def learning_rate(config: Config, number: int, progress: float) -> float:
+    """The rate of iteration `number` when `progress` of the run is over."""
+    learn = config.learn
+    return learn.learning_rate * ramp_and_line(
+        number, learn.ramp_iterations, progress, learn.final_rate
+    )
+
+
+def _mean_metrics(steps: list[dict[str, float]]) -> dict[str, float]:
+    names = steps[0].keys() - {"logprob_gap"}
+    means = {name: float(np.mean([step[name] for step in steps])) for name in sorted(names)}
+    return means | {"log_ratio_max": max(step["log_ratio_max"] for step in steps)}

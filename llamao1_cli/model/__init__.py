@@ -1,0 +1,1 @@
+"""Language models: load, adapt, save, and read whole trees in one forward."""

@@ -1,0 +1,217 @@
+"""Crash-safe checkpoints.
+
+A checkpoint is written beside its place and renamed into it, so that a folder under its final name
+is complete; its manifest tells later whether it still is. Tensors are safetensors and the rest
+JSON: nothing is ever unpickled.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from pydantic import NonNegativeInt, TypeAdapter
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+from typing_extensions import TypedDict
+
+from llamao1_cli.distributed.optimizer_state import moments, restore_moments
+from llamao1_cli.distributed.sharding import gathered, is_sharded, sharded_like
+from llamao1_cli.errors import RunFailedError
+from llamao1_cli.files.manifest import write_manifest
+from llamao1_cli.files.reading import reading
+from llamao1_cli.files.run_folder import complete_checkpoints
+from llamao1_cli.learn.experience import Experience
+from llamao1_cli.learn.experience_arrays import from_arrays, to_arrays
+from llamao1_cli.learn.replay import Replay
+from llamao1_cli.model.load import LanguageModel, save_model
+
+
+class PlayState(TypedDict, total=False):
+    """What is under way of the play, as `SelfPlay.state` gives it."""
+
+    next: NonNegativeInt | None  # iteration whose problems are handed out next
+    outstanding: list[tuple[NonNegativeInt, NonNegativeInt]]  # iteration and place of a problem
+
+
+class State(TypedDict):
+    """The plain part of a checkpoint."""
+
+    stage: Literal["warmup", "self-play"]
+    iteration: NonNegativeInt
+    warmup_steps: NonNegativeInt
+    spent: tuple[float, float]  # seconds and tokens
+    metrics_bytes: NonNegativeInt
+    self_play: PlayState
+
+
+_STATE = TypeAdapter(State)
+Tensors = dict[str, torch.Tensor]
+
+
+@contextmanager
+def new_checkpoint(folder: Path, name: str, keep: int) -> Iterator[Path]:
+    """A folder to write a checkpoint into; once complete it takes its name, and old ones go.
+
+    Raises RunFailedError if it cannot be written; the checkpoints that are there stay.
+    """
+    beside, place = folder / f".{name}.part", folder / name
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        write_manifest(beside)
+        _sync(beside)
+        if place.exists():
+            shutil.rmtree(place)
+        beside.rename(place)
+        _sync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise RunFailedError(
+            f"{place}: the checkpoint cannot be written: {error}; make room, then --resume goes on "
+            "from the last one"
+        ) from None
+    for old in complete_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+
+
+@contextmanager
+def shared_checkpoint(
+    folder: Path, name: str, keep: int, accelerator: Accelerator
+) -> Iterator[Path]:
+    """`new_checkpoint` for all ranks to write into: the main process makes it before the others
+    come in, and completes it once all have left. They see one file system."""
+    opened = (
+        new_checkpoint(folder, name, keep)
+        if accelerator.is_main_process
+        else nullcontext(folder / f".{name}.part")
+    )
+    with opened as path:
+        accelerator.wait_for_everyone()
+        yield path
+        accelerator.wait_for_everyone()
+
+
+@dataclass(frozen=True)
+class WholeTensors:
+    """What trains, with its optimizer: on the main process whole, on the others nothing."""
+
+    weights: Tensors | None  # the model's where they are sharded, else it has them itself
+    moments: Tensors
+    reference: Tensors  # weights of the reference policy; none where there is no such policy
+
+
+def whole_tensors(
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    reference: Mapping[str, torch.Tensor] | None,
+    accelerator: Accelerator,
+) -> WholeTensors:
+    """Gathered from all ranks, each of which must ask for them."""
+    return WholeTensors(
+        gathered(model.state_dict(keep_vars=True), accelerator) if is_sharded(model) else None,
+        gathered(moments(optimizer), accelerator),
+        gathered(reference or {}, accelerator),
+    )
+
+
+def save_whole(folder: Path, language_model: LanguageModel, whole: WholeTensors) -> None:
+    """The model in the folder `model`, the optimizer, and the reference policy if there is one."""
+    save_model(language_model, folder / "model", whole.weights)
+    save_optimizer(folder, whole.moments)
+    if whole.reference:
+        save_weights(folder, whole.reference)
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """The plain part of a checkpoint."""
+    (folder / "state.json").write_text(json.dumps(dict(state), indent=1), encoding="utf-8")
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The plain part of a checkpoint; UserError if it is not one."""
+    with reading(folder / "state.json") as path:
+        return dict(_STATE.validate_json(path.read_bytes()))
+
+
+def save_optimizer(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """The optimizer's whole `moments`, and torch's random state."""
+    random = {"torch_rng": torch.get_rng_state()}
+    save_file(dict(state) | random, folder / "optimizer.safetensors")
+
+
+def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Put moments and torch's random state back; rates and decays stay as configured."""
+    with reading(folder / "optimizer.safetensors") as path:
+        tensors = load_file(path)
+        torch.set_rng_state(tensors.pop("torch_rng"))
+        restore_moments(optimizer, tensors)
+
+
+def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """The reference policy's trainable weights."""
+    save_file(dict(weights), folder / "reference.safetensors")
+
+
+def load_weights(folder: Path, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The reference policy's trainable weights, sharded as those that they are to be `like`;
+    UserError if they are of another model."""
+    with reading(folder / "reference.safetensors") as path:
+        weights = load_file(path)
+        if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in like.items()}:
+            raise ValueError("the weights are of another model")
+    return {name: sharded_like(weight, like[name]) for name, weight in weights.items()}
+
+
+def save_replay(folder: Path, replay: Replay[Experience], rank: int = 0) -> None:
+    """The experiences of a rank's shard, with their numbers, priorities and iterations."""
+    serials = list(replay.items)
+    arrays = to_arrays(list(replay.items.values())) | {
+        "serials": np.array(serials, np.int64),
+        "priorities": np.array([replay.priorities[s] for s in serials], np.float64),
+        "entered": np.array([replay.iterations[s] for s in serials], np.int64),
+    }
+    save_arrays(arrays, folder / f"replay-{rank}.safetensors")
+
+
+def load_replay(folder: Path, replay: Replay[Experience]) -> None:
+    """Fill an empty replay from the shards of a checkpoint, of however many ranks: the priorities
+    of all experiences, and those experiences that belong to the replay's own shard. UserError for a
+    file that holds something else."""
+    rows: list[tuple[int, Experience | None, float, int]] = []
+    for file in sorted(folder.glob("replay-*.safetensors")):
+        with reading(file) as path:
+            arrays = load_arrays(path)
+            columns = [arrays[name].tolist() for name in ("serials", "priorities", "entered")]
+            for item, serial, priority, entered in zip(from_arrays(arrays), *columns, strict=True):
+                rows.append((serial, item if replay.holds(serial) else None, priority, entered))
+    for row in sorted(rows, key=lambda row: row[0]):  # draws go by the order
+        replay.put(*row)
+
+
+def _sync(folder: Path) -> None:
+    """Have all that was written reach the disk before the folder gets its name."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,278 @@
+"""What the commands do once their options are read: one function each.
+
+matplotlib takes long to load: it is imported where something is drawn.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from llamao1_cli.config import Config
+from llamao1_cli.config.file import changed_keys, dump_config, load_config
+from llamao1_cli.distributed.interrupts import Interrupts
+from llamao1_cli.distributed.ranks import main_says
+from llamao1_cli.errors import UserError
+from llamao1_cli.evaluate.play import play
+from llamao1_cli.evaluate.strategies import STRATEGIES
+from llamao1_cli.files.run_folder import RunFolder
+from llamao1_cli.files.whole import check_place, write_whole
+from llamao1_cli.language.codec import MarkedIds
+from llamao1_cli.learn.warmup import marked_texts
+from llamao1_cli.report.display import Display, asked_lines, printable
+from llamao1_cli.run.assembly import Parts, assemble
+from llamao1_cli.run.tracking import Tracker, make_sinks
+from llamao1_cli.run.trainer import RLSPTrainer
+from llamao1_cli.search.tree_files import tree_files, write_trees
+from llamao1_cli.tasks.problem import Problem
+
+# What may differ between a run and its continuation without changing its numbers.
+FREE_KEYS = {
+    "run.dir",
+    "run.iterations",
+    "run.budget_seconds",
+    "run.budget_tokens",
+    "run.checkpoint_every",
+    "run.keep_checkpoints",
+    "run.threads",
+    "run.trackers",
+    "engine.rows",
+    "engine.memory_gib",
+    "grading.workers",
+    "self_play.backend",
+    "self_play.address",
+    "self_play.actors",
+    "self_play.cpus",
+    "self_play.gpus",
+    "self_play.problems_at_once",
+}
+
+
+def train(config: Config, *, trees: Path | None, resume: bool, overwrite: bool) -> None:
+    """The whole run."""
+    if trees and config.learn.algorithm == "continued_warmup":
+        raise UserError("--trees: learn.algorithm: continued_warmup reads no trees; use another")
+    files = tree_files(trees) if trees else None
+    names = config.eval.strategies
+    with _trainer(config, names, resume=resume, overwrite=overwrite) as (trainer, display):
+        trainer.fit(files)
+        display.say(f"run folder: {config.run.dir}")
+
+
+def sft(config: Config, *, resume: bool, overwrite: bool) -> None:
+    """The warm-up alone."""
+    if config.warmup is None:
+        raise UserError("warmup: the configuration has no such section; add one to train on")
+    with _trainer(config, [], resume=resume, overwrite=overwrite) as (trainer, display):
+        trainer.warm_up()
+        display.say(f"run folder: {config.run.dir}")
+
+
+def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) -> None:
+    """Tree files of fixed weights; with `resume` only those that are missing."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {out} is a file; name a folder")
+    for key in ("budget_seconds", "budget_tokens"):
+        if getattr(config.run, key):
+            raise UserError(
+                f"run.{key}: self-play writes run.iterations files whatever they cost; set it to 0"
+            )
+    if not resume and out.is_dir() and any(out.glob("*.jsonl")):
+        raise UserError(f"{out}: holds tree files already; add --resume, or give another folder")
+    # A file holds the problems of its own iteration, so none are played ahead.
+    in_turn = config.self_play.model_copy(update={"max_staleness": 0})
+    interrupts = Interrupts()
+    parts = assemble(
+        config.model_copy(update={"self_play": in_turn}), weights, interrupts=interrupts
+    )
+    display = Display(quiet=not parts.accelerator.is_main_process)
+    with parts.grader, closing(parts.selfplay), interrupts.listening():
+        for number in range(1, config.run.iterations + 1):
+            path = out / f"iteration-{number:06d}.jsonl"
+            if main_says(parts.accelerator, path.exists()):
+                continue
+            with display.rounds(f"file {number}/{config.run.iterations}") as on_turn:
+                trees = parts.selfplay.iterate(
+                    parts.problems, config.search, number, grade=parts.grader.grade, on_turn=on_turn
+                )
+            parts.accelerator.wait_for_everyone()
+            if parts.accelerator.is_main_process:
+                write_trees(path, trees)
+            solved = sum(any(node.outcome for node in tree.nodes) for tree in trees)
+            display.say(f"{path}: {len(trees)} trees, {solved} solved")
+
+
+def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> None:
+    """The configured strategies on held-out problems, as a table and as JSON, beside it how far
+    the values can be taken at their word as a picture."""
+    check_place("--json", json_file)
+    parts = assemble(config, weights, config.eval.strategies)
+    display = Display(quiet=not parts.accelerator.is_main_process)
+    with parts.grader, display.rounds("evaluation") as on_turn:
+        result = parts.evaluate(lambda name, trees: on_turn(trees))
+    if parts.accelerator.is_main_process and json_file is not None:
+        write_whole(json_file, json.dumps(result, indent=1) + "\n")
+        if result["steps"]:
+            from llamao1_cli.evaluation_pictures import draw_reliability
+
+            draw_reliability(result["steps"], _beside(json_file, "reliability"))
+    display.table(result, f"{result['model']}: {result['n']} held-out problems")
+
+
+def evaluate_at(
+    config: Config, weights: Path | None, json_file: Path | None, budgets: list[int]
+) -> None:
+    """The configured strategies at equal cost, as tables and as JSON, beside it accuracy over
+    budget as a picture."""
+    if not budgets or min(budgets) < 1 or len({*budgets}) < len(budgets):
+        raise UserError("--budget: give numbers of tokens above 0, each once, such as 100,200")
+    check_place("--json", json_file)
+    parts = assemble(config, weights, config.eval.strategies)
+    display = Display(quiet=not parts.accelerator.is_main_process)
+    with parts.grader, display.rounds("evaluation") as on_turn:
+        result = parts.evaluate_at(budgets, lambda name, trees: on_turn(trees))
+    if parts.accelerator.is_main_process and json_file is not None:
+        write_whole(json_file, json.dumps(result, indent=1) + "\n")
+        from llamao1_cli.evaluation_pictures import draw_budgets
+
+        draw_budgets(result["budgets"], _beside(json_file, "budget"))
+    display.budgets(result)
+
+
+def solve(
+    config: Config, weights: Path | None, text: str, strategy: str, json_file: Path | None
+) -> None:
+    """Solve one problem by a strategy, without knowing its answer; MCTS and self-refine search as
+    far as MCTS in self-play."""
+    if strategy not in STRATEGIES:
+        raise UserError(f"--strategy: {strategy}: give one of {', '.join(STRATEGIES)}")
+    if not text.strip():
+        raise UserError("the problem is empty; write its text between quotes")
+    if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+        raise UserError("the problem is not valid UTF-8; write it as text")
+    check_place("--json", json_file)
+    parts = assemble(config, weights, [strategy])
+    display = Display()
+    settings = config.eval.model_copy(update={"simulations": config.search.simulations})
+    chosen, problem = STRATEGIES[strategy], Problem("asked", text, "")
+    with parts.grader, display.growing() as on_turn:
+        (tree,) = play(
+            chosen.growth,
+            [problem],
+            parts.selfplay,
+            config.search,
+            settings,
+            parts.judges,
+            on_turn=on_turn,
+        )
+    if json_file is not None:
+        write_whole(json_file, json.dumps(tree.to_json()) + "\n")
+    for line in asked_lines(parts.asked()):
+        display.say(line)
+    display.say(_answer_line(chosen.choose(tree)))
+
+
+def _beside(path: Path, name: str) -> Path:
+    """The picture that belongs to a result's JSON file."""
+    return path.with_name(f"{path.stem}-{name}.png")
+
+
+def _answer_line(answer: str | None) -> str:
+    if answer is None:
+        return (
+            "no answer: no thought came to a conclusion; raise search.simulations, eval.samples, "
+            "eval.beam_width or search.max_depth"
+        )
+    return f"answer: {printable(answer)}"
+
+
+@contextmanager
+def _trainer(
+    config: Config, strategies: Sequence[str], *, resume: bool, overwrite: bool
+) -> Iterator[tuple[RLSPTrainer, Display]]:
+    """A trainer that will evaluate `strategies`, in a run folder that was checked and prepared."""
+    folder = RunFolder(Path(config.run.dir))
+    _check_folder(folder, config, resume=resume, overwrite=overwrite)
+    notes: list[str] = []
+    point = folder.latest(notes.append) if resume and folder.checkpointed() else None
+    interrupts = Interrupts()
+    with interrupts.listening():
+        parts = assemble(config, point / "model" if point else None, strategies, interrupts)
+        texts = _warmup_texts(parts, point)
+        main = parts.accelerator.is_main_process
+        display = Display(quiet=not main)
+        if resume and point is None:
+            notes.append(f"{folder.path}: no checkpoint to resume from; starting at the beginning")
+        for note in notes:
+            display.say(note)
+        tracker = _prepare_folder(folder, config, overwrite=overwrite) if main else None
+        parts.accelerator.wait_for_everyone()
+        trainer = RLSPTrainer(parts, folder, texts, tracker, display, interrupts)
+        if point:
+            trainer.resume(point)
+        elif tracker:
+            tracker.cut(0)
+        with parts.grader, closing(parts.selfplay):
+            yield trainer, display
+        if tracker:
+            tracker.close()
+
+
+def _warmup_texts(parts: Parts, point: Path | None) -> list[MarkedIds]:
+    """The warm-up's texts, read before anything is written; none where they are read no more."""
+    config = parts.config
+    over = point is not None and point.name.startswith("iteration")
+    if config.warmup is None or (over and config.learn.algorithm != "continued_warmup"):
+        return []
+    return marked_texts(
+        config.warmup,
+        parts.task,
+        parts.codec,
+        show_ratings=config.search.show_ratings,
+        max_length=config.model.max_length,
+        seed=config.run.seed,
+    )
+
+
+def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder in use, and a continuation that would not be one; nothing is written yet."""
+    if resume and overwrite:
+        raise UserError("give either --resume or --overwrite, not both")
+    standing = next(
+        path for path in (folder.path, *folder.path.absolute().parents) if path.exists()
+    )
+    if not standing.is_dir():
+        raise UserError(f"run.dir: {folder.path}: {standing} is a file; name a folder")
+    if not folder.occupied() or overwrite:
+        return
+    if not resume:
+        raise UserError(
+            f"run.dir: {folder.path} is occupied; add --resume to continue that run, --overwrite "
+            "to delete it, or --set run.dir=... to use another folder"
+        )
+    if not folder.config.is_file():
+        raise UserError(f"run.dir: {folder.path} is not a run folder (no config.yaml)")
+    before = load_config(folder.config)
+    changed = [
+        key
+        for key in changed_keys(before, config)
+        if key not in FREE_KEYS and not key.startswith(("eval.", "judge", "reward"))
+    ]
+    if changed:
+        raise UserError(
+            f"--resume: the configuration differs from that of {folder.path} in "
+            f"{', '.join(changed)}; use the old values, or start another run folder"
+        )
+
+
+def _prepare_folder(folder: RunFolder, config: Config, *, overwrite: bool) -> Tracker:
+    """The run folder with its resolved configuration, and the open metrics file."""
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"run.dir: {folder.path} cannot be made: {error.strerror}") from None
+    if overwrite:
+        folder.clear()
+    write_whole(folder.config, dump_config(config))
+    sinks = make_sinks(config.run.trackers, folder.path, config.model_dump(mode="json"))
+    return Tracker(folder.metrics, sinks)

@@ -1,0 +1,313 @@
+"""RLSPTrainer: warm-up, then self-play and updates in turn.
+
+One iteration reads top to bottom: play problems, turn trees into experiences, put them into the
+replay, take optimizer steps, note what happened, save.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llamao1_cli.distributed.interrupts import Interrupts
+from llamao1_cli.distributed.optimizer_step import make_optimizer
+from llamao1_cli.distributed.ranks import main_says
+from llamao1_cli.distributed.sharding import prepare_model, prepare_optimizer
+from llamao1_cli.errors import InterruptedRunError, UserError
+from llamao1_cli.files.run_folder import RunFolder
+from llamao1_cli.files.whole import write_whole
+from llamao1_cli.language.codec import MarkedIds
+from llamao1_cli.learn.experience import Experience, experiences, grew
+from llamao1_cli.learn.iteration import learn_from, learning_rate
+from llamao1_cli.learn.replay import Replay
+from llamao1_cli.learn.update import Updater, trainable_weights
+from llamao1_cli.learn.warmup import Warmup
+from llamao1_cli.report.display import Display
+from llamao1_cli.run import checkpoint
+from llamao1_cli.run.assembly import Parts, make_value_trainer
+from llamao1_cli.run.spending import Spending
+from llamao1_cli.run.tracking import Tracker
+from llamao1_cli.run.tree_source import TreeSource
+from llamao1_cli.search.forest import forest_metrics
+from llamao1_cli.search.tree import Tree
+
+
+class RLSPTrainer:
+    """Reinforcement learning by self-play, on accelerate; all its state goes into checkpoints."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        folder: RunFolder,
+        texts: Sequence[MarkedIds],
+        tracker: Tracker | None,
+        display: Display,
+        interrupts: Interrupts,
+    ) -> None:
+        config = parts.config
+        self._parts, self._config, self._folder = parts, config, folder
+        self._warmup = (
+            Warmup(config.warmup, texts, parts.accelerator, config.run.seed)
+            if config.warmup
+            else None
+        )
+        self._demonstrations: Iterator[list[MarkedIds]] | None = None  # what the control reads
+        self._tracker, self._display, self._interrupts = tracker, display, interrupts
+        self._accelerator = parts.accelerator
+        self._model = prepare_model(self._accelerator, parts.language_model.model)
+        self._replay: Replay[Experience] = Replay(
+            config.replay.capacity,
+            config.replay.alpha,
+            rank=self._accelerator.process_index,
+            ranks=self._accelerator.num_processes,
+        )
+        self._values = make_value_trainer(parts)
+        self._warmup_done = 0
+        self._iteration = 0
+        self._stage = "warmup" if config.warmup else "self-play"
+        self._spending = Spending(config.run, parts.accelerator)
+        self._source = TreeSource(parts, folder, display, self._spending)
+        self._start_stage()
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint whose weights the model already has."""
+        state = checkpoint.load_state(path)
+        self._stage, self._iteration = state["stage"], state["iteration"]
+        self._warmup_done = state["warmup_steps"]
+        self._spending.seconds, self._spending.tokens = state["spent"]
+        self._start_stage()
+        checkpoint.load_optimizer(path, self._optimizer)
+        checkpoint.load_replay(path, self._replay)
+        self._parts.selfplay.restore(state["self_play"])
+        if self._values:
+            self._values.load(path)
+        if self._updater.reference is not None:
+            self._updater.reference = checkpoint.load_weights(path, self._updater.reference)
+        if self._tracker:
+            self._tracker.cut(state["metrics_bytes"])
+            self._folder.forget_evaluations(self._iteration)
+            self._folder.forget_checkpoints(path)
+        self._accelerator.wait_for_everyone()
+
+    def fit(self, files: Sequence[Path] | None = None) -> dict[str, Any]:
+        """The whole run, from where it stands; returns the last evaluation.
+
+        `files` are stored trees to learn from, a file an iteration, instead of playing.
+        Raises InterruptedRunError, after a checkpoint, when a signal asks to stop.
+        """
+        last = self._config.run.iterations
+        last = min(last, len(files)) if files else last
+        with self._saving_when_interrupted():
+            self._warm_up()
+            while self._iteration < last and self._spending.progress(self._iteration) < 1.0:
+                every = self._config.eval.every
+                if self._iteration == 0 or (every and self._iteration % every == 0):
+                    self._evaluate()
+                number = self._iteration + 1
+                self._spending.begin()
+                if self._config.learn.algorithm == "continued_warmup":
+                    with self._interrupts.deferred():
+                        self._imitate(number, last)
+                else:
+                    self._self_play(number, last, files[number - 1] if files else None)
+            return self._evaluate()
+
+    def warm_up(self) -> None:
+        """The supervised stage alone; ends with the checkpoint that self-play starts from."""
+        with self._saving_when_interrupted():
+            self._warm_up()
+
+    # Warm-up
+
+    def _warm_up(self) -> None:
+        warmup = self._warmup
+        if self._stage != "warmup" or warmup is None:
+            return
+        batches = islice(warmup.batches(), warmup.steps)
+        with self._display.progress("warm-up", warmup.steps, self._warmup_done) as advance:
+            for step, batch in enumerate(batches, start=1):
+                if step <= self._warmup_done:
+                    continue
+                with self._interrupts.deferred():
+                    rate, name = warmup.rate(step), f"warm-up step {step}"
+                    metrics = warmup.step(self._model, self._optimizer, batch, rate, name)
+                    self._warmup_done = step
+                    self._log("warmup", step, metrics)
+                    every = warmup.config.checkpoint_every
+                    if step % every == 0 and step < warmup.steps:
+                        self._save()
+                advance(f"loss {metrics['loss']:.3f}")
+        with self._interrupts.deferred():
+            self._stage = "self-play"
+            self._parts.engine.refresh()
+            self._start_stage()
+            self._save()
+
+    # Self-play
+
+    def _self_play(self, number: int, last: int, file: Path | None) -> None:
+        trees = self._source.read(file, number) if file else self._source.play(number)
+        with self._interrupts.deferred():
+            self._learn(trees, number, last)
+
+    # Learning
+
+    def _learn(self, trees: list[Tree], number: int, last: int) -> None:
+        """Everything that changes the run's state, so that a signal finds it before or after."""
+        config, played = self._config, forest_metrics(trees) | self._parts.selfplay.drain()
+        fresh = sum(map(grew, trees))
+        self._spending.tokens += played["generated_tokens"]
+        with self._spending.timed("experience"):
+            kept = experiences(
+                trees,
+                self._parts.codec,
+                config.learn,
+                config.search.discount,
+                min_tokens=config.search.min_thought_tokens,
+                share=self._replay.share,
+            )
+            self._replay.drop_older(number - config.replay.max_age)
+            self._replay.add(kept, number, fresh)
+        with self._spending.timed("update"):
+            learned = learn_from(
+                self._replay,
+                self._updater,
+                self._accelerator,
+                config,
+                fresh=fresh,
+                number=number,
+                progress=self._spending.progress(number),
+            )
+        if self._values:
+            with self._spending.timed("value_head"):
+                learned |= self._values.learn(trees, number)
+        sizes = {"experiences": float(fresh), "replay": float(len(self._replay))}
+        self._close("self-play", played | learned | sizes, number, last)
+
+    def _imitate(self, number: int, last: int) -> None:
+        """The control's iteration: as many demonstrations as there would be problems."""
+        warmup = self._warmup
+        assert warmup is not None
+        count = max(self._config.learn.problems // warmup.config.batch_size, 1)
+        if self._demonstrations is None:
+            done = warmup.steps + (number - 1) * count
+            self._demonstrations = islice(warmup.batches(), done, None)
+        rate = learning_rate(self._config, number, self._spending.progress(number))
+        losses = []
+        with self._spending.timed("update"):
+            for batch in islice(self._demonstrations, count):
+                name = f"iteration {number}"
+                metrics = warmup.step(self._model, self._optimizer, batch, rate, name)
+                losses.append(metrics["loss"])
+                self._spending.tokens += sum(len(text.inputs) for text in batch)
+        self._close("imitation", {"loss": float(np.mean(losses))}, number, last)
+
+    def _close(self, stage: str, metrics: dict[str, float], number: int, last: int) -> None:
+        """Take the new weights over, note what happened, save."""
+        with self._spending.timed("weights"):
+            self._parts.engine.refresh()
+        self._iteration = number
+        seconds = self._spending.close()
+        metrics |= {"spent_tokens": self._spending.tokens}
+        self._log(stage, number, metrics | {"seconds": seconds})
+        self._display.iteration(number, self._config.run.iterations, metrics, seconds)
+        final = number == last or self._spending.progress(number) >= 1.0
+        if final or number % self._config.run.checkpoint_every == 0:
+            with self._spending.timed("checkpoint"):  # shows in the next iteration's metrics
+                self._save()
+
+    # Evaluation
+
+    def _evaluate(self) -> dict[str, Any]:
+        """Evaluate and keep the result, unless this iteration has been evaluated before."""
+        path = self._folder.evaluation(self._iteration)
+        if main_says(self._accelerator, path.exists()):
+            return _stored_evaluation(path)
+        with self._display.rounds("evaluation") as on_turn:
+            result = self._parts.evaluate(lambda name, trees: on_turn(trees))
+        if self._accelerator.is_main_process:
+            write_whole(path, json.dumps(result, indent=1) + "\n")
+            self._display.evaluation(self._iteration, result)
+        self._accelerator.wait_for_everyone()
+        return result
+
+    # State
+
+    def _start_stage(self) -> None:
+        """A fresh optimizer for the stage, and for self-play the reference policy."""
+        warmup = self._config.warmup
+        stage = warmup if self._stage == "warmup" and warmup else self._config.learn
+        optimizer = make_optimizer(self._model, stage.betas, stage.weight_decay)
+        self._optimizer = prepare_optimizer(self._accelerator, optimizer)
+        self._updater = Updater(
+            self._config.learn,
+            self._parts.codec,
+            self._config.search.sampling,
+            self._accelerator,
+            self._model,
+            self._optimizer,
+        )
+        if self._config.learn.kl_weight and self._stage == "self-play":
+            self._updater.reference = trainable_weights(self._parts.language_model.model)
+
+    def _save(self) -> None:
+        """A checkpoint of the state as it stands: of the replay each rank writes its shard, of the
+        rest the main process everything."""
+        warm = self._stage == "warmup"
+        name = f"warmup-{self._warmup_done:06d}" if warm else f"iteration-{self._iteration:06d}"
+        if main_says(self._accelerator, (self._folder.checkpoints / name).exists()):
+            return
+        keep, accelerator = self._config.run.keep_checkpoints, self._accelerator
+        model, reference = self._parts.language_model.model, self._updater.reference
+        whole = checkpoint.whole_tensors(model, self._optimizer, reference, accelerator)
+        with checkpoint.shared_checkpoint(
+            self._folder.checkpoints, name, keep, accelerator
+        ) as path:
+            checkpoint.save_replay(path, self._replay, accelerator.process_index)
+            if accelerator.is_main_process:
+                self._save_alone(path, whole)
+        accelerator.wait_for_everyone()
+
+    def _save_alone(self, path: Path, whole: checkpoint.WholeTensors) -> None:
+        """What is the same on every rank."""
+        checkpoint.save_whole(path, self._parts.language_model, whole)
+        if self._values:
+            self._values.save(path)
+        checkpoint.save_state(
+            path,
+            {
+                "stage": self._stage,
+                "iteration": self._iteration,
+                "warmup_steps": self._warmup_done,
+                "spent": [self._spending.seconds, self._spending.tokens],
+                "metrics_bytes": self._tracker.size if self._tracker else 0,
+                "self_play": self._parts.selfplay.state(),
+            },
+        )
+
+    @contextmanager
+    def _saving_when_interrupted(self) -> Iterator[None]:
+        """A signal ends the stage with a checkpoint; a partly played iteration is played again."""
+        try:
+            yield
+        except InterruptedRunError:
+            self._save()
+            raise
+
+    # Measuring
+
+    def _log(self, stage: str, step: int, metrics: dict[str, Any]) -> None:
+        if self._tracker:
+            self._tracker.log(stage, step, metrics)
+
+
+def _stored_evaluation(path: Path) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not an evaluation: {error}; delete it") from None
+    return result

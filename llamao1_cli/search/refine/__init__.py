@@ -1,0 +1,1 @@
+"""Self-refine: whole solutions, rewritten and compared."""

@@ -1,0 +1,1 @@
+"""Search rules: which node of a tree grows next."""

@@ -1,0 +1,51 @@
+"""Monte-Carlo tree search for the best conclusion, as a search rule."""
+
+from llamao1_cli.search.grow import Pick
+from llamao1_cli.search.rules.mcts import back_up
+from llamao1_cli.search.tree import Node, Tree
+
+
+class Improvement:
+    """Rolls out from where a roll-out likely ends right and none has yet, `rollouts` times a tree.
+
+    That is the thought n with the largest Q(n) (1 - B(n)), of equals the earliest: Q(n) is the mean
+    of n's value and of what the roll-outs through n came to, B(n) the highest value of a conclusion
+    below n. So a chain whose values fall is taken up again before the fall, and one that ends well
+    is left alone. Such a tree is no sample of the model's: its answer is the conclusion with the
+    highest value, where a vote would count what the search doubted most.
+    """
+
+    def __init__(self, rollouts: int, max_depth: int) -> None:
+        self._rollouts, self._max_depth = rollouts, max_depth
+
+    def pick(self, trees: list[Tree]) -> list[Pick]:
+        """The next roll-out of each tree; none where it is done, or a conclusion is certain."""
+        return [pick for tree in trees for pick in self._next(tree)]
+
+    def absorb(self, tree: Tree, node: Node) -> None:
+        """Back up what a roll-out came to: the value of its conclusion, 0 without one."""
+        back_up(tree, node, node.value if node.terminal else 0.0, discount=1.0)
+
+    def _next(self, tree: Tree) -> list[Pick]:
+        places, best = [node for node in tree.nodes if self._expandable(node)], best_below(tree)
+        if tree.simulations >= self._rollouts or not places or best[0] == 1.0:
+            return []
+        tree.simulations += 1
+        return [(tree, max(places, key=lambda node: chance(node) * (1 - best[node.id])), 1)]
+
+    def _expandable(self, node: Node) -> bool:
+        return not (node.terminal or node.closed or node.depth >= self._max_depth)
+
+
+def chance(node: Node) -> float:
+    """Q(n): the mean of a node's value and of those backed up through it."""
+    return (node.value + node.value_sum) / (1 + node.visits)
+
+
+def best_below(tree: Tree) -> list[float]:
+    """B(n) of each node: the highest value of a conclusion at or below it, 0 if there is none."""
+    best = [node.value if node.terminal else 0.0 for node in tree.nodes]
+    for node in reversed(tree.nodes[1:]):  # children stand behind their parents
+        assert node.parent is not None
+        best[node.parent] = max(best[node.parent], best[node.id])
+    return best

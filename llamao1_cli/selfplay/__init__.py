@@ -1,0 +1,1 @@
+"""Self-play: problems in, trees out."""

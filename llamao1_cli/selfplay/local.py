@@ -1,0 +1,173 @@
+"""Self-play: problems in, trees out, spread over the ranks of one run."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from accelerate import Accelerator
+
+from llamao1_cli.config import SearchConfig
+from llamao1_cli.distributed.interrupts import Interrupts
+from llamao1_cli.distributed.ranks import gather_bytes
+from llamao1_cli.engine.protocol import Engine
+from llamao1_cli.errors import InterruptedRunError
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.search.grow import Grade, Judge, SearchRule, grow, keep_ratings
+from llamao1_cli.search.refine.self_refine import Prefer, Refinement, self_refine
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.seeds import derive_seed
+from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.value.adapter import ValueAdapter
+from llamao1_cli.value.head import ValueHead
+
+
+class SelfPlay:
+    """Plays problems with one engine a rank, each its share of them.
+
+    Every rank gets the trees of all, for as long as it takes to learn from them: what is computed
+    from the whole, such as the scale of the advantages, is then the same as on one rank.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        codec: Codec,
+        accelerator: Accelerator,
+        seed: int,
+        value_head: ValueHead | ValueAdapter | None = None,
+        interrupts: Interrupts | None = None,
+    ) -> None:
+        self._engine, self._codec, self._value_head = engine, codec, value_head
+        self._accelerator, self._seed = accelerator, seed
+        self._interrupts = interrupts or Interrupts()
+
+    def play(
+        self,
+        problems: Sequence[Problem],
+        search: SearchConfig,
+        name: str | int,
+        *,
+        grade: Grade | None,
+        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+        rule: SearchRule | None = None,
+        judge: Judge | None = None,
+        budget: float = math.inf,
+        judging: int = 0,
+    ) -> list[Tree]:
+        """A tree for each problem, in their order; `name` and the run's seed decide the samples.
+
+        `judge` takes the place of the value head; for `rule`, `budget` and `judging` see `grow`.
+        """
+        mine, seeds = self._share(problems, name)
+        return self._together(
+            lambda: grow(
+                mine,
+                seeds,
+                self._engine,
+                self._codec,
+                search,
+                grade=grade,
+                judge=judge or own_judge(self._value_head),
+                on_turn=on_turn,
+                rule=rule,
+                budget=budget,
+                judging=judging,
+            )
+        )
+
+    def iterate(
+        self,
+        problems: Callable[[int], Sequence[Problem]],
+        search: SearchConfig,
+        number: int,
+        *,
+        grade: Grade,
+        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+    ) -> list[Tree]:
+        """The graded trees of self-play iteration `number`; `problems` gives an iteration's."""
+        trees = self.play(problems(number), search, number, grade=grade, on_turn=on_turn)
+        for tree in trees:
+            tree.iteration = number
+        return trees
+
+    def drain(self) -> dict[str, float]:
+        """What there is to tell of the trees that `iterate` gave last; of local ones nothing."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep of the play under way; local play leaves nothing over."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
+
+    def close(self) -> None:
+        """Let go of everything that was started to play."""
+
+    def refine(
+        self,
+        problems: Sequence[Problem],
+        search: SearchConfig,
+        name: str | int,
+        *,
+        refinement: Refinement,
+        prefer: Prefer | None,
+        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+        budget: float = math.inf,
+    ) -> list[Tree]:
+        """A tree of solutions and rewritings for each problem, in order; see `self_refine`."""
+        mine, seeds = self._share(problems, name)
+        return self._together(
+            lambda: self_refine(
+                mine,
+                seeds,
+                self._engine,
+                self._codec,
+                search,
+                prefer,
+                refinement,
+                judge=own_judge(self._value_head),
+                on_turn=on_turn,
+                budget=budget,
+            )
+        )
+
+    def _share(
+        self, problems: Sequence[Problem], name: str | int
+    ) -> tuple[Sequence[Problem], list[int]]:
+        """The problems of this rank, and their seeds."""
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+        seeds = play_seeds(self._seed, name, len(problems))
+        return problems[rank::world], seeds[rank::world]
+
+    def _together(self, grown: Callable[[], list[Tree]]) -> list[Tree]:
+        """The trees of all ranks in the problems' order. A signal to one rank stops all."""
+        head = self._value_head
+        reading = head.whole() if isinstance(head, ValueAdapter) else nullcontext()
+        if self._accelerator.num_processes == 1:
+            with reading:
+                return grown()
+        try:
+            with reading, self._interrupts.alone():
+                said = json.dumps([tree.to_json() for tree in grown()])
+        except InterruptedRunError as stop:
+            said = json.dumps(stop.signum)
+        parts = [json.loads(data) for data in gather_bytes(self._accelerator, said.encode())]
+        signals = [part for part in parts if isinstance(part, int)]
+        if signals:
+            raise InterruptedRunError(max(signals))
+        turns = max(len(part) for part in parts)
+        ordered = [part[turn] for turn in range(turns) for part in parts if turn < len(part)]
+        return [Tree.from_json(data) for data in ordered]
+
+
+def own_judge(value_head: ValueHead | ValueAdapter | None) -> Judge:
+    """What gives the nodes of growing trees their values where nobody else is asked."""
+    return value_head.judge() if value_head else keep_ratings
+
+
+def play_seeds(seed: int, name: str | int, count: int) -> list[int]:
+    """The seeds of the trees of `count` problems played under a name in a run of this seed."""
+    return [derive_seed(seed, "play", name, index) for index in range(count)]

@@ -1,1 +1,0 @@
-"""Test-time strategies: how trees grow for a problem, and which answer is taken from them."""

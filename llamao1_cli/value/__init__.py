@@ -1,0 +1,1 @@
+"""What a path of thoughts is worth: value head and value adapter."""

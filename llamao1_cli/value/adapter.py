@@ -1,0 +1,201 @@
+"""The value adapter: the policy's own weights, as they stand, with low-rank weights added to them
+that learn what a path is worth.
+
+It reads each tree packed, every token with the log-prob at which it was sampled, and gives the
+rating's logit plus what a linear head adds to it. The policy's modules stay as they are: hooks add
+the low-rank part while the adapter reads, and nobody else meets it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from llamao1_cli.distributed.sharding import unsharded
+from llamao1_cli.errors import UserError
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.model.packed_attention import attending_packed
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.value.head import FOLDER, saved_head
+from llamao1_cli.value.tree_tokens import TokenBatch, TokenReader, TreeTokens, token_batches
+
+FILE = FOLDER / "adapter.safetensors"
+SCALE = 2.0  # LoRA's alpha over its rank
+LOWEST = -10.0  # a log-prob below it says no more
+LOGPROB, HEAD, BIAS = "logprob", "head", "bias"
+
+
+class ValueAdapter:
+    """Logits of paths under a policy with `weights` of its own; they are fp32."""
+
+    def __init__(
+        self, model: PreTrainedModel, codec: Codec, rank: int, seed: int, max_tokens: int
+    ) -> None:
+        plain = model.get_base_model() if isinstance(model, PeftModel) else model
+        self._model, self._codec, self._max_tokens = model, codec, max_tokens
+        self._decoder: PreTrainedModel = plain.base_model
+        self._linears = dict(_linears(self._decoder))
+        self.weights = self._initial(rank, seed)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether it adds nothing to any rating."""
+        return not any(bool(self.weights[name].any()) for name in (HEAD, BIAS))
+
+    def judge(self) -> "AdapterJudge":
+        """What gives the nodes of growing trees their values."""
+        return AdapterJudge(self, self._codec)
+
+    def read(self, trees: Sequence[Tree]) -> list[TreeTokens]:
+        """The tokens of whole trees."""
+        return [TokenReader(self._codec).read(tree) for tree in trees]
+
+    def batches(self, items: Sequence[TreeTokens]) -> list[TokenBatch]:
+        """All nodes of all trees in micro-batches."""
+        return token_batches(items, self._max_tokens, self._model.device)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Inside, ranks that share the policy's weights out need not read in step."""
+        return unsharded(self._model)
+
+    @contextmanager
+    def reading(self) -> Iterator[PreTrainedModel]:
+        """Inside, the policy computes with the adapter; a backward pass that computes activations
+        again must run inside too."""
+        self._model.eval()  # dropout would blur what it reads
+        hooks = [
+            module.register_forward_hook(_adding(self.weights[down], self.weights[up]))
+            for (down, up), module in self._linears.items()
+        ]
+        try:
+            with attending_packed(self._model):
+                yield self._model
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def logits(self, batch: TokenBatch) -> Tensor:
+        """Logits `[N]` of the micro-batch's nodes; inside `reading`."""
+        told = torch.stack([batch.logprobs.clamp(min=LOWEST), -batch.logprobs.expm1()], -1)
+        embedded = self._decoder.get_input_embeddings()(batch.ids)
+        embedded = embedded + (told @ self.weights[LOGPROB]).to(embedded.dtype)
+        states = self._decoder(
+            inputs_embeds=embedded.unsqueeze(0),
+            position_ids=batch.positions.unsqueeze(0),
+            use_cache=False,
+            layout=batch.layout,
+        ).last_hidden_state[0, batch.at]
+        head, bias = self.weights[HEAD], self.weights[BIAS]
+        return batch.ratings + states.float() @ head + bias
+
+    @torch.no_grad()
+    def values(self, items: Sequence[TreeTokens]) -> list[float]:
+        """Values of all nodes of all trees."""
+        batches = self.batches(items)
+        logits = torch.zeros(sum(len(item.at) for item in items), device=self._model.device)
+        with self.reading():
+            for batch in batches:
+                logits[batch.nodes] = self.logits(batch)
+        values: list[float] = logits.sigmoid().tolist()
+        return values
+
+    def save(self, folder: Path) -> None:
+        """Write the weights beside the model in `folder`."""
+        (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
+        save_file({n: w.detach().cpu() for n, w in self.weights.items()}, folder / FILE)
+
+    @torch.no_grad()
+    def load(self, folder: Path) -> None:
+        """Take over the weights that `save` wrote; a folder without any leaves them as they are.
+
+        Raises UserError for those of another kind, rank or model.
+        """
+        if not saved_head(folder / FILE):
+            return
+        try:
+            stored = load_file(folder / FILE)
+        except SafetensorError as error:
+            raise UserError(f"{folder / FILE}: not a value adapter: {error}") from None
+        if {n: w.shape for n, w in stored.items()} != {n: w.shape for n, w in self.weights.items()}:
+            raise UserError(
+                f"value_head.rank: {folder / FILE} has another, or is of another model; set the "
+                "one it trained with"
+            )
+        for name, weight in self.weights.items():
+            weight.copy_(stored[name])
+
+    def _initial(self, rank: int, seed: int) -> dict[str, Tensor]:
+        """Weights that leave every value its rating."""
+        random = torch.Generator().manual_seed(seed)
+        width = self._decoder.get_input_embeddings().weight.shape[1]
+        weights = {
+            LOGPROB: torch.zeros(2, width),
+            HEAD: torch.zeros(width),
+            BIAS: torch.zeros(()),
+        }
+        for (down, up), module in self._linears.items():
+            inputs, outputs = _sizes(module)
+            # As LoRA starts: uniform in 1 / sqrt(inputs), and nothing comes out of it yet.
+            start = torch.rand(rank, inputs, generator=random) * 2 - 1
+            weights[down] = start / inputs**0.5
+            weights[up] = torch.zeros(outputs, rank)
+        device = self._model.device
+        return {n: w.to(device).requires_grad_() for n, w in weights.items()}
+
+
+class AdapterJudge:
+    """Gives the nodes of growing trees their values; reads the paths of new nodes alone."""
+
+    def __init__(self, adapter: ValueAdapter, codec: Codec) -> None:
+        self._adapter, self._codec = adapter, codec
+        self._readers: dict[int, TokenReader] = {}  # by the tree's id
+
+    def __call__(self, trees: Sequence[Tree]) -> None:
+        """Value the nodes that the trees have gained since they were last seen, all at once."""
+        if self._adapter.untrained:
+            return  # a node starts with its rating
+        nodes, items = [], []
+        for tree in trees:
+            reader = self._readers.setdefault(id(tree), TokenReader(self._codec))
+            items.append(reader.read(tree))
+            nodes += tree.nodes[len(tree.nodes) - len(items[-1].at) :]
+        for node, value in zip(nodes, self._adapter.values(items), strict=True):
+            node.value = value
+
+
+def _linears(decoder: PreTrainedModel) -> Iterator[tuple[tuple[str, str], nn.Module]]:
+    """The linear layers of a decoder with the names of what is added to them; a layer that has
+    LoRA of the policy's is one layer."""
+    for name, module in decoder.named_modules():
+        inside = ".base_layer" in name or ".lora_" in name
+        if isinstance(module, nn.Linear | Conv1D | LoraLayer) and not inside:
+            yield (f"{name}.down", f"{name}.up"), module
+
+
+def _sizes(module: nn.Module) -> tuple[int, int]:
+    """Inputs and outputs of a linear layer."""
+    if isinstance(module, Conv1D):
+        inputs, outputs = module.weight.shape
+    else:
+        inputs, outputs = module.in_features, module.out_features
+    return int(inputs), int(outputs)
+
+
+def _adding(down: Tensor, up: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    """A forward hook that adds the low-rank part to what a linear layer gives."""
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        x = inputs[0]
+        low = functional.linear(x, down.to(x.dtype))
+        return output + SCALE * functional.linear(low, up.to(x.dtype))
+
+    return hook

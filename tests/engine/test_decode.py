@@ -1,0 +1,190 @@
+"""Several steps decoded at once: what comes of it, and that the host need not look in between."""
+
+import warnings
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+from test_engine import check, engine, requests
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from toy_models import KINDS, toy_model
+from transformers import PreTrainedModel
+
+from llamao1_cli.engine.builtin.buffers import Buffers
+from llamao1_cli.engine.builtin.decode import Decoder, Form, _tensors
+from llamao1_cli.engine.builtin.waiting import waits
+from llamao1_cli.engine.builtin.weights import shape_of
+from llamao1_cli.engine.protocol import Thought, complete
+from llamao1_cli.engine.sampler import Sampler
+from llamao1_cli.language.codec import Codec
+
+CLOSE = {"rel": 1e-4, "abs": 1e-4}
+
+
+def played(
+    model: PreTrainedModel, codec: Codec, burst: int, rows: int = 12, **changes: object
+) -> list[list[Thought]]:
+    """Ragged requests, more than fit at once; a model that decodes token by token would warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        busy = engine(model, codec, rows=rows, burst=burst)
+        return complete(busy, requests(codec, 20, **changes))
+
+
+def same(one: list[list[Thought]], other: list[list[Thought]]) -> None:
+    assert [[t.ids for t in each] for each in one] == [[t.ids for t in each] for each in other]
+    for first, second in zip(chain.from_iterable(one), chain.from_iterable(other), strict=True):
+        assert (first.text, first.complete) == (second.text, second.complete)
+        assert first.logprobs == pytest.approx(second.logprobs, **CLOSE)
+        assert first.entropy == pytest.approx(second.entropy, **CLOSE)
+        assert first.varentropy == pytest.approx(second.varentropy, **CLOSE)
+        assert first.value == pytest.approx(second.value, **CLOSE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_of_a_burst_equal_a_plain_forward(codec: Codec, kind: str) -> None:
+    model = toy_model(codec, kind)
+    chains = played(model, codec, 3)
+    for request, thoughts in zip(requests(codec, 20), chains, strict=True):
+        check(model, codec, request, thoughts)
+
+
+@pytest.mark.parametrize(
+    ("burst", "changes"),
+    [
+        (2, {}),
+        (16, {}),
+        (5, {"temperature": 0.0}),
+        (3, {"temperature": 0.7, "top_k": 4, "top_p": 0.8}),
+        (4, {"min_tokens": 4, "budget": 11}),
+        (5, {"hints": ("Say 5.",) * 5, "metas": (None,) * 5}),
+    ],
+)
+def test_a_burst_samples_what_single_steps_do(
+    codec: Codec, burst: int, changes: dict[str, object]
+) -> None:
+    model = toy_model(codec)
+    same(played(model, codec, burst, **changes), played(model, codec, 0, **changes))
+
+
+def test_a_stop_token_ends_a_thought_within_a_burst(codec: Codec) -> None:
+    model = toy_model(codec)
+    (first,) = codec.encode("7")[:1]
+    one = played(model, codec, 8, stop_ids=(first,))
+    same(one, played(model, codec, 0, stop_ids=(first,)))
+    assert any(thought.ids[-1] == first for thought in chain.from_iterable(one))
+
+
+def test_an_engine_is_used_again_after_its_weights_changed(codec: Codec) -> None:
+    """Buffers stay, what they hold must not: every figure is one of the new weights."""
+    model = toy_model(codec)
+    busy = engine(model, codec, rows=12, burst=4)
+    complete(busy, requests(codec, 20))
+    buffers = busy._memory.buffers.prefix_keys
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.9)
+    busy.refresh()
+    for request, thoughts in zip(
+        requests(codec, 20), complete(busy, requests(codec, 20)), strict=True
+    ):
+        check(model, codec, request, thoughts)
+    assert busy._memory.buffers.prefix_keys is buffers
+
+
+def test_a_model_that_has_to_look_decodes_token_by_token(codec: Codec) -> None:
+    """Rotations that are stretched as paths grow ask how long these are."""
+    model = toy_model(codec)
+    parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}
+    model.config.rope_parameters = parameters
+    model = type(model)(model.config).eval()
+    with pytest.warns(UserWarning, match="LlamaForCausalLM decodes token by token: it has aten"):
+        busy = engine(model, codec, burst=4)
+    for request, thoughts in zip(
+        requests(codec, 6), complete(busy, requests(codec, 6)), strict=True
+    ):
+        check(model, codec, request, thoughts)
+
+
+class Found(TorchDispatchMode):
+    """Notes the tensors that operations find, and do not get from each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[torch.Tensor] = []
+        self._made: list[torch.Tensor] = []  # kept, so that no address is given twice
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made = addresses(self._made)
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+        self.found += [each for each in given if not addresses([each]) <= made]
+        result = func(*args, **kwargs or {})
+        self._made += [each for each in tree_leaves(result) if isinstance(each, torch.Tensor)]
+        return result
+
+
+def addresses(tensors: Iterable[torch.Tensor]) -> set[int]:
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors} - {0}
+
+
+def test_what_a_step_finds_outlives_it(codec: Codec) -> None:
+    """A graph replays the addresses that it was captured with: nothing there may be freed."""
+    model = toy_model(codec, "gemma2")  # windows, soft caps
+    sampler = Sampler(codec.grammar(model.get_output_embeddings().out_features))
+    with torch.no_grad():
+        busy = engine(model, codec, burst=2)
+        decoder = Decoder(busy.model, sampler, steps=2, max_length=64)
+        buffers = Buffers(shape_of(busy.model), 2)
+        buffers.ensure(2, 64, 64)
+        state = decoder._values(2, 2, [])
+        step = decoder._step_of(Form(2, 64, 64, True, True), buffers, state)
+        with Found() as noted:
+            step()
+    outlives = [
+        *busy.model.parameters(),
+        *busy.model.buffers(),
+        *_tensors(state),
+        *(value for value in vars(sampler).values() if isinstance(value, torch.Tensor)),
+        *(value for value in vars(buffers).values() if isinstance(value, torch.Tensor)),
+    ]
+    assert addresses(noted.found) <= addresses(outlives)
+    assert addresses([state.tokens, buffers.suffix_keys]) <= addresses(noted.found)
+
+
+NUMBERS = torch.arange(4.0)
+LOOKS: dict[str, Callable[[], object]] = {
+    "a number": lambda: NUMBERS.sum().item(),
+    "a condition": lambda: bool((NUMBERS > 1).any()),
+    "numbers of Python": lambda: torch.tensor([1.0, 2.0]),
+    "places": lambda: (NUMBERS > 1).nonzero(),
+    "a mask": lambda: NUMBERS[NUMBERS > 1],
+    "a mask to write": lambda: NUMBERS.clone().__setitem__(NUMBERS > 1, NUMBERS[:2]),
+    "an equality": lambda: torch.equal(NUMBERS, NUMBERS),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_makes_the_host_wait_is_found(name: str) -> None:
+    assert waits(LOOKS[name])
+
+
+def test_what_stays_on_the_device_is_not_found() -> None:
+    places = torch.tensor([0, 2])
+
+    def run() -> None:
+        kept = torch.where(NUMBERS > 1, NUMBERS, 0.0)[places]
+        torch.zeros(4).index_copy_(0, places, kept).sort()
+
+    assert waits(run) == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("kind", KINDS)
+def test_graphs_give_what_single_steps_give(codec: Codec, kind: str) -> None:
+    model = toy_model(codec, kind).to("cuda")
+    same(played(model, codec, 4), played(model, codec, 0))

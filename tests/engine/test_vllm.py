@@ -1,0 +1,270 @@
+"""The vLLM back end against the built-in engine; run by `scripts/test_vllm.sh`, where vLLM is."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from enum import Enum
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from llamao1_cli.config import SearchConfig
+from llamao1_cli.engine.builtin.engine import TreeEngine
+from llamao1_cli.engine.protocol import Engine, Request, Thought, complete
+from llamao1_cli.engine.rows import Row, Rules
+from llamao1_cli.engine.vllm.drives import Drive, processor_for
+from llamao1_cli.engine.vllm.engine import VllmEngine
+from llamao1_cli.errors import UserError
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import Meta
+from llamao1_cli.language.sampling import Sampling
+from llamao1_cli.search.grow import grow
+from llamao1_cli.tasks.problem import Problem
+
+INSTALLED = importlib.util.find_spec("vllm") is not None
+needs_vllm = pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed")
+SETTINGS = {"dtype": torch.float32, "rows": 16, "memory": 2**30, "max_length": 300}
+TEXTS = ["How many?", "Mia has 3 coins. How many coins does Mia have?", "Ivy doubles the 5 pens."]
+HINTED = {
+    "metas": (Meta.EXPANSION, Meta.CRITIC, Meta.REFINE),
+    "hints": ("Say 5.", None, "Hint: once more."),
+}
+
+
+@pytest.fixture(scope="module")
+def model(codec: Codec) -> PreTrainedModel:
+    """A random model with adapters and trained marker rows; its weights change in one test."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(codec.tokenizer),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        initializer_range=0.15,
+        max_position_embeddings=512,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    rows = [codec.thought_end, codec.positive, codec.negative]
+    adapters = LoraConfig(
+        r=4,
+        target_modules="all-linear",
+        trainable_token_indices={"embed_tokens": rows, "lm_head": rows},
+    )
+    adapted = get_peft_model(LlamaForCausalLM(config), adapters)
+    _disturb(adapted)
+    return adapted.eval()
+
+
+@pytest.fixture(scope="module")
+def engines(model: PreTrainedModel, codec: Codec) -> tuple[VllmEngine, TreeEngine]:
+    return VllmEngine(model, codec, **SETTINGS), TreeEngine(model, codec, **SETTINGS)
+
+
+def requests(codec: Codec, count: int, **changes: object) -> list[Request]:
+    drawn = {"max_tokens": 8}
+    drawn |= {name: value for name, value in changes.items() if name in Sampling.__match_args__}
+    asked = {name: value for name, value in changes.items() if name not in drawn}
+    three: tuple[None, ...] = (None,) * 3
+    fields = {"metas": three, "hints": three, **asked}
+    return [
+        Request(codec.root(TEXTS[i % 3]), 1, sampling=Sampling(**drawn), seed=i, **fields)
+        for i in range(count)
+    ]
+
+
+@needs_vllm
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"temperature": 0.6},
+        {"temperature": 0.0},
+        {"top_k": 5},
+        {"top_p": 0.7},
+        {"min_tokens": 4},
+        HINTED,
+        {"metas": HINTED["metas"]},
+    ],
+    ids=str,
+)
+def test_the_same_requests_give_the_same_thoughts(
+    codec: Codec, engines: tuple[VllmEngine, TreeEngine], changes: dict
+) -> None:
+    asked = requests(codec, 24, **changes)
+    equal = [_alike(*pair) for pair in zip(*_both(engines, asked), strict=True)]
+    # Rounding decides a token now and then: what one engine draws on an edge the other may not.
+    assert np.mean(equal) > 0.9
+
+
+@needs_vllm
+def test_ratings_are_the_same(codec: Codec, engines: tuple[VllmEngine, TreeEngine]) -> None:
+    paths = [codec.root(text)[:-3] for text in TEXTS]
+    vllm, builtin = (engine.rate(paths) for engine in engines)
+    assert vllm == pytest.approx(builtin, abs=1e-4)
+    assert len({round(value, 4) for value in vllm}) == 3
+
+
+@needs_vllm
+def test_many_samples_have_the_same_distribution(
+    codec: Codec, engines: tuple[VllmEngine, TreeEngine]
+) -> None:
+    """Seeds of its own for each engine, so that only the distributions can agree."""
+    counts = []
+    for offset, engine in enumerate(engines):
+        asked = [
+            replace(request, path=codec.root(TEXTS[0]), seed=5000 * offset + place)
+            for place, request in enumerate(requests(codec, 1500, max_tokens=1, min_tokens=1))
+        ]
+        asked = [replace(request, metas=(None,), hints=(None,)) for request in asked]
+        tokens = [chain[0].ids[0] for chain in complete(engine, asked)]
+        counts.append(np.bincount(tokens, minlength=len(codec.tokenizer)))
+    often = counts[0] + counts[1] >= 20
+    table = np.array([[*c[often], c[~often].sum()] for c in counts], float)
+    table = table[:, table.sum(0) > 0]
+    expected = table.sum(0) / 2
+    chi_square = ((table - expected) ** 2 / expected).sum()
+    freedom = table.shape[1] - 1
+    assert freedom > 10
+    # Wilson and Hilferty's approximation of the 99.9% quantile
+    assert chi_square < freedom * (1 - 2 / (9 * freedom) + 3.09 * (2 / (9 * freedom)) ** 0.5) ** 3
+
+
+@needs_vllm
+def test_a_seeded_search_grows_the_same_trees(
+    codec: Codec, engines: tuple[VllmEngine, TreeEngine]
+) -> None:
+    config = SearchConfig(simulations=5, max_depth=4, max_thought_tokens=6)
+    problems = [Problem(str(i), f"How many are {i} and {3 * i}?", "7") for i in range(6)]
+    forests = [grow(problems, range(6), e, codec, config, grade=None) for e in engines]
+    same = [
+        [node.thought.ids for node in one.nodes] == [node.thought.ids for node in other.nodes]
+        for one, other in zip(*forests, strict=True)
+    ]
+    assert np.mean(same) > 0.8
+
+
+@needs_vllm
+def test_a_refresh_takes_over_new_weights_in_place(
+    codec: Codec, model: PreTrainedModel, engines: tuple[VllmEngine, TreeEngine]
+) -> None:
+    asked = requests(codec, 12)
+    before = complete(engines[0], asked)
+    _disturb(model)
+    for engine in engines:
+        engine.refresh()
+    after, builtin = _both(engines, asked)
+    assert np.mean([_alike(*pair) for pair in zip(after, builtin, strict=True)]) > 0.9
+    assert not any(_alike(*pair) for pair in zip(before, after, strict=True))
+
+
+@needs_vllm
+def test_a_cached_prefix_is_not_read_again(
+    codec: Codec, engines: tuple[VllmEngine, object]
+) -> None:
+    path = codec.root("Ben has 4 pens. " * 40)
+    read = []
+    for seed in range(2):
+        before = engines[0].forwarded
+        complete(engines[0], [replace(requests(codec, 1)[0], path=path, seed=seed)])
+        read.append(engines[0].forwarded - before)
+    assert read[1] < read[0] - len(path) / 2
+
+
+def test_a_question_asked_again_gets_the_same_answer(codec: Codec) -> None:
+    """vLLM asks again when it has read a prompt in parts; the row must not go on twice."""
+    engine = VllmEngine.__new__(VllmEngine)
+    engine._codec, engine._sampler, engine.drives = codec, None, {}
+    (request,) = requests(codec, 1)
+    row = Row(request, 1, Rules(codec, 300, show_ratings=False), shared=len(request.path))
+    opening = row.opening()
+    assert opening
+    row.begin(opening)
+    drive = Drive(1, row, [*request.path, *row.take()], forced=[codec.thought_end])
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(4, 1, len(codec.tokenizer), generator=generator) * 5
+    assert engine.decide([(drive, 0)], logits[0]) == [codec.thought_end]  # it was forced
+    first = engine.decide([(drive, 1)], logits[1])
+    assert engine.decide([(drive, 1)], logits[2]) == first
+    assert row.thought.ids == first
+    second = engine.decide([(drive, 2)], logits[3])
+    assert row.thought.ids == [*first, *second]
+
+
+def test_rows_keep_their_drives_when_vllm_moves_them(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direction = Enum("MoveDirectionality", ["UNIDIRECTIONAL", "SWAP"])
+    package = SimpleNamespace(LogitsProcessor=object)
+    interface = SimpleNamespace(MoveDirectionality=direction)
+    for name in ("vllm", "vllm.v1", "vllm.v1.sample"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "vllm.v1.sample.logits_processor", package)
+    monkeypatch.setitem(sys.modules, "vllm.v1.sample.logits_processor.interface", interface)
+    drives = {name: Drive(ticket, None, []) for ticket, name in enumerate("abc")}
+    engine = SimpleNamespace(
+        drives=drives, decide=lambda asked, logits: [10 + drive.ticket for drive, _ in asked]
+    )
+    processor = processor_for(engine)(None, None, False)
+
+    def update(removed: list = (), added: list = (), moved: list = ()) -> list[int]:
+        """The token left to each row after a change of the batch; -1: vLLM's own choice."""
+        added = [(place, SimpleNamespace(extra_args={"drive": n}), [], []) for place, n in added]
+        processor.update_state(SimpleNamespace(removed=removed, added=added, moved=moved))
+        rows = processor.apply(torch.zeros(3, 16))
+        return [int(row.argmax()) if row.isinf().any() else -1 for row in rows]
+
+    assert update(added=[(0, "a"), (1, "b"), (2, "c")]) == [10, 11, 12]
+    assert update(moved=[(0, 2, direction.SWAP)]) == [12, 11, 10]
+    assert update(removed=[0], moved=[(2, 0, direction.UNIDIRECTIONAL)]) == [10, 11, -1]
+    assert update(removed=[1], added=[(0, "b")]) == [11, -1, -1]
+    assert update(added=[(0, "nobody")]) == [-1, -1, -1]
+
+
+@pytest.mark.skipif(INSTALLED, reason="vLLM is installed")
+def test_without_vllm_the_error_names_the_extra(codec: Codec) -> None:
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2,
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"llamao1-cli\[vllm\]"):
+        VllmEngine(LlamaForCausalLM(config), codec, **SETTINGS)
+
+
+def _both(
+    engines: tuple[Engine, Engine], asked: list[Request]
+) -> tuple[list[list[Thought]], list[list[Thought]]]:
+    return complete(engines[0], asked), complete(engines[1], asked)
+
+
+def _alike(one: list[Thought], other: list[Thought]) -> bool:
+    """Whether the tokens are the same; then the figures must be, to 1e-4."""
+    if [thought.ids for thought in one] != [thought.ids for thought in other]:
+        return False
+    for a, b in zip(one, other, strict=True):
+        assert (a.meta, a.text, a.complete, a.forced_meta) == (
+            b.meta,
+            b.text,
+            b.complete,
+            b.forced_meta,
+        )
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+        assert a.entropy == pytest.approx(b.entropy, abs=1e-4)
+        assert a.varentropy == pytest.approx(b.varentropy, abs=1e-3)
+        assert a.value == pytest.approx(b.value, abs=1e-4)
+    return True
+
+
+def _disturb(model: torch.nn.Module) -> None:
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn(weight.shape, generator=generator) * 0.1)

@@ -1,0 +1,226 @@
+"""What travels between trainer and actors, and an actor without a cluster."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from command_line import InProcess
+from safetensors.torch import load
+from torch import distributed
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from llamao1_cli.config import Config, SearchConfig
+from llamao1_cli.config.file import load_config
+from llamao1_cli.errors import UserError
+from llamao1_cli.run.assembly import Parts, assemble
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.selfplay.local import play_seeds
+from llamao1_cli.selfplay.ray.actor import Order, SelfPlayActor, job_to_json, trees_from_json
+from llamao1_cli.selfplay.ray.crew import RayCrew
+from llamao1_cli.selfplay.ray.pipeline import Play
+from llamao1_cli.selfplay.ray.weights import pack_weights, unpack_weights
+
+TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
+LORA = "model.lora={rank: 2, alpha: 4}"
+
+
+def tiny(*overrides: str) -> Config:
+    return load_config(TINY, ["run.dir=unused", *overrides])
+
+
+def disturb(parts: Parts) -> None:
+    """Other weights everywhere that training would change."""
+    generator = torch.Generator().manual_seed(3)
+    head = parts.value_head
+    places = [p for p in parts.language_model.model.parameters() if p.requires_grad]
+    places += list(head.weights.values() if hasattr(head, "weights") else head.parameters())
+    with torch.no_grad():
+        for weight in places:
+            weight.add_(torch.randn(weight.shape, generator=generator) * 0.1)
+
+
+@pytest.mark.parametrize("overrides", [[], ["value_head.kind=adapter", LORA]], ids=str)
+def test_an_actor_grows_the_trees_that_the_trainer_would(overrides: list[str]) -> None:
+    config = tiny(*overrides)
+    parts = assemble(config)
+    actor = SelfPlayActor(config.model_dump_json(), ".")
+    problems = parts.task.train_problems(0, 1, 3)
+    with parts.grader:
+        for version in (1, 2):
+            disturb(parts)
+            parts.engine.refresh()
+            expected = parts.selfplay.iterate(
+                lambda number: problems, config.search, version, grade=parts.grader.grade
+            )
+            places = zip(problems, play_seeds(0, version, 3), strict=True)
+            plays = [Play((version, i), *place) for i, place in enumerate(places)]
+            weights = pack_weights(parts.language_model.model, parts.value_head, parts.accelerator)
+            job = job_to_json(Order(version, version, config.search), plays)
+            data = actor.play(job, np.frombuffer(weights, np.uint8))
+            assert json.loads(data)[0]["iteration"] == version
+            assert trees_from_json(data) == expected
+
+
+class CrewHere:
+    """A crew of one actor that is an object of this process."""
+
+    def __init__(self, config: Config) -> None:
+        self._actor = SelfPlayActor(config.model_dump_json(), ".")
+        self._chunk: Sequence[Play] = []
+        self._version = 0
+
+    def equip(self, weights: bytes, iteration: int, search: SearchConfig) -> None:
+        self._version += 1
+        self._order, self._weights = Order(self._version, iteration, search), weights
+
+    def room(self) -> bool:
+        return not self._chunk
+
+    def submit(self, plays: Sequence[Play]) -> None:
+        self._chunk = plays
+
+    def wait(self) -> list[tuple[Sequence[Play], list[Tree] | None]]:
+        plays, self._chunk = self._chunk, []
+        job = job_to_json(self._order, plays)
+        trees = trees_from_json(self._actor.play(job, np.frombuffer(self._weights, np.uint8)))
+        return [(plays, trees)]
+
+    def close(self) -> None:
+        pass
+
+
+def test_files_of_self_play_are_the_same_by_actors_and_when_some_are_missing(
+    main: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setattr("llamao1_cli.selfplay.ray.selfplay.RayCrew", CrewHere)
+    command = ["self-play", "--config", TINY, "--set", "run.iterations=3"]
+    command += ["--set", "learn.problems=2"]
+    assert main(*command, "--out", tmp_path / "here").returncode == 0
+    command += ["--set", "self_play.backend=ray", "--set", "self_play.max_staleness=2"]
+    command += ["--out", tmp_path / "ray"]
+    assert main(*command).returncode == 0
+    files = [file.read_bytes() for file in sorted((tmp_path / "here").iterdir())]
+    assert len(files) == 3
+    assert [file.read_bytes() for file in sorted((tmp_path / "ray").iterdir())] == files
+    for number in (1, 3):
+        (tmp_path / "ray" / f"iteration-{number:06d}.jsonl").unlink()
+    assert main(*command, "--resume").returncode == 0
+    assert [file.read_bytes() for file in sorted((tmp_path / "ray").iterdir())] == files
+
+
+def test_of_lora_the_adapter_alone_travels() -> None:
+    parts = assemble(tiny(LORA))
+    model = parts.language_model.model
+    weights = load(pack_weights(model, None, parts.accelerator))
+    assert all(".lora_" in name or "trainable_tokens" in name for name in weights)
+    whole = sum(p.numel() for p in model.parameters())
+    assert sum(weight.numel() for weight in weights.values()) < whole / 2
+
+
+@pytest.fixture
+def mesh() -> Iterator[DeviceMesh]:
+    """A process group of this process alone."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+def test_sharded_weights_travel_whole(mesh: DeviceMesh) -> None:
+    parts = assemble(tiny())
+    model = parts.language_model.model
+    plain = load(pack_weights(model, parts.value_head, parts.accelerator))
+    fully_shard(model, mesh=mesh)
+    assert any(isinstance(weight, DTensor) for weight in model.parameters())
+    sharded = load(pack_weights(model, parts.value_head, parts.accelerator))
+    assert plain.keys() == sharded.keys()
+    assert all(torch.equal(plain[name], sharded[name]) for name in plain)
+
+
+def test_what_self_play_alone_does_not_play_is_played_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    here, ray = assemble(tiny()), assemble(tiny("self_play.backend=ray"))
+    problems, trees = here.task.train_problems(0, 1, 2), []
+    for parts in (here, ray):
+        with parts.grader as grader:
+            play, search = parts.selfplay.play, parts.config.search
+            trees.append(play(problems, search, "limited", grade=grader.grade, budget=20))
+    assert trees[0] == trees[1]
+
+
+def test_problems_that_are_owed_and_are_not_there_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setattr(RayCrew, "equip", lambda *weights: None)
+    parts = assemble(tiny("self_play.backend=ray"))
+    parts.selfplay.restore({"next": 3, "outstanding": [[2, 4]]})
+    with pytest.raises(UserError, match="problem 4 of iteration 2, which has 4"):
+        parts.selfplay.iterate(
+            lambda number: parts.task.train_problems(0, number, 4),
+            parts.config.search,
+            3,
+            grade=parts.grader.grade,
+        )
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    one, other = assemble(tiny()), assemble(tiny(LORA))
+    data = pack_weights(one.language_model.model, one.value_head, one.accelerator)
+    with pytest.raises(ValueError, match="another model"):
+        unpack_weights(data, other.language_model.model, other.value_head)
+
+
+def test_an_actor_is_no_rank_of_the_launcher_that_it_inherits_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "ACCELERATE_USE_FSDP": "true"}.items():
+        monkeypatch.setenv(name, value)
+    SelfPlayActor(tiny().model_dump_json(), ".")  # as a rank it would be refused, or wait
+    assert not {"WORLD_SIZE", "RANK", "ACCELERATE_USE_FSDP"} & os.environ.keys()
+
+
+def test_a_node_without_the_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no folder .*missing"):
+        SelfPlayActor(tiny().model_dump_json(), str(tmp_path / "missing"))
+
+
+def test_a_cluster_that_is_not_there_is_named() -> None:
+    config = tiny("self_play.backend=ray", "self_play.address=127.0.0.1:1")
+    with pytest.raises(UserError, match=r"self_play\.address: no Ray cluster at 127\.0\.0\.1:1"):
+        RayCrew(config).equip(b"", 1, config.search)
+
+
+@pytest.mark.parametrize("error", [Exception, ConnectionError, RuntimeError])
+def test_a_cluster_that_does_not_start_here_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def init(**settings: object) -> None:
+        raise error("The current node timed out during startup.")
+
+    ray = SimpleNamespace(init=init, is_initialized=lambda: False)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(UserError, match=r"this machine: Ray does not start there \(The current"):
+        RayCrew(tiny("self_play.backend=ray")).equip(b"", 1, SearchConfig())
+
+
+def test_only_actors_can_play_ahead() -> None:
+    for override in ("self_play.max_staleness=1", "self_play.actors=2"):
+        with pytest.raises(UserError, match="backend: ray"):
+            tiny(override)
+
+
+def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"llamao1-cli\[ray\]"):
+        assemble(tiny("self_play.backend=ray"))
