@@ -31,7 +31,7 @@ from trl import GRPOConfig, GRPOTrainer
 from llamao1_cli.config.file import load_config
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.language.answers import stated_answer
-from llamao1_cli.language.codec import Codec, place_of
+from llamao1_cli.language.codec import Codec, role_of
 from llamao1_cli.language.marked import Meta, Rating
 from llamao1_cli.model.load import save_model
 from llamao1_cli.run.assembly import Parts, assemble
@@ -61,7 +61,7 @@ class Language(LogitsProcessor):
             if forced:
                 allowed[row, self._forced[row].pop(0)] = True
             else:
-                allowed[row] = self._allowed[place_of(self._sampled[row], False, 1)]
+                allowed[row] = self._allowed[role_of(self._sampled[row], False, 1)]
             self.masks[row].append(int(not forced))
         return scores.masked_fill(~allowed, -torch.inf)
 

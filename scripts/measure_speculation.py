@@ -18,7 +18,7 @@ from llamao1_cli.config.resolve import resolve
 from llamao1_cli.engine.builtin.weights import rollout_copy
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import load_model
-from llamao1_cli.search.tree import Tree, node_ids
+from llamao1_cli.search.tree import Tree, node_tokens
 from llamao1_cli.search.tree_files import read_trees, tree_files
 from llamao1_cli.tasks.load import load_task
 
@@ -40,8 +40,8 @@ def accepted(trees: list[Tree], codec: Codec, length: int) -> tuple[float, float
     for tree in trees:
         for node in tree.nodes[1:]:
             assert node.parent is not None
-            tokens, offset = node_ids(node, codec)
-            path = tree.path_ids(tree.nodes[node.parent], codec) + tokens[:offset]
+            tokens = node_tokens(tree, node, codec)
+            path = tree.path_ids(tree.nodes[node.parent], codec) + tokens.ids[: tokens.sampled]
             left = list(node.thought.ids)
             while left:
                 path.append(left.pop(0))  # the token that the step itself samples

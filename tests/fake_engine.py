@@ -142,7 +142,7 @@ def thought(
         varentropy=figures[2].tolist(),
         forced_meta=forced,
         complete=complete,
-        value=value,
+        rating=value,
         shown=Rating.UNKNOWN,
     )
 
@@ -172,7 +172,7 @@ def chain_tree(values: Sequence[float], outcome: bool | None) -> Tree:
     for depth, value in enumerate(values[1:], start=1):
         last = outcome is not None and depth == len(values) - 1
         text = "The answer is \\boxed{7}." if last else "a step"
-        node = tree.attach(node, [Thought(None, text, value=value)])[0]
+        node = tree.attach(node, [Thought(None, text, rating=value)])[0]
     node.outcome = outcome
     return tree
 
@@ -199,6 +199,6 @@ def _grow_one(tree: Tree, parent: Node, codec: Codec, rng: np.random.Generator) 
     new.shown = list(Rating)[rng.integers(3)]
     node = tree.attach(parent, [new])[0]
     node.visits, node.value_sum = int(rng.integers(1, 9)), float(rng.random() * 3)
-    node.value = 1.0 - new.value  # judged otherwise than rated
+    node.value = 1.0 - new.rating  # judged otherwise than rated
     if final:
         node.outcome = stated == tree.problem.answer

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.engine.builtin.engine import TreeEngine
-from llamao1_cli.language.codec import Codec, Place
+from llamao1_cli.language.codec import Codec, Role
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.learn.credit import advantages, has_signal
 from llamao1_cli.learn.experience import Experience, experiences
@@ -195,7 +195,7 @@ def logprob(
     thought = node.thought
     end = len(logits) - 3 - (not thought.complete)
     before = end - len(thought.ids) + index - 1
-    first = Place.WORDS if thought.forced_meta else Place.FIRST
-    allowed = codec.grammar(logits.shape[-1])[Place.INSIDE if index else first]
+    first = Role.WORDS if thought.forced_meta else Role.FIRST
+    allowed = codec.grammar(logits.shape[-1])[Role.INSIDE if index else first]
     scores = logits[before].masked_fill(~allowed, -torch.inf) / temperature
     return scores[thought.ids[index]] - scores.logsumexp(-1)

@@ -24,7 +24,7 @@ def write_tree(problem: str, steps: Sequence[Step], *, name: str = "p", answer: 
     for number, (parent, text, value, outcome) in enumerate(steps, start=1):
         figures = ([-0.5, -0.5], [0.2, 0.4], [0.1, 0.1])
         meta = Meta.EXPANSION if outcome is None else Meta.CONCLUSION
-        made = Thought(meta, text, [1, 2], *figures, value=value, shown=Rating.UNKNOWN)
+        made = Thought(meta, text, [1, 2], *figures, rating=value, shown=Rating.UNKNOWN)
         above = tree.nodes[parent]
         node = Node(number, parent, above.depth + 1, made, value, outcome=outcome)
         node.answer = None if outcome is None else "7"

@@ -20,7 +20,7 @@ def telling_tree(seed: int) -> Tree:
             logprobs = (-rng.uniform(0.0, 0.5, 5)).tolist()
             if number % 2 and step == 1:
                 logprobs[rng.integers(5)] = -rng.uniform(2.0, 4.0)
-            rating = {"value": float(rng.random()), "shown": Rating.UNKNOWN}
+            rating = {"rating": float(rng.random()), "shown": Rating.UNKNOWN}
             ids = [10 * number + step] * 5
             thought = Thought(None, text, ids, logprobs, [0.0] * 5, [0.0] * 5, **rating)
             (node,) = tree.attach(node, [thought])

@@ -158,7 +158,7 @@ def walk(
     path, steps = list(request.path), []
     for index, thought in enumerate(thoughts):
         forced = thought.meta if thought.forced_meta else None
-        tokens, offset = codec.node(
+        node = codec.node(
             request.depth + index,
             thought.ids,
             forced_meta=forced,
@@ -167,6 +167,6 @@ def walk(
         )
         sentence = request.hints[index] if hints else None
         told = codec.encode(sentence) if sentence else []
-        steps.append((path + told + tokens[:offset], thought))
-        path = path + tokens
+        steps.append((path + told + node.ids[: node.sampled], thought))
+        path = path + node.ids
     return steps

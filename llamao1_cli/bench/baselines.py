@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.language.codec import Codec, Place, place_of
+from llamao1_cli.language.codec import Codec, Role, role_of
 from llamao1_cli.language.distribution import action_scores, moments, rating_probability
 from llamao1_cli.language.marked import Rating
 
@@ -68,7 +68,7 @@ class GenerateEngine:
         ids, mask = self._padded(prompts)
         most = max(request.sampling.max_tokens for request in requests)
         torch.manual_seed(requests[0].seed % 2**63)
-        forbidden = (~self._grammar[Place.WORDS]).nonzero().squeeze(-1).tolist()
+        forbidden = (~self._grammar[Role.WORDS]).nonzero().squeeze(-1).tolist()
         with torch.inference_mode():
             out = self._model.generate(
                 input_ids=ids,
@@ -91,13 +91,13 @@ class GenerateEngine:
             made.append(self._thought(request, tokens, logits))
         ends = [[*p, *t.ids, codec.thought_end] for p, t in zip(prompts, made, strict=True)]
         for thought, value in zip(made, self.rate(ends), strict=True):
-            thought.value = value
+            thought.rating = value
         return made
 
     def _thought(self, request: Request, tokens: torch.Tensor, logits: torch.Tensor) -> Thought:
         """A thought cut at its length, with the figures that the search wants."""
         size = len(tokens)
-        places = [place_of(index, False, size) for index in range(size)]
+        places = [role_of(index, False, size) for index in range(size)]
         scores = action_scores(logits, self._grammar[places], 1.0)
         log_total, entropy, varentropy = moments(scores.exp(), scores)
         chosen = scores.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - log_total

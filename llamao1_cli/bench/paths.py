@@ -8,12 +8,12 @@ import torch
 from transformers import PreTrainedModel
 
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.language.codec import Codec, Place, place_of
+from llamao1_cli.language.codec import Codec, Role, role_of
 from llamao1_cli.language.distribution import action_logprobs
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.learn.experience import scaled_advantages
 from llamao1_cli.learn.losses import policy_loss, value_loss
-from llamao1_cli.search.tree import Node, Tree, node_ids
+from llamao1_cli.search.tree import Node, Tree, node_tokens
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Path:
     ids: np.ndarray
     mask: np.ndarray  # 1 where there is a token
     action: np.ndarray  # bool: a sampled token that trains the policy
-    place: np.ndarray  # `Place` of a sampled token
+    role: np.ndarray  # `Role` of a sampled token
     logprob: np.ndarray
     advantage: np.ndarray
     leaves: np.ndarray  # where the value is read, how many leaves it speaks for; else 0
@@ -98,17 +98,17 @@ class PathStep:
         logits = self._model(input_ids=ids, attention_mask=mask, logits_to_keep=kept).logits
         if self._lean:
             chosen = logits[before[:, read]]
-            logprobs = self._logprobs(chosen, ids[action], rows["place"][action])
+            logprobs = self._logprobs(chosen, ids[action], rows["role"][action])
         else:
-            following, places = (torch.roll(rows[n], -1, dims=1) for n in ("ids", "place"))
-            logprobs = self._logprobs(logits, following, places)[before]
+            following, roles = (torch.roll(rows[n], -1, dims=1) for n in ("ids", "role"))
+            logprobs = self._logprobs(logits, following, roles)[before]
         rating = logits[rated[:, read]].float()
         return logprobs, rating[:, self._codec.positive] - rating[:, self._codec.negative]
 
     def _logprobs(
-        self, logits: torch.Tensor, tokens: torch.Tensor, places: torch.Tensor
+        self, logits: torch.Tensor, tokens: torch.Tensor, roles: torch.Tensor
     ) -> torch.Tensor:
-        return action_logprobs(logits, tokens, self._grammar[places], self._sampling)
+        return action_logprobs(logits, tokens, self._grammar[roles], self._sampling)
 
 
 def tree_paths(
@@ -137,23 +137,21 @@ def _path(
 ) -> Path:
     ids = tree.path_ids(nodes[-1], codec)
     size, end = len(ids), 0
-    action, place = np.zeros(size, bool), np.full(size, Place.INSIDE, np.int64)
+    action, role = np.zeros(size, bool), np.full(size, Role.INSIDE, np.int64)
     logprob, advantage, leaves, target = (np.zeros(size, np.float32) for _ in range(4))
     for node in nodes:
-        tokens, offset = codec.root(tree.problem.text), 0
-        if node.parent is not None:
-            tokens, offset = node_ids(node, codec)
+        tokens = node_tokens(tree, node, codec)
         count = len(node.thought.ids)
-        start, end = end + offset, end + len(tokens)
+        start, read, end = end + tokens.sampled, end + tokens.read, end + len(tokens.ids)
         own = slice(start, start + count)
         action[own] = credit is not None and node.id not in seen
-        place[own] = [place_of(i, node.thought.forced_meta, min_tokens) for i in range(count)]
+        role[own] = [role_of(i, node.thought.forced_meta, min_tokens) for i in range(count)]
         logprob[own] = node.thought.logprobs
         advantage[own] = 0.0 if credit is None else credit[node.id]
         weight = tree.root.leaves if credit is None else node.leaves
-        leaves[end - 3], target[end - 3] = weight * (node.id not in seen), node.target
+        leaves[read], target[read] = weight * (node.id not in seen), node.target
     mask = np.ones(size, np.int64)
-    return Path(np.array(ids), mask, action, place, logprob, advantage, leaves, target)
+    return Path(np.array(ids), mask, action, role, logprob, advantage, leaves, target)
 
 
 def _rows(paths: Sequence[Path], limit: int) -> list[Path]:

@@ -8,6 +8,7 @@ import numpy as np
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine, Request, Thought
 from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import Rating
 from llamao1_cli.search.grow import SearchRule, grow
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
@@ -157,13 +158,13 @@ def unique_tokens(trees: Sequence[Tree], codec: Codec) -> int:
     """
     total = 0
     for tree in trees:
-        total += len(codec.root(tree.problem.text)) - 2
+        total += codec.root_node(tree.problem.text).read + 1
         for node in tree.nodes:
             thought = node.thought
             if node.parent is not None:
                 total += len(thought.ids) + (not thought.complete) + 1
             if node.children:
-                total += 2 + len(codec.header(node.depth + 1))
+                total += len(codec.behind_read(Rating.UNKNOWN)) + len(codec.header(node.depth + 1))
     return total
 
 

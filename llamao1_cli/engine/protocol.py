@@ -7,7 +7,7 @@ from typing import Protocol
 from llamao1_cli.language.marked import Meta
 from llamao1_cli.language.sampling import Sampling
 
-UNREAD = 0.5  # the value of what nobody could read
+UNREAD = 0.5  # the rating of a path that the context does not hold
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Thought:
     varentropy: list[float] = field(default_factory=list)  # variance of -log p under it
     forced_meta: bool = False  # the meta-action was written for the model, and is not in `ids`
     complete: bool = True  # the model ended it; else it was cut and closed
-    value: float = UNREAD  # probability of success, read at its rating
+    rating: float = UNREAD  # probability of success that the model gives it
     shown: str = ""  # the rating token that the path shows after it
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
 from llamao1_cli.language.answers import stated_answer
-from llamao1_cli.language.codec import Codec, Place, place_of
+from llamao1_cli.language.codec import Codec, Role, role_of
 from llamao1_cli.language.marked import Rating
 
 
@@ -56,19 +56,19 @@ class Row:
         """The thought in the making."""
         return self.thoughts[-1]
 
-    def place(self, index: int) -> Place:
-        """Where sampled token `index` of the thought stands; it decides which are allowed."""
-        return place_of(index, self.thought.forced_meta, self.request.sampling.min_tokens)
+    def role(self, index: int) -> Role:
+        """Returns the role of sampled token `index` of the thought."""
+        return role_of(index, self.thought.forced_meta, self.request.sampling.min_tokens)
 
     @property
     def decodes(self) -> bool:
         """Whether it has one token to feed, and samples the next behind it."""
         return not self.done and self.wants is Wants.TOKEN and len(self.pending) == 1
 
-    def places(self, count: int) -> list[Place]:
-        """The places of the thought's next tokens."""
+    def roles(self, count: int) -> list[Role]:
+        """Returns the roles of the thought's next tokens."""
         begun = len(self.thought.ids)
-        return [self.place(begun + ahead) for ahead in range(count)]
+        return [self.role(begun + ahead) for ahead in range(count)]
 
     def uniforms(self, count: int) -> list[float]:
         """Its own next numbers in [0, 1), of which every sample uses up one."""
@@ -86,7 +86,7 @@ class Row:
         """Most tokens its suffix can come to."""
         hints = (len(self.rules.codec.encode(hint)) for hint in self.request.hints if hint)
         header = len(self.rules.codec.header(self.request.depth + len(self.request.metas)))
-        thought = header + 1 + self.request.sampling.max_tokens + 4
+        thought = header + 1 + self.request.sampling.max_tokens + self.rules.codec.room_to_close
         longest = len(self.request.metas) * thought + max(hints, default=0)
         return min(longest, self.rules.max_length - self.shared)
 
@@ -102,8 +102,8 @@ class Row:
         tokens += [codec.meta(meta)] if meta else []
         length = self.shared + len(self.fed) + len(self.pending) + len(tokens)
         # The thought, its forced end and its rating field must fit behind the opening.
-        room = length + self.request.sampling.max_tokens + 4 <= self.rules.max_length
-        return tokens if room else None
+        longest = length + self.request.sampling.max_tokens + codec.room_to_close
+        return tokens if longest <= self.rules.max_length else None
 
     def begin(self, tokens: list[int], known: int = 0) -> None:
         """Begin the next thought with its opening, of which the group shares the first `known`."""
@@ -152,13 +152,13 @@ class Row:
         thought, codec = self.thought, self.rules.codec
         meta, thought.text = codec.decode(thought.ids)
         thought.meta = thought.meta or meta
-        thought.value = value
+        thought.rating = value
         thought.shown = self._shown(value)
         last = len(self.thoughts) == len(self.request.metas) or self.spent
         if last or stated_answer(thought.text) is not None:
             self.done = True
             return
-        self.pending = codec.closing(Rating(thought.shown))[1:]
+        self.pending = codec.behind_read(Rating(thought.shown))
         opening = self.opening()
         if opening is None:
             self.done = True
@@ -168,7 +168,7 @@ class Row:
     def _unhint(self) -> None:
         """Go back to before the hint and read the thought again as the path will show it."""
         thought, codec = self.thought, self.rules.codec
-        tokens, self.scored = codec.node(
+        tokens = codec.node(
             self.request.depth + len(self.thoughts) - 1,
             thought.ids,
             forced_meta=thought.meta if thought.forced_meta else None,
@@ -176,7 +176,8 @@ class Row:
             rating=Rating.UNKNOWN,
         )
         self.fed = self.fed[: self.cuts[-1]]
-        self.pending = tokens[:-2]  # up to the start of the rating
+        self.scored = tokens.sampled
+        self.pending = tokens.ids[: tokens.read + 1]
         self.wants = Wants.SCORES
 
     def _shown(self, value: float) -> Rating:
@@ -189,7 +190,7 @@ def sample_rows(rows: Sequence[Row], logits: Tensor, sampler: Sampler) -> None:
     """Sample the next token of every row from its logits `[B, V]`, and let the rows take it in."""
     choice = choice_of(
         [row.request.sampling for row in rows],
-        [row.places(1)[0] for row in rows],
+        [row.roles(1)[0] for row in rows],
         [row.uniforms(1)[0] for row in rows],
         logits.device,
     )

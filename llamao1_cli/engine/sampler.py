@@ -14,7 +14,7 @@ from llamao1_cli.language.sampling import Sampling
 class Choice:
     """How each of B rows is drawn; all tensors `[B]`."""
 
-    places: Tensor  # rows of the grammar
+    roles: Tensor  # rows of the grammar
     uniforms: Tensor  # in [0, 1)
     temperatures: Tensor  # 0 takes the likeliest token, scored under temperature 1
     top_k: Tensor  # 0 keeps all
@@ -46,14 +46,14 @@ class Figures:
 
 def choice_of(
     sampling: Sequence[Sampling],
-    places: Sequence[int],
+    roles: Sequence[int],
     uniforms: Sequence[float],
     device: torch.device,
 ) -> Choice:
     """The choice of rows with these settings."""
     table = torch.tensor(
         [
-            list(places),
+            list(roles),
             list(uniforms),
             [each.temperature for each in sampling],
             [each.top_k for each in sampling],
@@ -79,7 +79,7 @@ def figures_of(drawn: Drawn) -> list[Figures]:
 
 
 class Sampler:
-    """Samples under a grammar `[places, V]` that says which tokens are allowed where."""
+    """Samples under a grammar `[roles, V]` that says which tokens are allowed where."""
 
     def __init__(self, grammar: Tensor) -> None:
         always, sometimes = grammar.all(0), grammar.any(0)
@@ -105,7 +105,7 @@ class Sampler:
         scores = logits.to(torch.float32, copy=True)
         varying = scores[:, self._varying]
         scores.index_fill_(1, self._never_sure, FLOOR)
-        scores[:, self._varying] = varying.masked_fill(~self._varies[choice.places], FLOOR)
+        scores[:, self._varying] = varying.masked_fill(~self._varies[choice.roles], FLOOR)
         scale = torch.where(choice.temperatures > 0, choice.temperatures, 1.0).unsqueeze(-1)
         scores.sub_(scores.amax(-1, keepdim=True)).div_(scale)
         if not choice.cuts:

@@ -182,7 +182,7 @@ def _judged(forest: Forest, outcomes: list[list[bool]]) -> Result:
         return node.value
 
     def rating(node: Node) -> float:
-        return node.thought.value
+        return node.thought.rating
 
     return {
         "value": value_quality(forest.trees, outcomes, value),

@@ -8,8 +8,6 @@ from transformers import PreTrainedTokenizerFast
 from llamao1_cli.export.steps import Step
 from llamao1_cli.language.codec import Codec
 
-CLOSING = 3  # tokens of a rating field
-
 
 class Speller:
     """Spells steps for a tokenizer, and knows what it would read otherwise."""
@@ -29,7 +27,7 @@ class Speller:
         """Tokens of what follows the prompt: the steps without the first one's header, up to the
         end of the last thought."""
         header = len(self._codec.header(steps[0].said.local))
-        return list(chain(*map(self.node, steps)))[header:-CLOSING]
+        return self._codec.unrated(list(chain(*map(self.node, steps)))[header:])
 
     def texts(self, *pieces: Sequence[int]) -> list[str] | None:
         """The text of each piece; None if the tokenizer reads them, one behind the other, as other

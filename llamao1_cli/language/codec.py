@@ -33,19 +33,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-class Place(IntEnum):
-    """Where a sampled token stands in its thought; it decides which tokens are allowed there."""
+class Role(IntEnum):
+    """What a sampled token is in its thought; the role decides which tokens are allowed."""
 
     INSIDE = 0  # words, or the end of the thought
     FIRST = 1  # words or a meta-action
     WORDS = 2  # words: a meta-action was written for the model, or it is too early to end
 
 
-def place_of(index: int, forced_meta: bool, min_tokens: int) -> Place:
-    """The place of sampled token `index` of a thought that ends after `min_tokens` at the least."""
+def role_of(index: int, forced_meta: bool, min_tokens: int) -> Role:
+    """Returns the role of sampled token `index` of a thought of at least `min_tokens` tokens."""
     if index == 0:
-        return Place.WORDS if forced_meta else Place.FIRST
-    return Place.INSIDE if index >= min_tokens else Place.WORDS
+        return Role.WORDS if forced_meta else Role.FIRST
+    return Role.INSIDE if index >= min_tokens else Role.WORDS
+
+
+@dataclass(frozen=True)
+class NodeTokens:
+    """The tokens of one node on a path, from its header to the end of its rating field."""
+
+    ids: list[int]
+    sampled: int  # index of the first token that the model sampled
+    read: int  # index of the token behind which the model's rating is read
 
 
 @dataclass(frozen=True)
@@ -101,13 +110,30 @@ class Codec:
         return self._header(depth - 1, depth)
 
     def closing(self, rating: Rating) -> list[int]:
-        """Tokens that follow a thought's end: its rating field."""
+        """Returns the tokens that follow a thought's end: its rating field."""
         return [self.rating_start, self._id[rating], self.rating_end]
 
+    def behind_read(self, rating: Rating) -> list[int]:
+        """Returns the tokens of a rating field behind the one at which the rating is read."""
+        return self.closing(rating)[1:]
+
+    def unrated(self, ids: Sequence[int]) -> list[int]:
+        """Returns the tokens of a path without the rating field that closes it."""
+        return list(ids[: -len(self.closing(Rating.UNKNOWN))])
+
+    @property
+    def room_to_close(self) -> int:
+        """How many tokens close a thought that was cut: its end and its rating field."""
+        return 1 + len(self.closing(Rating.UNKNOWN))
+
     def root(self, problem: str) -> list[int]:
-        """Tokens of the root of every path: the problem, unrated."""
+        """Returns the tokens of the root of every path: the problem, unrated."""
+        return self.root_node(problem).ids
+
+    def root_node(self, problem: str) -> NodeTokens:
+        """Returns the root's tokens, none of which was sampled."""
         words = [self._id[Meta.PROBLEM], *self.encode(problem), self.thought_end]
-        return [*self.header(0), *words, *self.closing(Rating.UNKNOWN)]
+        return self._closed([*self.header(0), *words], 0, Rating.UNKNOWN)
 
     def node(
         self,
@@ -117,11 +143,11 @@ class Codec:
         forced_meta: Meta | None,
         complete: bool,
         rating: Rating,
-    ) -> tuple[list[int], int]:
-        """Tokens of one rated thought on a path, and the index at which the sampled `ids` begin."""
+    ) -> NodeTokens:
+        """Returns the tokens of one rated thought on a path; the model sampled `ids` of them."""
         opening = [*self.header(depth), *([self._id[forced_meta]] if forced_meta else [])]
         cut = [] if complete else [self.thought_end]
-        return [*opening, *ids, *cut, *self.closing(rating)], len(opening)
+        return self._closed([*opening, *ids, *cut], len(opening), rating)
 
     def marked(
         self, nodes: Sequence[MarkedNode], *, show_ratings: bool, rating_weight: float
@@ -132,7 +158,7 @@ class Codec:
         (`rating_weight` each); headers are given.
         """
         ids = MarkedIds([], [], [])
-        for place, node in enumerate(nodes):
+        for index, node in enumerate(nodes):
             words = [self._id[node.meta]] if node.meta else []
             words += [*self.encode(node.text), self.thought_end]
             rating = node.rating or Rating.UNKNOWN
@@ -140,22 +166,26 @@ class Codec:
             self._append(ids, self._header(node.father, node.local), 0.0)
             self._append(ids, words, float(node.imitate))
             self._append(ids, self.closing(shown), 0.0)
-            if place and rating is not Rating.UNKNOWN:
+            if index and rating is not Rating.UNKNOWN:
                 ids.labels[-2], ids.weights[-2] = self._id[rating], rating_weight
         return ids
 
     def grammar(self, size: int) -> torch.Tensor:
-        """Allowed tokens `[3, size]` by `Place`; `size` is the width of the model's logits.
+        """Allowed tokens `[3, size]` by `Role`; `size` is the width of the model's logits.
 
         A thought sampled under it always parses: markers stand only where the language has them.
         """
         special = {*self._id.values(), *self._number.values(), *self.tokenizer.all_special_ids}
-        allowed = torch.zeros(len(Place), size, dtype=torch.bool)
+        allowed = torch.zeros(len(Role), size, dtype=torch.bool)
         allowed[:, : len(self.tokenizer)] = True
         allowed[:, sorted(special)] = False
-        allowed[Place.INSIDE, self.thought_end] = True
-        allowed[Place.FIRST, self._allowed_metas] = True
+        allowed[Role.INSIDE, self.thought_end] = True
+        allowed[Role.FIRST, self._allowed_metas] = True
         return allowed
+
+    def _closed(self, ids: list[int], sampled: int, rating: Rating) -> NodeTokens:
+        """Returns an ended thought with its rating field."""
+        return NodeTokens([*ids, *self.closing(rating)], sampled, read=len(ids))
 
     def _header(self, father: int, local: int) -> list[int]:
         return [

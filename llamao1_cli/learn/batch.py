@@ -18,7 +18,7 @@ from llamao1_cli.model.trie_layout import (
 )
 
 Group = TypeVar("Group", Actions, Ratings)
-Part = tuple[int, Experience]  # place of the tree in its batch, and the tree or a part of it
+Part = tuple[int, Experience]  # index of the tree in its batch, and the tree or a part of it
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class Packed:
     layout: Layout
     reads: torch.Tensor  # [U + R] tokens of the sequence
     token: torch.Tensor  # [U] the token that is predicted
-    place: torch.Tensor  # [U] `Place` of that token
+    role: torch.Tensor  # [U] `Role` of that token
     predicted: torch.Tensor  # [A] prediction that scores the action, in [0, U)
     solution: torch.Tensor  # [A] which of the S solutions it belongs to
-    solvers: torch.Tensor  # [S] place of the solution's tree in the batch
+    solvers: torch.Tensor  # [S] index of the solution's tree in the batch
     logprob: torch.Tensor  # [A] behaviour log-prob
     advantage: torch.Tensor  # [A]
-    acted: torch.Tensor  # [A] place of the action's tree in the batch
+    acted: torch.Tensor  # [A] index of the action's tree in the batch
     fresh: torch.Tensor  # [A] bool: sampled by the weights that the iteration began with
     rated: torch.Tensor  # [M] where the value is read, in [0, R)
     leaves: torch.Tensor  # [M] how many leaves the rating speaks for
     target: torch.Tensor  # [M]
-    owner: torch.Tensor  # [M] place of the rating's tree in the batch
+    owner: torch.Tensor  # [M] index of the rating's tree in the batch
 
 
 def micro_batches(items: Sequence[Part], limit: int) -> list[list[Part]]:
     """The trees in micro-batches of at most `limit` tokens, the largest first; larger trees are
     split."""
-    parts = [(place, part) for place, item in items for part in split(item, limit)]
+    parts = [(index, part) for index, item in items for part in split(item, limit)]
     sizes = [len(part.ids) for _, part in parts]
     return [[parts[index] for index in batch] for batch in filled(sizes, limit)]
 
@@ -75,13 +75,13 @@ def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
     forest = _forest([item for _, item in parts])
     actions, ratings = forest.actions, forest.ratings
     # Nodes that say the same share their predictions.
-    predictions = np.stack([actions.at, actions.token, actions.place])
+    predictions = np.stack([actions.at, actions.token, actions.role])
     distinct, predicted = np.unique(predictions, axis=1, return_inverse=True)
     read, rated = np.unique(ratings.at, return_inverse=True)
     acted = np.repeat(np.arange(len(parts)), [len(item.actions.at) for _, item in parts])
     owner = np.repeat(np.arange(len(parts)), [len(item.ratings.at) for _, item in parts])
     solved, solution = np.unique(np.stack([acted, actions.path]), axis=1, return_inverse=True)
-    places = np.array([place for place, _ in parts])
+    trees = np.array([index for index, _ in parts])
     fresh = np.array([item.iteration == iteration for _, item in parts])
     positions, layout = layout_of(forest.before, device)
 
@@ -94,18 +94,18 @@ def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
         layout=layout,
         reads=tensor(np.concatenate([distinct[0], read])),
         token=tensor(distinct[1]),
-        place=tensor(distinct[2]),
+        role=tensor(distinct[2]),
         predicted=tensor(predicted.reshape(-1)),
         solution=tensor(solution.reshape(-1)),
-        solvers=tensor(places[solved[0]]),
+        solvers=tensor(trees[solved[0]]),
         logprob=tensor(actions.logprob, torch.float32),
         advantage=tensor(actions.advantage, torch.float32),
-        acted=tensor(places[acted]),
+        acted=tensor(trees[acted]),
         fresh=tensor(fresh[acted], torch.bool),
         rated=tensor(rated),
         leaves=tensor(ratings.leaves, torch.float32),
         target=tensor(ratings.target, torch.float32),
-        owner=tensor(places[owner]),
+        owner=tensor(trees[owner]),
     )
 
 

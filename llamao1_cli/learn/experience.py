@@ -8,7 +8,7 @@ import numpy as np
 
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.errors import RunFailedError
-from llamao1_cli.language.codec import Codec, place_of
+from llamao1_cli.language.codec import Codec, role_of
 from llamao1_cli.learn.credit import advantages, has_signal, target_of
 from llamao1_cli.model.trie import Trie
 from llamao1_cli.search.tree import Node, Tree, node_tokens
@@ -21,7 +21,7 @@ class Actions:
     at: np.ndarray  # int32: the trie token whose logits predicted it
     token: np.ndarray  # int32
     path: np.ndarray  # int32: which of the tree's solutions it belongs to
-    place: np.ndarray  # uint8: `Place` in its thought
+    role: np.ndarray  # uint8: `Role` in its thought
     logprob: np.ndarray  # float32: behaviour log-prob
     advantage: np.ndarray  # float32: of its thought
 
@@ -103,14 +103,14 @@ def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens:
     acted: list[tuple[Node, list[int]]] = []
     rated: list[int] = []
     for node in nodes:
-        tokens, offset = node_tokens(tree, node, codec)
-        read = len(tokens) - 3  # the start of the rating
-        places = trie.extend(ends[node.parent], tokens if node.children else tokens[: read + 1])
-        ends[node.id] = places[-1]
+        tokens = node_tokens(tree, node, codec)
+        own = tokens.ids if node.children else tokens.ids[: tokens.read + 1]
+        indices = trie.extend(ends[node.parent], own)
+        ends[node.id] = indices[-1]
         # The root's own value is the baseline of the first thoughts, so it is trained too.
-        rated.append(places[read])
+        rated.append(indices[tokens.read])
         if credit is not None and node.thought.ids and not np.isnan(credit[node.id]):
-            acted.append((node, places[offset - 1 :]))
+            acted.append((node, indices[tokens.sampled - 1 :]))
     leaves = [tree.root.leaves if alike else node.leaves for node in nodes]
     targets = [target_of(node) for node in nodes]
     return Experience(
@@ -151,14 +151,14 @@ def _actions(
     predicts its first."""
     rows = [
         (
-            places[index],
+            indices[index],
             token,
             solutions[node.id],
-            place_of(index, node.thought.forced_meta, min_tokens),
+            role_of(index, node.thought.forced_meta, min_tokens),
             node.thought.logprobs[index],
             0.0 if credit is None else credit[node.id],
         )
-        for node, places in acted
+        for node, indices in acted
         for index, token in enumerate(node.thought.ids)
     ]
     types = (np.int32, np.int32, np.int32, np.uint8, np.float32, np.float32)

@@ -69,11 +69,11 @@ def _check(item: Experience) -> None:
     """Raise ValueError unless every index of an experience points at one of its tokens."""
     size = len(item.ids)
     before_itself = (item.before >= -1) & (item.before < np.arange(size))
-    places = np.concatenate([item.actions.at, item.ratings.at])
-    whole = (item.ids, item.before, places, item.actions.token, item.actions.place)
+    indices = np.concatenate([item.actions.at, item.ratings.at])
+    whole = (item.ids, item.before, indices, item.actions.token, item.actions.role)
     if not all(np.issubdtype(array.dtype, np.integer) for array in whole):
         raise ValueError("an experience has tokens that are no numbers")
-    if not (before_itself.all() and ((places >= 0) & (places < size)).all()):
+    if not (before_itself.all() and ((indices >= 0) & (indices < size)).all()):
         raise ValueError("an experience points at tokens it does not have")
 
 

@@ -190,7 +190,7 @@ class Updater:
         of the ratings."""
         logits, tokens = packed_logits(model, packed), packed.token
         policy, rating = logits.split([len(tokens), len(logits) - len(tokens)])
-        allowed = self._allowed(logits)[packed.place]
+        allowed = self._allowed(logits)[packed.role]
         picked = action_logprobs(policy, tokens, allowed, self._sampling)
         difference = rating[:, self._codec.positive] - rating[:, self._codec.negative]
         return picked[packed.predicted], difference.float()[packed.rated]

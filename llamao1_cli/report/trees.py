@@ -195,7 +195,7 @@ def _shown_node(tree: Tree, node: Node, advantage: float | None) -> dict[str, An
         "meta": str(thought.meta or "").strip("<>"),
         # The root's text is the problem's.
         "text": "" if node.parent is None else _cut(thought.text),
-        "rating": _number(thought.value),
+        "rating": _number(thought.rating),
         "value": _number(node.value),
         "prior": None if node.parent is None else _number(_prior(tree, node)),
         "visits": node.visits,

@@ -96,7 +96,7 @@ def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str,
     if not test:
         raise UserError(f"{trees}: no tree is of a held-out problem; give more")
     outcomes = [[leaf.outcome is True for leaf in tree.leaf_nodes()] for tree in test]
-    ratings = value_quality(test, outcomes, lambda node: node.thought.value)
+    ratings = value_quality(test, outcomes, lambda node: node.thought.rating)
     head.judge()(test)
     values = value_quality(test, outcomes, lambda node: node.value)
     return {"trees": len(test), "value": values, "rating": ratings}

@@ -20,7 +20,7 @@ def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
         "leaves": float(len(leaves)),
         "generated_tokens": float(sum(tree.generated_tokens for tree in trees)),
         "mean_entropy": _mean([e for node in nodes for e in node.thought.entropy]),
-        "mean_rating": _mean([node.thought.value for node in nodes]),
+        "mean_rating": _mean([node.thought.rating for node in nodes]),
     }
 
 

@@ -166,7 +166,7 @@ def _leaf_target(node: Node, unfinished: str) -> float:
 def _plant(
     problems: Sequence[Problem], seeds: Sequence[int], engine: Engine, codec: Codec
 ) -> list[Tree]:
-    paths = [codec.root(problem.text)[:-3] for problem in problems]  # up to the root's rating
+    paths = [codec.unrated(codec.root(problem.text)) for problem in problems]
     values = engine.rate(paths)
     return [
         Tree.plant(problem, seed, value)

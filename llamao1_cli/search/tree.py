@@ -9,9 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.language.answers import stated_answer
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.codec import Codec, NodeTokens
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.tasks.problem import Problem
+
+FORMAT = 2  # of trees as JSON; format 1 called a rating a value
 
 
 @dataclass
@@ -68,10 +70,10 @@ class Tree:
     judging_tokens: int = 0  # generated to judge its thoughts
 
     @classmethod
-    def plant(cls, problem: Problem, seed: int, value: float) -> "Tree":
-        """A tree of the root alone; `value` is the root's rating."""
-        thought = Thought(Meta.PROBLEM, problem.text, value=value, shown=Rating.UNKNOWN)
-        return cls(problem, seed, [Node(0, None, 0, thought, value)])
+    def plant(cls, problem: Problem, seed: int, rating: float) -> "Tree":
+        """Returns a tree of the root alone."""
+        thought = Thought(Meta.PROBLEM, problem.text, rating=rating, shown=Rating.UNKNOWN)
+        return cls(problem, seed, [Node(0, None, 0, thought, rating)])
 
     @property
     def root(self) -> Node:
@@ -102,7 +104,7 @@ class Tree:
         """Add a chain of thoughts below `parent`; returns its nodes, or [] for an empty chain."""
         added = []
         for thought in thoughts:
-            node = Node(len(self.nodes), parent.id, parent.depth + 1, thought, thought.value)
+            node = Node(len(self.nodes), parent.id, parent.depth + 1, thought, thought.rating)
             node.answer = stated_answer(thought.text)
             parent.children.append(node.id)
             self.nodes.append(node)
@@ -114,7 +116,7 @@ class Tree:
         """Tokens of the path to `node`, every node closed by the rating it was given when made."""
         ids = codec.root(self.problem.text)
         for step in self.path(node)[1:]:
-            ids += node_ids(step, codec)[0]
+            ids += node_tokens(self, step, codec).ids
         return ids
 
     def marked(self) -> list[MarkedNode]:
@@ -122,18 +124,24 @@ class Tree:
         return [_marked(node) for node in self.nodes]
 
     def to_json(self) -> dict[str, Any]:
-        """The tree as plain JSON values; `from_json` gives an equal tree back."""
-        return asdict(self)
+        """Returns the tree as plain JSON values; `from_json` makes an equal tree of them."""
+        return asdict(self) | {"format": FORMAT}
 
     @classmethod
-    def from_json(cls, data: object) -> "Tree":
-        """A tree from its JSON values. Raises ValueError, in one line, for what is no tree."""
+    def from_json(cls, data: Any) -> "Tree":
+        """Returns a tree from its JSON values. Raises ValueError, in one line, for what is none."""
+        whole = isinstance(data, dict) and "nodes" in data
+        if whole and (written := data.get("format", 1)) != FORMAT:
+            raise ValueError(
+                f"a tree of format {written!r:.20}, and this version of llamao1 reads {FORMAT}; "
+                "grow the trees again, or use the version that grew them"
+            )
         try:
             tree = _TREE.validate_python(data)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise ValueError(f"not a tree: {place}: {first['msg']}") from None
+            key = ".".join(map(str, first["loc"]))
+            raise ValueError(f"not a tree: {key}: {first['msg']}") from None
         _check_links(tree)
         for node in tree.nodes:
             _check_thought(node)
@@ -143,8 +151,10 @@ class Tree:
 _TREE = TypeAdapter(Tree)
 
 
-def node_ids(node: Node, codec: Codec) -> tuple[list[int], int]:
-    """Tokens of a node that is not the root, and the index at which its sampled ones begin."""
+def node_tokens(tree: Tree, node: Node, codec: Codec) -> NodeTokens:
+    """Returns the tokens of a node of the tree as they stand on every path through it."""
+    if node.parent is None:
+        return codec.root_node(tree.problem.text)
     thought = node.thought
     return codec.node(
         node.depth,
@@ -158,7 +168,7 @@ def node_ids(node: Node, codec: Codec) -> tuple[list[int], int]:
 def _marked(node: Node) -> MarkedNode:
     rating = None
     if node.parent is not None:
-        rating = Rating.POSITIVE if node.thought.value >= 0.5 else Rating.NEGATIVE
+        rating = Rating.POSITIVE if node.thought.rating >= 0.5 else Rating.NEGATIVE
     father = -1 if node.parent is None else node.parent
     return MarkedNode(father, node.id, node.thought.text, node.thought.meta, rating)
 
@@ -190,10 +200,3 @@ def _check_thought(node: Node) -> None:
         raise ValueError(f"not a tree: node {node.id} has broken tokens")
     if thought.shown not in list(Rating):
         raise ValueError(f"not a tree: node {node.id} shows no rating")
-
-
-def node_tokens(tree: Tree, node: Node, codec: Codec) -> tuple[list[int], int]:
-    """Tokens of a node, and the index at which its sampled ones begin; the root has none."""
-    if node.parent is None:
-        return codec.root(tree.problem.text), 0
-    return node_ids(node, codec)

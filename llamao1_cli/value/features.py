@@ -51,7 +51,7 @@ class PathFigures:
 
 def extend_path(before: PathFigures | None, node: Node) -> PathFigures:
     """The figures of the path to `node`, from those of its parent's; None: it is the root."""
-    rating, logprobs = logit(node.thought.value), node.thought.logprobs
+    rating, logprobs = logit(node.thought.rating), node.thought.logprobs
     lowest = sorted([*logprobs, 0.0, 0.0] if before is None else [*logprobs, *before.lowest])[:2]
     return PathFigures(
         rating=rating,

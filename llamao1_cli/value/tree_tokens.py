@@ -75,22 +75,22 @@ class TokenReader:
             np.array(self._trie.before, np.int32),
             np.array(self._logprobs, np.float32),
             at,
-            np.array([logit(node.thought.value) for node in fresh], np.float32),
+            np.array([logit(node.thought.rating) for node in fresh], np.float32),
         )
         return whole.part(self._behind(at), np.arange(len(fresh)))
 
     def _add(self, tree: Tree, node: Node) -> None:
-        tokens, offset = node_tokens(tree, node, self._codec)
-        own, last = tokens[:-2], -1  # up to the start of the rating
+        tokens = node_tokens(tree, node, self._codec)
+        own, sampled, last = tokens.ids[: tokens.read + 1], tokens.sampled, -1
         if node.parent is not None:
-            closing = self._codec.closing(Rating(tree.nodes[node.parent].thought.shown))[1:]
-            own, offset, last = closing + own, offset + len(closing), self._at[node.parent]
+            behind = self._codec.behind_read(Rating(tree.nodes[node.parent].thought.shown))
+            own, sampled, last = behind + own, sampled + len(behind), self._at[node.parent]
         known = len(self._trie.ids)
         places = self._trie.extend(last, own)
         self._at.append(places[-1])
         self._logprobs += [0.0] * (len(self._trie.ids) - known)
         # Cut off by strict=False: what closes the thought was not sampled.
-        for place, logprob in zip(places[offset:], node.thought.logprobs, strict=False):
+        for place, logprob in zip(places[sampled:], node.thought.logprobs, strict=False):
             if place >= known:
                 self._logprobs[place] = logprob
 

@@ -89,7 +89,7 @@ def test_the_baselines_give_true_figures(codec: Codec, batched: bool) -> None:
         with torch.no_grad():
             logits = model(forward).logits[0, -1]
         expected = torch.sigmoid(logits[codec.positive] - logits[codec.negative])
-        assert thought.value == pytest.approx(float(expected), abs=1e-4)
+        assert thought.rating == pytest.approx(float(expected), abs=1e-4)
 
 
 def test_a_workload_is_the_same_for_all_and_of_its_sizes(codec: Codec) -> None:

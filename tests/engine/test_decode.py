@@ -41,7 +41,7 @@ def same(one: list[list[Thought]], other: list[list[Thought]]) -> None:
         assert first.logprobs == pytest.approx(second.logprobs, **CLOSE)
         assert first.entropy == pytest.approx(second.entropy, **CLOSE)
         assert first.varentropy == pytest.approx(second.varentropy, **CLOSE)
-        assert first.value == pytest.approx(second.value, **CLOSE)
+        assert first.rating == pytest.approx(second.rating, **CLOSE)
 
 
 @pytest.mark.parametrize("kind", KINDS)

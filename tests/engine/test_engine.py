@@ -67,7 +67,7 @@ def check(model: PreTrainedModel, codec: Codec, request: Request, thoughts: list
         assert thought.logprobs == pytest.approx(expected.logprobs, **CLOSE)
         assert thought.entropy == pytest.approx(expected.entropy, **CLOSE)
         assert thought.varentropy == pytest.approx(expected.varentropy, **CLOSE)
-        assert thought.value == pytest.approx(expected.value, **CLOSE)
+        assert thought.rating == pytest.approx(expected.value, **CLOSE)
         if not request.sampling.temperature:
             assert thought.ids == expected.best
 
@@ -145,7 +145,7 @@ def test_a_request_does_not_depend_on_its_company(codec: Codec, llama: PreTraine
             assert [t.ids for t in chain] == [t.ids for t in alone]
             for one, other in zip(chain, alone, strict=True):
                 assert one.logprobs == pytest.approx(other.logprobs, **CLOSE)
-                assert one.value == pytest.approx(other.value, **CLOSE)
+                assert one.rating == pytest.approx(other.rating, **CLOSE)
     assert together[0] != complete(engine(llama, codec), requests(codec, 1, seed=9))[0]
 
 
@@ -233,7 +233,7 @@ def test_the_shown_rating_is_part_of_the_path(codec: Codec, llama: PreTrainedMod
         check(llama, codec, request, thoughts)
         for thought in thoughts:
             shown.add(thought.shown)
-            positive = thought.value >= 0.5
+            positive = thought.rating >= 0.5
             assert thought.shown == (Rating.POSITIVE if positive else Rating.NEGATIVE)
     assert len(shown) == 2
     hidden = {t.shown for _, c in _played(codec, llama, requests(codec, 5)) for t in c}
@@ -302,7 +302,9 @@ def test_sampling_has_the_distribution_of_the_plain_forward(
 
 
 def test_rate_equals_a_plain_forward(codec: Codec, llama: PreTrainedModel) -> None:
-    paths = [codec.root(text)[:-3] for text in [*TEXTS, "a", "Ben gives away 3 of them. " * 3]]
+    paths = [
+        codec.unrated(codec.root(text)) for text in [*TEXTS, "a", "Ben gives away 3 of them. " * 3]
+    ]
     values = engine(llama, codec, rows=2).rate(paths)
     for path, value in zip(paths, values, strict=True):
         with torch.no_grad():
@@ -333,7 +335,7 @@ def test_nothing_is_read_twice(codec: Codec, llama: PreTrainedModel) -> None:
     begins where everything is known."""
     busy = engine(llama, codec, max_length=512)
     tree = Tree.plant(Problem("p", TEXTS[1], "7"), 0, 0.5)
-    busy.rate([codec.root(TEXTS[1])[:-3]])
+    busy.rate([codec.unrated(codec.root(TEXTS[1]))])
     expansions = 0
     for level in range(4):
         for node in [n for n in tree.nodes if n.depth == level and not n.terminal]:
@@ -511,8 +513,8 @@ def test_a_long_prompt_is_read_in_parts(codec: Codec, llama: PreTrainedModel) ->
     assert len(request.path) > 700
     (chain,) = complete(busy, [request])
     check(long, codec, request, chain)
-    assert busy.rate([codec.root(text)[:-3]]) == pytest.approx(
-        [_plain_value(long, codec, codec.root(text)[:-3])], **CLOSE
+    assert busy.rate([codec.unrated(codec.root(text))]) == pytest.approx(
+        [_plain_value(long, codec, codec.unrated(codec.root(text)))], **CLOSE
     )
 
 

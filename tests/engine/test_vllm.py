@@ -106,7 +106,7 @@ def test_the_same_requests_give_the_same_thoughts(
 
 @needs_vllm
 def test_ratings_are_the_same(codec: Codec, engines: tuple[VllmEngine, TreeEngine]) -> None:
-    paths = [codec.root(text)[:-3] for text in TEXTS]
+    paths = [codec.unrated(codec.root(text)) for text in TEXTS]
     vllm, builtin = (engine.rate(paths) for engine in engines)
     assert vllm == pytest.approx(builtin, abs=1e-4)
     assert len({round(value, 4) for value in vllm}) == 3

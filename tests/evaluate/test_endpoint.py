@@ -29,9 +29,9 @@ def config(server: Server, **changes: object) -> JudgeConfig:
 
 def small_tree() -> Tree:
     tree = Tree.plant(Problem("p", "How many?", "the true answer"), 0, 0.5)
-    (first,) = tree.attach(tree.root, [Thought(None, "one", value=0.1)])
-    tree.attach(first, [Thought(None, "two", value=0.2)])
-    tree.attach(tree.root, [Thought(None, "three", value=0.3)])
+    (first,) = tree.attach(tree.root, [Thought(None, "one", rating=0.1)])
+    tree.attach(first, [Thought(None, "two", rating=0.2)])
+    tree.attach(tree.root, [Thought(None, "three", rating=0.3)])
     return tree
 
 
@@ -57,7 +57,7 @@ def test_every_new_thought_is_asked_for_once_and_valued(server: Server) -> None:
     assert endpoint.drain() == counts()
     assert tree.judging_tokens == 12
     answers["1. one\n2. more"] = "0.125"
-    tree.attach(tree.nodes[1], [Thought(None, "more", value=0.9)])
+    tree.attach(tree.nodes[1], [Thought(None, "more", rating=0.9)])
     judge([tree])
     assert values(tree)[4] == 0.125
     assert len(server.asked) == 5

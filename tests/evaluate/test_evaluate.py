@@ -44,7 +44,7 @@ def sampled(*samples: tuple[str | None, float, int]) -> Tree:
     tree = Tree.plant(Problem("p", "How many?", "7"), 0, 0.5)
     for answer, value, visits in samples:
         text = f"The answer is \\boxed{{{answer}}}." if answer else "Let us think."
-        tree.attach(tree.root, [Thought(None, text, value=value)])[0].visits = visits
+        tree.attach(tree.root, [Thought(None, text, rating=value)])[0].visits = visits
     return tree
 
 
@@ -154,7 +154,7 @@ def test_a_problem_without_room_counts_as_failed(codec: Codec) -> None:
 def test_value_quality_by_hand() -> None:
     trees = [sampled(("7", 0.9, 1), ("8", 0.4, 1)), sampled(("8", 0.6, 1), ("8", 0.1, 1))]
     outcomes = [[True, False], [False, False]]
-    quality = value_quality(trees, outcomes, lambda node: node.thought.value)
+    quality = value_quality(trees, outcomes, lambda node: node.thought.rating)
     assert quality["auc"] == 1.0
     assert quality["auc_within"] == 1.0
     assert quality["brier"] == pytest.approx((0.01 + 0.16 + 0.36 + 0.01) / 4)

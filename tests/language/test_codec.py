@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamao1_cli.language.codec import Codec, Place
+from llamao1_cli.language.codec import Codec, Role
 from llamao1_cli.language.marked import (
     MARKERS,
     METAS,
@@ -69,15 +69,16 @@ def test_a_node_spells_its_thought(
 ) -> None:
     sampled = [] if forced or meta is None else [codec.meta(meta)]
     sampled += [*codec.encode(text), *([codec.thought_end] if complete else [])]
-    ids, begin = codec.node(
+    node = codec.node(
         depth,
         sampled,
         forced_meta=meta if forced else None,
         complete=complete,
         rating=rating,
     )
-    assert spelled(codec, ids) == render_node(MarkedNode(depth - 1, depth, text, meta, rating))
-    assert ids[begin : begin + len(sampled)] == sampled
+    assert spelled(codec, node.ids) == render_node(MarkedNode(depth - 1, depth, text, meta, rating))
+    assert node.ids[node.sampled : node.sampled + len(sampled)] == sampled
+    assert spelled(codec, node.ids[node.read + 1 :]) == f"{rating}<end_of_rating>"
     assert codec.decode(sampled) == (None if forced else meta, neutralise(text))
 
 
@@ -89,7 +90,7 @@ def test_a_path_reads_back_as_its_nodes(
     nodes = [MarkedNode(-1, 0, neutralise(problem), Meta.PROBLEM, Rating.UNKNOWN)]
     for depth, (text, meta, rating) in enumerate(thoughts, start=1):
         tokens = codec.encode(text)
-        ids += codec.node(depth, tokens, forced_meta=meta, complete=False, rating=rating)[0]
+        ids += codec.node(depth, tokens, forced_meta=meta, complete=False, rating=rating).ids
         nodes.append(MarkedNode(depth - 1, depth, neutralise(text), meta, rating))
     assert parse_tree(spelled(codec, ids)) == nodes
 
@@ -131,14 +132,14 @@ def test_the_grammar_allows_exactly_the_words_and_what_the_place_takes(
 ) -> None:
     size = len(tiny.tokenizer) + 9  # a model's logits may be wider than its vocabulary
     mask = codec.grammar(size)
-    assert mask.shape == (len(Place), size)
+    assert mask.shape == (len(Role), size)
     words = set(tiny.tokenizer.get_vocab().values()) - set(
         tiny.tokenizer.get_added_vocab().values()
     )
     expected = {
-        Place.INSIDE: words | {codec.thought_end},
-        Place.FIRST: words | {codec.meta(meta) for meta in METAS},
-        Place.WORDS: words,
+        Role.INSIDE: words | {codec.thought_end},
+        Role.FIRST: words | {codec.meta(meta) for meta in METAS},
+        Role.WORDS: words,
     }
     for place, allowed in expected.items():
         assert set(mask[place].nonzero().flatten().tolist()) == allowed
@@ -146,7 +147,7 @@ def test_the_grammar_allows_exactly_the_words_and_what_the_place_takes(
 
 def test_the_grammar_offers_only_the_allowed_meta_actions(tiny: LanguageModel) -> None:
     two = tiny.codec([Meta.CRITIC, Meta.CONCLUSION])
-    offered = two.grammar(len(tiny.tokenizer))[Place.FIRST]
+    offered = two.grammar(len(tiny.tokenizer))[Role.FIRST]
     assert [meta for meta in METAS if offered[two.meta(meta)]] == [Meta.CRITIC, Meta.CONCLUSION]
 
 
@@ -154,10 +155,12 @@ def test_the_grammar_offers_only_the_allowed_meta_actions(tiny: LanguageModel) -
 def test_whatever_the_grammar_allows_is_one_thought(codec: Codec, data: st.DataObject) -> None:
     mask = codec.grammar(len(codec.tokenizer))
     options = [row.nonzero().flatten().tolist() for row in mask]
-    first = data.draw(st.sampled_from(options[Place.FIRST]))
-    rest = data.draw(st.lists(st.sampled_from(options[Place.INSIDE]), max_size=6))
+    first = data.draw(st.sampled_from(options[Role.FIRST]))
+    rest = data.draw(st.lists(st.sampled_from(options[Role.INSIDE]), max_size=6))
     rest = [i for i in rest if i != codec.thought_end]
-    ids = codec.node(1, [first, *rest], forced_meta=None, complete=False, rating=Rating.POSITIVE)[0]
+    ids = codec.node(
+        1, [first, *rest], forced_meta=None, complete=False, rating=Rating.POSITIVE
+    ).ids
     meta, text = codec.decode([first, *rest, codec.thought_end])
     _, node = parse_tree(spelled(codec, [*codec.root("p"), *ids]))
     assert (node.meta, node.text, node.rating) == (meta, text, Rating.POSITIVE)
@@ -201,5 +204,5 @@ def test_supervised_text_is_written_as_a_path_is(codec: Codec, arithmetic: Arith
             sampled = [*codec.encode(node.text), codec.thought_end]
             path += codec.node(
                 depth, sampled, forced_meta=node.meta, complete=True, rating=node.rating
-            )[0]
+            ).ids
         assert codec.marked(tree, show_ratings=True, rating_weight=1.0).inputs == path

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.language.codec import Codec, Place
+from llamao1_cli.language.codec import Codec, Role
 from llamao1_cli.learn.credit import advantages, has_signal
 from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.search.grow import rectify
@@ -109,9 +109,9 @@ def test_every_sampled_token_trains_once_with_its_own_figures(
         (
             before,
             node.thought.ids[n],
-            (Place.WORDS if node.thought.forced_meta else Place.FIRST)
+            (Role.WORDS if node.thought.forced_meta else Role.FIRST)
             if n == 0
-            else (Place.WORDS if n < least else Place.INSIDE),
+            else (Role.WORDS if n < least else Role.INSIDE),
             np.float32(node.thought.logprobs[n]),
             np.float32(credit[node.id]),
         )

@@ -250,7 +250,7 @@ def test_the_trained_value_is_the_one_the_engine_read(
     (tree,) = grow(problems, [5], engine, codec, search, grade=None)
     rectify(tree, 1.0, "rating")
     for node in tree.nodes:
-        node.target = node.thought.value  # so that the error is the distance of the two values
+        node.target = node.thought.rating  # so that the error is the distance of the two values
     (item,) = experiences([tree], codec, LearnConfig(), 1.0)
     assert len(item.ratings.at) == len(tree.nodes) >= 3
     _, errors = updater(copy.deepcopy(toy), codec, accelerator).step(

@@ -114,9 +114,9 @@ def test_a_plain_tokenizer_writes_paths_with_digits(
 ) -> None:
     codec = plain.codec(METAS)
     tokens = [*codec.encode(text), codec.thought_end]
-    ids, _ = codec.node(depth, tokens, forced_meta=meta, complete=True, rating=Rating.NEGATIVE)
+    node = codec.node(depth, tokens, forced_meta=meta, complete=True, rating=Rating.NEGATIVE)
     written = plain.tokenizer.decode(
-        codec.root("p") + ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        codec.root("p") + node.ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
     )
     nodes = [
         MarkedNode(-1, 0, "p", Meta.PROBLEM, Rating.UNKNOWN),

@@ -173,7 +173,7 @@ def test_predictions_and_ratings_at_one_place_are_made_once(codec: Codec) -> Non
             acted.append((place, begin + at, token, kind))
         rated += [(place, begin + at) for at in item.ratings.at]
     made = len(packed.token)
-    triples = torch.stack([packed.reads[:made], packed.token, packed.place])
+    triples = torch.stack([packed.reads[:made], packed.token, packed.role])
     assert made == len({row[1:] for row in acted})
     got = torch.cat([packed.acted[None], triples[:, packed.predicted]])
     assert got.T.tolist() == [list(map(int, row)) for row in acted]

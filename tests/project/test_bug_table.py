@@ -161,7 +161,7 @@ def test_the_rating_a_thought_was_given_is_never_rewritten(codec: Codec) -> None
     before = [tree.path_ids(node, codec) for node in tree.nodes]
     rectify(tree, 1.0, "failure")
     for node in tree.nodes:
-        node.thought.value = 1.0 - node.thought.value
+        node.thought.rating = 1.0 - node.thought.rating
     assert [tree.path_ids(node, codec) for node in tree.nodes] == before
     shown = {node.thought.shown for node in tree.nodes[1:]}
     assert shown <= set(Rating)

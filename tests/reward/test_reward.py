@@ -325,7 +325,7 @@ def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Cod
     test = [tree for tree in trees if held_out(tree.problem.text, 0, 0.4)]
     leaves = [leaf for tree in test for leaf in tree.leaf_nodes()]
     truth = np.array([float(leaf.outcome is True) for leaf in leaves])
-    ratings = np.array([leaf.thought.value for leaf in leaves])
+    ratings = np.array([leaf.thought.rating for leaf in leaves])
     assert figures["trees"] == len(test) < len(trees)
     assert figures["rating"]["auc"] == pytest.approx(auc(ratings, truth))
     assert figures["rating"]["brier"] == pytest.approx(np.mean((ratings - truth) ** 2))

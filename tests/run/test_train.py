@@ -264,7 +264,7 @@ def test_the_head_goes_with_the_models_weights(tmp_path: Path, kind: str) -> Non
     run, report = tmp_path / "run", tmp_path / "report.json"
     fit(tiny_run(run, "eval.strategies=[majority]", f"value_head.kind={kind}"))
     trees = [read_trees(run, number) for number in (1, 2)]
-    judged = [[node.value == node.thought.value for node in nodes] for nodes in trees]
+    judged = [[node.value == node.thought.rating for node in nodes] for nodes in trees]
     assert all(judged[0])  # an untrained head judges nothing
     assert not any(judged[1])
 
@@ -295,7 +295,7 @@ def test_a_run_without_a_value_head(tmp_path: Path) -> None:
     fit(tiny_run(run, "value_head=null", "eval.problems=2"))
     assert not list(run.glob("checkpoints/*/**/*value*"))
     assert "value_head_loss" not in metrics(run)[-1]
-    assert all(node.value == node.thought.value for node in read_trees(run, 2))
+    assert all(node.value == node.thought.rating for node in read_trees(run, 2))
 
 
 @pytest.mark.slow

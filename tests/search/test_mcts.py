@@ -220,8 +220,8 @@ def test_a_problem_without_room_ends_its_search(codec: Codec) -> None:
 def test_the_root_is_rated_where_it_has_no_rating_yet(codec: Codec) -> None:
     engine = FakeEngine(codec, root_value=0.3)
     tree = search(engine, codec, 2, simulations=1)
-    assert tree.root.thought.value == 0.3
-    assert engine.rated == [codec.root(problem(2).text)[:-3]]
+    assert tree.root.thought.rating == 0.3
+    assert engine.rated == [codec.unrated(codec.root(problem(2).text))]
     assert engine.rated[0][-1] == codec.thought_end
 
 

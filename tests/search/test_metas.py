@@ -24,13 +24,13 @@ UNIFORM = np.full((5, 5), 0.2)
 def planted(*children: tuple[Meta | None, float]) -> Tree:
     tree = Tree.plant(PROBLEM, 0, 0.5)
     for meta, value in children:
-        tree.attach(tree.root, [Thought(meta, "a step", value=value)])
+        tree.attach(tree.root, [Thought(meta, "a step", rating=value)])
     return tree
 
 
 def test_transition_matrix_by_hand() -> None:
     tree = planted((Meta.CRITIC, 1.0), (Meta.CRITIC, 0.6), (None, 0.0))
-    tree.attach(tree.nodes[1], [Thought(Meta.REFINE, "again", value=1.0)])
+    tree.attach(tree.nodes[1], [Thought(Meta.REFINE, "again", rating=1.0)])
     matrix = transition_matrix(tree)
     # Smoothed by one sample of 0.5: critic (0.5 + 1 + 0.6) / 3, a plain thought (0.5 + 0) / 2.
     row = [math.exp(mean) for mean in (0.25, 0.5, 0.7, 0.5, 0.5)]

@@ -180,7 +180,7 @@ def test_the_values_may_be_a_judges(codec: Codec) -> None:
     def turned(trees: Sequence[Tree]) -> None:
         for tree in trees:
             for node in tree.nodes:
-                node.value = 1 - node.thought.value
+                node.value = 1 - node.thought.rating
 
     problem = Problem("p", "How many?", "secret")
     for options, sign in (({}, 1), ({"judge": turned}, -1)):
@@ -194,7 +194,7 @@ def test_the_values_may_be_a_judges(codec: Codec) -> None:
             Refinement(4, 3, global_weight=1.0),
             **options,
         )
-        ranked = sorted(tree.nodes[1:], key=lambda node: sign * node.thought.value)
+        ranked = sorted(tree.nodes[1:], key=lambda node: sign * node.thought.rating)
         assert [node.value for node in ranked] == sorted(node.value for node in tree.nodes[1:])
 
 

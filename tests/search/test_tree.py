@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS, Meta, Rating, neutralise, parse_tree, render_tree
-from llamao1_cli.search.tree import Node, Tree, node_ids
+from llamao1_cli.search.tree import Node, Tree, node_tokens
 from llamao1_cli.tasks.problem import Problem
 
 FLOATS = st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 5e-324, math.inf, -math.inf])
@@ -34,7 +34,7 @@ def thoughts(draw: st.DrawFn) -> Thought:
         *figures,
         forced_meta=draw(st.booleans()),
         complete=draw(st.booleans()),
-        value=draw(FLOATS),
+        rating=draw(FLOATS),
         shown=draw(st.sampled_from(Rating)),
     )
 
@@ -160,7 +160,8 @@ def test_path_ids_join_the_nodes_as_they_were_sampled(codec: Codec) -> None:
             expected = codec.root(tree.problem.text)
             for depth, step in enumerate(tree.path(node)[1:], start=1):
                 expected = expected + written(codec, depth, step)
-                tokens, offset = node_ids(step, codec)
+                made = node_tokens(tree, step, codec)
+                tokens, offset = made.ids, made.sampled
                 assert tokens == written(codec, depth, step)
                 assert tokens[offset : offset + len(step.thought.ids)] == step.thought.ids
             assert tree.path_ids(node, codec) == expected
@@ -185,7 +186,7 @@ def test_marked_text_parses_to_the_same_nodes(tree: Tree) -> None:
         assert parsed.meta == node.thought.meta
         if node.parent is not None:
             assert parsed.father == node.parent
-            positive = node.thought.value >= 0.5
+            positive = node.thought.rating >= 0.5
             assert parsed.rating == (Rating.POSITIVE if positive else Rating.NEGATIVE)
 
 
@@ -206,7 +207,7 @@ def test_attach_finds_answers_and_links() -> None:
 
 
 def test_figures_of_a_node() -> None:
-    node = Node(1, 0, 1, Thought(None, "a", value=0.9), 0.3)
+    node = Node(1, 0, 1, Thought(None, "a", rating=0.9), 0.3)
     assert (node.mean_value, node.likelihood, node.varentropy) == (0.3, 1.0, 0.0)
     node.thought.logprobs, node.thought.varentropy = [-1.0, -3.0], [0.5, 1.0]
     assert node.likelihood == pytest.approx(math.exp(-2.0))

@@ -147,7 +147,7 @@ def test_the_tokens_of_a_demonstration_are_those_of_a_searched_path(codec: Codec
                 entropy=figures,
                 varentropy=figures,
                 complete=True,
-                value=0.5,
+                rating=0.5,
                 shown=Rating.UNKNOWN,
             )
             (node,) = tree.attach(node or tree.root, [sampled])

@@ -86,13 +86,14 @@ def path_logit(
     ids, logprobs = codec.root(tree.problem.text), [0.0] * len(codec.root(tree.problem.text))
     for step in tree.path(node)[1:]:
         forced = step.thought.meta if step.thought.forced_meta else None
-        tokens, offset = codec.node(
+        made = codec.node(
             step.depth,
             step.thought.ids,
             forced_meta=forced,
             complete=step.thought.complete,
             rating=Rating(step.thought.shown),
         )
+        tokens, offset = made.ids, made.sampled
         rest = len(tokens) - offset - len(step.thought.ids)
         ids += tokens
         logprobs += [*[0.0] * offset, *step.thought.logprobs, *[0.0] * rest]
@@ -101,7 +102,7 @@ def path_logit(
     base = wrapped.get_base_model()
     embedded = base.get_input_embeddings()(torch.tensor([ids])) + told @ weights["logprob"]
     states = base.base_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
-    return logit(node.thought.value) + states[0, -1] @ weights["head"] + weights["bias"]
+    return logit(node.thought.rating) + states[0, -1] @ weights["head"] + weights["bias"]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_values_are_those_of_plain_forwards_with_peft(codec: Codec, kind: str, l
             for node in tree.nodes
         ]
     assert got.tolist() == pytest.approx(expected, abs=1e-5, rel=1e-5)
-    ratings = [logit(node.thought.value) for tree in trees for node in tree.nodes]
+    ratings = [logit(node.thought.rating) for tree in trees for node in tree.nodes]
     assert got.tolist() != pytest.approx(ratings, abs=0.1)
 
 
@@ -186,7 +187,7 @@ def test_an_untrained_adapter_gives_exactly_the_ratings(
         for judge in ({"judge": adapter.judge()}, {})
     )
     assert judged == plain
-    ratings = [node.thought.value for tree in judged for node in tree.nodes]
+    ratings = [node.thought.rating for tree in judged for node in tree.nodes]
     inside = [min(max(rating, 1e-6), 1 - 1e-6) for rating in ratings]
     assert adapter.values(adapter.read(judged)) == pytest.approx(inside, abs=1e-6)
 

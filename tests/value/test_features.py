@@ -22,7 +22,7 @@ def features(tree: Tree) -> np.ndarray:
 def by_path(tree: Tree, node: Node) -> list[float]:
     """The features of one node, in the order of the names."""
     path = tree.path(node)
-    ratings = [math.log(step.thought.value) - math.log(1 - step.thought.value) for step in path]
+    ratings = [math.log(step.thought.rating) - math.log(1 - step.thought.rating) for step in path]
     logprobs = sorted(p for step in path for p in step.thought.logprobs)
     named = {
         "rating": ratings[-1],

@@ -53,7 +53,7 @@ def test_an_untrained_head_gives_exactly_the_ratings(codec: Codec, algorithm: st
     )
     assert judged == plain
     nodes = [node for tree in judged for node in tree.nodes]
-    assert [node.value for node in nodes] == [node.thought.value for node in nodes]
+    assert [node.value for node in nodes] == [node.thought.rating for node in nodes]
     assert {0.0, 1.0} <= {node.value for node in nodes}
     rows = features(random_tree(codec, 0))
     assert (head(rows) == rows[:, FEATURES.index("rating")]).all()
@@ -111,7 +111,7 @@ def test_nodes_are_judged_while_trees_grow(
     for tree in trees:
         judged = [node.value for node in tree.nodes]
         assert judged == pytest.approx(values(head, tree), abs=1e-5)
-        assert judged != pytest.approx([node.thought.value for node in tree.nodes], abs=0.01)
+        assert judged != pytest.approx([node.thought.rating for node in tree.nodes], abs=0.01)
 
 
 def test_search_backs_up_values_and_not_ratings(codec: Codec) -> None:

@@ -95,13 +95,13 @@ def test_the_first_losses_are_those_of_the_ratings() -> None:
     nodes = [node for tree in trees for node in tree.nodes]
     entropies = [
         -n.leaves
-        * (n.target * math.log(n.thought.value) + (1 - n.target) * math.log(1 - n.thought.value))
+        * (n.target * math.log(n.thought.rating) + (1 - n.target) * math.log(1 - n.thought.rating))
         for n in nodes
     ]
     expected = sum(entropies) / sum(node.leaves for node in nodes)
     assert losses["value_head_loss"] == pytest.approx(expected, rel=1e-5)
     odds = [
-        tree.nodes[node].thought.value / (1 - tree.nodes[node].thought.value)
+        tree.nodes[node].thought.rating / (1 - tree.nodes[node].thought.rating)
         for tree in trees
         for node in tree_pairs(tree).ravel()
     ]

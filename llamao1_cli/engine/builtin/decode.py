@@ -54,7 +54,7 @@ class State:
     tokens: Tensor  # [B] fed next
     lengths: Tensor  # [G, C] of the suffixes
     prefixes: Tensor  # [G, 1] their lengths
-    choice: Choice  # places and uniforms `[N, B]`, the rest `[B]`
+    choice: Choice  # roles and uniforms `[N, B]`, the rest `[B]`
     drawn: Drawn  # `[N, B]`: what comes of it
 
 
@@ -131,7 +131,7 @@ class Decoder:
         # Filled place by place, which numpy does faster than torch.
         tokens, lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
         prefixes = np.zeros((size, 1), np.int64)
-        places, uniforms = np.zeros((steps, count), np.int64), np.zeros((steps, count))
+        roles, uniforms = np.zeros((steps, count), np.int64), np.zeros((steps, count))
         sampling = [UNUSED] * count
         for group in groups:
             if group.slot >= size:
@@ -141,7 +141,7 @@ class Decoder:
                 lengths[at] = len(row.fed)
                 if group.ready and row.decodes:
                     tokens[at], sampling[at] = row.pending[0], row.request.sampling
-                    places[:, at], uniforms[:, at] = row.places(steps), row.uniforms(steps)
+                    roles[:, at], uniforms[:, at] = row.roles(steps), row.uniforms(steps)
         choice = choice_of(sampling, [0] * count, [0.0] * count, torch.device("cpu"))
         every = torch.arange(count)
         return State(
@@ -152,7 +152,7 @@ class Decoder:
             torch.from_numpy(tokens),
             torch.from_numpy(lengths).view(size, columns),
             torch.from_numpy(prefixes),
-            replace(choice, places=torch.from_numpy(places), uniforms=torch.from_numpy(uniforms)),
+            replace(choice, roles=torch.from_numpy(roles), uniforms=torch.from_numpy(uniforms)),
             Drawn(torch.zeros(steps, count).long(), *torch.zeros(3, steps, count)),
         )
 
@@ -180,7 +180,7 @@ class Decoder:
             ).logits[0]
             choice = replace(
                 state.choice,
-                places=state.choice.places.index_select(0, state.step)[0],
+                roles=state.choice.roles.index_select(0, state.step)[0],
                 uniforms=state.choice.uniforms.index_select(0, state.step)[0],
             )
             drawn = self._sampler.draw(logits, choice)

@@ -197,9 +197,9 @@ class TreeEngine:
 
     def _rescore(self, row: Row, logits: torch.Tensor) -> list[Figures]:
         ids = row.thought.ids
-        places = [row.place(index) for index in range(len(ids))]
+        roles = [row.role(index) for index in range(len(ids))]
         choice = choice_of(
-            [row.request.sampling] * len(ids), places, [0.0] * len(ids), logits.device
+            [row.request.sampling] * len(ids), roles, [0.0] * len(ids), logits.device
         )
         tokens = torch.tensor(ids, device=logits.device)
         return figures_of(self._sampler.draw(logits, choice, tokens))

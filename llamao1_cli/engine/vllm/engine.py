@@ -134,7 +134,7 @@ class VllmEngine:
         assert self._sampler is not None
         choice = choice_of(
             [row.request.sampling for row in rows],
-            [row.place(len(drive.figures)) for drive, row in zip(drives, rows, strict=True)],
+            [row.role(len(drive.figures)) for drive, row in zip(drives, rows, strict=True)],
             [0.0] * len(rows),
             logits.device,
         )
