@@ -11,7 +11,7 @@ import torch
 from markupsafe import Markup, escape
 
 from llamao1_cli.config.file import load_config
-from llamao1_cli.learn.credit import group_quality
+from llamao1_cli.learn.algorithms.rlsp import group_quality
 from llamao1_cli.learn.losses import policy_loss
 from llamao1_cli.report.curves import Chart, Point, Series, charts
 from llamao1_cli.report.reading import Run, read_run

@@ -13,10 +13,12 @@ from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.language.codec import Codec, Role
 from llamao1_cli.language.sampling import Sampling
-from llamao1_cli.learn.credit import advantages, has_signal
+from llamao1_cli.learn.algorithms import configured_algorithm
+from llamao1_cli.learn.credit import has_signal
 from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.update import Updater, trainable_weights
-from llamao1_cli.search.grow import grow, rectify
+from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -28,7 +30,9 @@ def play(model: PreTrainedModel, codec: Codec, count: int = 4, **changes: object
     search = SearchConfig(**{"simulations": 3, "max_depth": 3, "max_thought_tokens": 6, **changes})
     problems = [Problem(str(i), f"How many are {i} and {3 * i}?", "7") for i in range(count)]
     engine = TreeEngine(model, codec, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
-    trees = grow(problems, list(range(1, count + 1)), engine, codec, search, grade=by_equality)
+    trees = grow(
+        SearchRequest(problems, search, list(range(1, count + 1)), grade=by_equality), engine, codec
+    )
     for tree in trees:
         for place, leaf in enumerate(tree.leaf_nodes()):
             leaf.outcome = place % 2 == 0
@@ -121,7 +125,7 @@ def naive_loss(
     reference: PreTrainedModel | None = None,
 ) -> tuple[torch.Tensor, list[float]]:
     """The loss of trees node by node and token by token, and the mean TD error of each tree."""
-    credit = [advantages(tree, config, 0.9) for tree in trees]
+    credit = [configured_algorithm(config).advantages(tree, 0.9) for tree in trees]
     scale = 1.0
     if config.algorithm == "rlsp":
         scale = np.concatenate([gains[1:] for gains in credit if gains is not None]).std()

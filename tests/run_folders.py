@@ -9,7 +9,7 @@ import yaml
 
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.language.marked import Meta, Rating
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.search.tree_files import write_trees
 from llamao1_cli.tasks.problem import Problem

@@ -4,7 +4,7 @@ import numpy as np
 
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.language.marked import Rating
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 

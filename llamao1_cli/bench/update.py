@@ -20,7 +20,7 @@ from llamao1_cli.language.codec import Codec
 from llamao1_cli.learn.batch import micro_batches
 from llamao1_cli.learn.experience import experiences
 from llamao1_cli.learn.update import Updater
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 
 RATE = 1e-6  # small enough that repetitions train the same model

@@ -9,7 +9,8 @@ from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine, Request, Thought
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Rating
-from llamao1_cli.search.grow import SearchRule, grow
+from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.protocol import SearchRule
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -59,18 +60,16 @@ class Workload:
         """The first `trees` of the workload's trees (None: all), grown by the engine."""
         problems = self.problems(codec)[:trees]
         config = SearchConfig(
-            algorithm="forks" if self.chains else "mcts",
             candidates=self.candidates,
             max_children=self.max_children,
             max_depth=self.max_depth,
-            rollout=False,
         )
         seeds = [self.seed + 1 + index for index in range(len(problems))]
         sized = _Sized(engine, self.thought_tokens)
         rule: SearchRule = _Wander(self.simulations, config)
         if self.chains:
-            rule = _Fork(self.chains, self.forks)
-        return grow(problems, seeds, sized, codec, config, grade=None, rule=rule)
+            rule = _Fork(self.chains, self.forks, self.max_depth)
+        return grow(SearchRequest(problems, config, seeds, rule=rule), sized, codec)
 
 
 class _Wander:
@@ -89,6 +88,9 @@ class _Wander:
                 picks.append((tree, node, min(self._config.candidates, room)))
         return picks
 
+    def reach(self, node: Node) -> int:
+        return 1
+
     def absorb(self, tree: Tree, node: Node) -> None:
         """Nothing: the next walk is random too."""
 
@@ -105,8 +107,8 @@ class _Wander:
 class _Fork:
     """Chains from every root, then forks at random steps behind the first."""
 
-    def __init__(self, chains: int, forks: int) -> None:
-        self._chains, self._forks = chains, forks
+    def __init__(self, chains: int, forks: int, max_depth: int) -> None:
+        self._chains, self._forks, self._max_depth = chains, forks, max_depth
 
     def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
         picks = []
@@ -120,6 +122,9 @@ class _Fork:
                 drawn = np.random.default_rng(tree.seed).integers(len(inner), size=self._forks)
                 picks += [(tree, inner[place], 1) for place in drawn]
         return picks
+
+    def reach(self, node: Node) -> int:
+        return self._max_depth - node.depth
 
     def absorb(self, tree: Tree, node: Node) -> None:
         """Nothing: the forks are random."""

@@ -1,41 +1,14 @@
 """The section of the evaluation."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from llamao1_cli.config.registry import OneOf
 from llamao1_cli.config.section import Count, Natural, Positive, Section
+from llamao1_cli.config.strategies import STRATEGY_NAMES
 
-StrategyName = Literal[
-    "greedy",
-    "pass",
-    "majority",
-    "best_of",
-    "best_of:min",
-    "best_of:product",
-    "best_of:mean",
-    "weighted_vote",
-    "weighted_vote:min",
-    "weighted_vote:product",
-    "weighted_vote:mean",
-    "best_of_judge",
-    "best_of_judge:min",
-    "best_of_judge:product",
-    "best_of_judge:mean",
-    "weighted_vote_judge",
-    "weighted_vote_judge:min",
-    "weighted_vote_judge:product",
-    "weighted_vote_judge:mean",
-    "beam",
-    "beam_judge",
-    "mcts",
-    "mcts_reference",
-    "mcts_alphazero",
-    "mcts_confidence",
-    "mcts_judge",
-    "mcts_improvement",
-    "self_refine",
-]
+StrategyName = Annotated[str, OneOf(STRATEGY_NAMES)]
 
 
 class EvalConfig(Section):

@@ -1,21 +1,18 @@
 """The sections of the update and of the replay behind it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from llamao1_cli.config.registry import ALGORITHMS, OneOf, phrases
 from llamao1_cli.config.section import Count, Fraction, Natural, Positive, Section, Weight
 
 
 class LearnConfig(Section):
     """How experiences become gradient steps."""
 
-    algorithm: Literal["rlsp", "grpo", "k15", "expert_iteration", "continued_warmup"] = Field(
-        "rlsp",
-        description="What is learned: rlsp, a credit for each thought of a tree; grpo, one credit "
-        "for all thoughts of a solution; k15, Kimi k1.5's mirror descent on whole solutions; "
-        "expert_iteration, imitation of right solutions; continued_warmup, the control: no "
-        "self-play, more of the warm-up's demonstrations.",
+    algorithm: Annotated[str, OneOf(ALGORITHMS)] = Field(
+        "rlsp", description=f"What is learned: {phrases(ALGORITHMS)}."
     )
     problems: Count = Field(32, description="Problems played an iteration.")
     credit: Literal["gae", "tree", "treerl", "group"] = Field(

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from llamao1_cli.config.registry import SEARCH_RULES, OneOf, phrases
 from llamao1_cli.config.section import Count, Fraction, Natural, Positive, Section, Weight
 from llamao1_cli.language.marked import METAS, Meta
 from llamao1_cli.language.sampling import Sampling
@@ -63,9 +64,8 @@ class SelfPlayConfig(Section):
 class SearchConfig(Section):
     """How trees of thoughts grow."""
 
-    algorithm: Literal["mcts", "forks"] = Field(
-        "mcts",
-        description="mcts, or independent chains and then forks at their most uncertain steps.",
+    algorithm: Annotated[str, OneOf(SEARCH_RULES)] = Field(
+        "mcts", description=f"Where trees grow: {phrases(SEARCH_RULES)}."
     )
     simulations: Count = Field(16, description="MCTS: selections a tree.")
     candidates: Count = Field(

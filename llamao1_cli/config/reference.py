@@ -1,5 +1,6 @@
 """The reference page of all configuration keys."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -10,6 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from llamao1_cli.config import Config
 from llamao1_cli.config.file import models_in
+from llamao1_cli.config.registry import OneOf
 
 
 def reference() -> str:
@@ -47,7 +49,13 @@ def _field_row(name: str, field: FieldInfo) -> str:
         shown = (
             f"`{yaml.safe_dump(_plain(default), default_flow_style=True).split('...')[0].strip()}`"
         )
-    return f"| `{name}` | {_type_name(field.annotation)} | {shown} | {field.description} |"
+    names = [name for each in field.metadata if isinstance(each, OneOf) for name in each.names]
+    type_name = _choices(names) if names else _type_name(field.annotation)
+    return f"| `{name}` | {type_name} | {shown} | {field.description} |"
+
+
+def _choices(names: Iterable[object]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _plain(value: Any) -> Any:
@@ -64,13 +72,14 @@ def _type_name(annotation: Any) -> str:
     if models_in(annotation):
         return "section"
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        return ", ".join(f"`{value}`" for value in annotation)
+        return _choices(annotation)
     if not arguments:
         return "null" if annotation is type(None) else annotation.__name__
     if origin is Literal:
-        return ", ".join(f"`{value}`" for value in arguments)
+        return _choices(arguments)
     if origin is Annotated:
-        return _type_name(arguments[0])
+        names = [n for each in arguments[1:] if isinstance(each, OneOf) for n in each.names]
+        return _choices(names) if names else _type_name(arguments[0])
     if origin is list:
         return f"list of {_type_name(arguments[0])}"
     if origin is tuple:

@@ -9,6 +9,7 @@ from llamao1_cli.config.judges import JudgeConfig, RewardConfig, ValueHeadConfig
 from llamao1_cli.config.learn import LearnConfig, ReplayConfig
 from llamao1_cli.config.model import ModelConfig, WarmupConfig
 from llamao1_cli.config.play import EngineConfig, SearchConfig, SelfPlayConfig
+from llamao1_cli.config.registry import ALGORITHMS
 from llamao1_cli.config.section import Count, Natural, Section, Weight
 from llamao1_cli.config.task import ArithmeticTask, GradingConfig, Task
 
@@ -58,14 +59,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fit_the_algorithm(self) -> "Config":
-        learn, search = self.learn, self.search
-        if learn.algorithm == "continued_warmup" and self.warmup is None:
-            raise ValueError("learn.algorithm: continued_warmup needs the section `warmup`")
-        if learn.algorithm == "continued_warmup" and learn.kl_weight:
-            raise ValueError("learn.kl_weight: continued_warmup has no such term; set it to 0")
-        if learn.algorithm == "k15" and (search.algorithm != "forks" or search.forks):
+        name, search = self.learn.algorithm, self.search
+        entry = ALGORITHMS[name]
+        if not entry.plays and self.warmup is None:
+            raise ValueError(f"learn.algorithm: {name} needs the section `warmup`")
+        if not entry.plays and self.learn.kl_weight:
+            raise ValueError(f"learn.kl_weight: {name} has no such term; set it to 0")
+        if entry.whole_solutions and (search.algorithm != "forks" or search.forks):
             raise ValueError(
-                "learn.algorithm: k15 learns from whole solutions; set search.algorithm: forks and "
-                "search.forks: 0"
+                f"learn.algorithm: {name} learns from whole solutions; set search.algorithm: forks "
+                "and search.forks: 0"
             )
         return self

@@ -6,7 +6,7 @@ from llamao1_cli.evaluate.reductions import Reduction, last
 from llamao1_cli.language.answers import canonical_answer
 from llamao1_cli.search.tree import Node, Tree
 
-Choose = Callable[[Tree], str | None]
+Choose = Callable[..., str | None]  # takes a tree; returns no answer where it has none
 
 
 def first_answer(tree: Tree) -> str | None:
@@ -49,3 +49,13 @@ def _vote(tree: Tree, weight: Callable[[Node], float]) -> str | None:
             totals[form] = totals.get(form, 0.0) + weight(node)
             first.setdefault(form, node.answer)
     return first[max(totals, key=lambda form: totals[form])] if totals else None
+
+
+# By the words of `config/strategies.py`; those that weigh paths take a reduction too.
+REDUCING = {"weighted_vote": weighted_vote, "best_of": best_of}
+CHOICES: dict[str, Choose] = {
+    "first_answer": first_answer,
+    "majority": majority,
+    "search_vote": search_vote,
+    **REDUCING,
+}

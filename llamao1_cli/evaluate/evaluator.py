@@ -22,7 +22,7 @@ from llamao1_cli.evaluate.intervals import (
 from llamao1_cli.evaluate.judges import NOBODY, Judges
 from llamao1_cli.evaluate.play import play
 from llamao1_cli.evaluate.strategies import PASS, SAMPLES, STRATEGIES, Growth, by_growth
-from llamao1_cli.search.grow import Grade
+from llamao1_cli.search.protocol import Grade
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.selfplay.local import SelfPlay
 from llamao1_cli.tasks.problem import Problem

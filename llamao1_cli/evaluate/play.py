@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from llamao1_cli.config import EvalConfig, SearchConfig
 from llamao1_cli.evaluate.judges import NOBODY, Judges
 from llamao1_cli.evaluate.strategies import Growth
+from llamao1_cli.search.grow import SearchRequest
+from llamao1_cli.search.pending import TokenBudget
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay
 from llamao1_cli.tasks.problem import Problem
@@ -24,28 +26,20 @@ def play(
 ) -> list[Tree]:
     """A tree for each problem, of `budget` tokens at most if one is given; ungraded. `judges` are
     those that the growth's strategies need."""
-    plan = growth.plan(search, config, budget)
-    name, limit = f"eval-{growth.seeds}", math.inf if budget is None else budget
-    if plan.refinement is not None:
-        return selfplay.refine(
-            problems,
-            plan.search,
-            name,
-            refinement=plan.refinement,
-            prefer=judges.prefer,
-            on_turn=on_turn,
-            budget=limit,
-        )
+    setup = growth.set_up(search, config, budget)
     endpoint = judges.endpoint if growth.external else None
     assert endpoint is not None or not growth.external, f"{growth.name} has no judge"
-    return selfplay.play(
+    request = SearchRequest(
         problems,
-        plan.search,
-        name,
-        grade=None,
-        on_turn=on_turn,
-        rule=plan.rule,
-        judge=endpoint.judge() if endpoint else plan.judge,
-        budget=limit,
-        judging=endpoint.max_tokens if endpoint else 0,
+        setup.search,
+        rule=setup.rule,
+        judge=endpoint.judge() if endpoint else setup.judge,
+        budget=TokenBudget(
+            math.inf if budget is None else budget, endpoint.max_tokens if endpoint else 0
+        ),
+        on_growth=on_turn,
     )
+    name = f"eval-{growth.seeds}"
+    if setup.refinement is not None:
+        return selfplay.refine(request, name, setup.refinement, judges.prefer)
+    return selfplay.play(request, name)

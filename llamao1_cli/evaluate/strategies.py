@@ -9,28 +9,20 @@ from functools import partial
 from typing import Literal
 
 from llamao1_cli.config import EvalConfig, SearchConfig
-from llamao1_cli.evaluate.choices import (
-    Choose,
-    best_of,
-    first_answer,
-    majority,
-    search_vote,
-    weighted_vote,
-)
+from llamao1_cli.config.strategies import PASS, STRATEGY_TABLE, StrategyEntry
+from llamao1_cli.evaluate.choices import CHOICES, REDUCING, Choose
 from llamao1_cli.evaluate.confidence import Confidence
 from llamao1_cli.evaluate.reductions import REDUCTIONS
-from llamao1_cli.search.grow import Judge, SearchRule
+from llamao1_cli.search.protocol import Judge, SearchRule
 from llamao1_cli.search.refine.self_refine import Refinement
 from llamao1_cli.search.rules.beam import Beam
 from llamao1_cli.search.rules.improvement import Improvement
 from llamao1_cli.search.rules.mcts import Mcts
 from llamao1_cli.search.rules.samples import Samples
 
-PASS = "pass"  # whether any sample is right: no strategy, but what the best choice could reach
-
 
 @dataclass(frozen=True)
-class Plan:
+class Setup:
     """One growth made ready: for one forest, since rules and judges keep notes of their trees."""
 
     search: SearchConfig
@@ -45,11 +37,11 @@ class Growth:
 
     name: str
     seeds: str  # growths that share it draw the same first samples, and differ by less chance
-    plan: Callable[[SearchConfig, EvalConfig, int | None], Plan]  # None: no budget of tokens
+    set_up: Callable[[SearchConfig, EvalConfig, int | None], Setup]  # None: no budget of tokens
     external: bool = False  # whether values come from the external judge
 
     def judged(self) -> "Growth":
-        """The same growth by the external judge's values, from the same first samples."""
+        """Returns the same growth by the external judge's values, from the same first samples."""
         return replace(self, name=f"{self.name}_judge", external=True)
 
 
@@ -59,27 +51,28 @@ class Strategy:
 
     growth: Growth
     choose: Choose
-    form: str = "{name}"  # its name in results
+    form: str  # its name in results
 
     def label(self, name: str, samples: int) -> str:
-        """The strategy `name` in results, with the number of samples where it has one."""
+        """Returns the strategy's name in results, with the number of samples where it has one."""
         base, _, reduction = name.partition(":")
         return self.form.format(name=base, samples=samples) + (reduction and f":{reduction}")
 
 
-def _greedy(search: SearchConfig, config: EvalConfig, budget: int | None) -> Plan:
+def _greedy(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
     """The likeliest token each time; a second chain would be the same."""
-    return Plan(search.unaided(algorithm="forks", temperature=0.0), Samples(1, endless=False))
+    return Setup(search.unaided(temperature=0.0), Samples(1, search.max_depth, endless=False))
 
 
-def _samples(search: SearchConfig, config: EvalConfig, budget: int | None) -> Plan:
-    flat = search.unaided(algorithm="forks", temperature=config.temperature)
-    return Plan(flat, Samples(config.samples, endless=budget is not None))
+def _samples(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
+    flat = search.unaided(temperature=config.temperature)
+    rule = Samples(config.samples, search.max_depth, endless=budget is not None)
+    return Setup(flat, rule)
 
 
-def _beam(search: SearchConfig, config: EvalConfig, budget: int | None) -> Plan:
-    steps = search.unaided(algorithm="mcts", rollout=False, temperature=config.temperature)
-    return Plan(steps, Beam(config.beam_width, search.candidates, search.max_depth, budget))
+def _beam(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
+    steps = search.unaided(temperature=config.temperature)
+    return Setup(steps, Beam(config.beam_width, search.candidates, search.max_depth, budget))
 
 
 def _mcts(
@@ -89,72 +82,56 @@ def _mcts(
     *,
     selection: Literal["reference", "alphazero"] | None = None,
     confident: bool = False,
-) -> Plan:
+) -> Setup:
     """Under a budget the tokens end the search; a selection that costs none still counts as one,
     or a tree with nothing left to try would be searched for ever."""
     tree = search.unaided(
-        algorithm="mcts",
         temperature=config.temperature,
         simulations=config.simulations if budget is None else budget,
         selection=selection or search.selection,
     )
-    return Plan(tree, Mcts(tree), Confidence() if confident else None)
+    return Setup(tree, Mcts(tree), Confidence() if confident else None)
 
 
-def _mcts_improvement(search: SearchConfig, config: EvalConfig, budget: int | None) -> Plan:
+def _mcts_improvement(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
     """Without a budget as many roll-outs as `mcts` has at the most."""
-    tree = search.unaided(algorithm="mcts", rollout=True, temperature=config.temperature)
+    tree = search.unaided(temperature=config.temperature)
     rollouts = config.simulations * search.candidates if budget is None else budget
-    return Plan(tree, Improvement(rollouts, search.max_depth))
+    return Setup(tree, Improvement(rollouts, search.max_depth))
 
 
-def _self_refine(search: SearchConfig, config: EvalConfig, budget: int | None) -> Plan:
+def _self_refine(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
     """A rewriting takes a token at least, so that under a budget the tokens end the search."""
     whole = search.unaided(temperature=config.temperature)
     rewritings = config.simulations if budget is None else budget
-    return Plan(whole, refinement=Refinement(rewritings=rewritings))
+    return Setup(whole, refinement=Refinement(rewritings=rewritings))
 
 
-GREEDY = Growth("greedy", "greedy", _greedy)
 SAMPLES = Growth("samples", "samples", _samples)
-BEAM = Growth("beam", "beam", _beam)
-MCTS = {
-    "mcts": Growth("mcts", "mcts", _mcts),
-    "mcts_reference": Growth("mcts_reference", "mcts", partial(_mcts, selection="reference")),
-    "mcts_alphazero": Growth("mcts_alphazero", "mcts", partial(_mcts, selection="alphazero")),
-    "mcts_confidence": Growth("mcts_confidence", "mcts", partial(_mcts, confident=True)),
-}
-MCTS["mcts_judge"] = MCTS["mcts"].judged()
-IMPROVEMENT = Growth("mcts_improvement", "mcts", _mcts_improvement)
-JUDGED_SAMPLES, JUDGED_BEAM = SAMPLES.judged(), BEAM.judged()
 SELF_REFINE = Growth("self_refine", "self_refine", _self_refine)
+_GROWTHS = (
+    Growth("greedy", "greedy", _greedy),
+    SAMPLES,
+    Growth("beam", "beam", _beam),
+    Growth("mcts", "mcts", _mcts),
+    Growth("mcts_reference", "mcts", partial(_mcts, selection="reference")),
+    Growth("mcts_alphazero", "mcts", partial(_mcts, selection="alphazero")),
+    Growth("mcts_confidence", "mcts", partial(_mcts, confident=True)),
+    Growth("mcts_improvement", "mcts", _mcts_improvement),
+    SELF_REFINE,
+)
+GROWTHS = {growth.name: growth for growth in _GROWTHS}
 
 
-def _reduced(
-    name: str, choose: Callable[..., str | None], form: str, growth: Growth = SAMPLES
-) -> dict[str, Strategy]:
-    """A strategy a reduction: `name` for the last step's value, `name:min` and so on."""
-    return {
-        name if reduction == "last" else f"{name}:{reduction}": Strategy(
-            growth, partial(choose, reduce=reduce), form
-        )
-        for reduction, reduce in REDUCTIONS.items()
-    }
+def _strategy(entry: StrategyEntry) -> Strategy:
+    """Returns the strategy that an entry of the configuration's list describes."""
+    growth, choose = GROWTHS[entry.grow], CHOICES[entry.choose]
+    if entry.choose in REDUCING:
+        choose = partial(choose, reduce=REDUCTIONS[entry.reduce])
+    return Strategy(growth.judged() if entry.external else growth, choose, entry.label)
 
 
-STRATEGIES: dict[str, Strategy] = {
-    "greedy": Strategy(GREEDY, first_answer),
-    "majority": Strategy(SAMPLES, majority, "{name}@{samples}"),
-    **_reduced("best_of", best_of, "{name}_{samples}"),
-    **_reduced("weighted_vote", weighted_vote, "{name}@{samples}"),
-    **_reduced("best_of_judge", best_of, "{name}_{samples}", JUDGED_SAMPLES),
-    **_reduced("weighted_vote_judge", weighted_vote, "{name}@{samples}", JUDGED_SAMPLES),
-    "beam": Strategy(BEAM, weighted_vote),
-    "beam_judge": Strategy(JUDGED_BEAM, weighted_vote),
-    **{name: Strategy(growth, search_vote) for name, growth in MCTS.items()},
-    "mcts_improvement": Strategy(IMPROVEMENT, best_of),
-    "self_refine": Strategy(SELF_REFINE, best_of),
-}
+STRATEGIES: dict[str, Strategy] = {name: _strategy(entry) for name, entry in STRATEGY_TABLE.items()}
 
 
 def by_growth(names: Sequence[str]) -> list[tuple[Growth, list[str]]]:

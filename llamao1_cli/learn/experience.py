@@ -1,15 +1,14 @@
 """From searched trees to experiences: credit for each thought, and a token trie to learn from."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.errors import RunFailedError
 from llamao1_cli.language.codec import Codec, role_of
-from llamao1_cli.learn.credit import advantages, has_signal, target_of
+from llamao1_cli.learn.algorithms import configured_algorithm
+from llamao1_cli.learn.credit import has_signal, target_of
 from llamao1_cli.model.trie import Trie
 from llamao1_cli.search.tree import Node, Tree, node_tokens
 
@@ -78,19 +77,14 @@ def grew(tree: Tree) -> bool:
 def scaled_advantages(
     trees: Sequence[Tree], config: LearnConfig, discount: float
 ) -> list[np.ndarray | None]:
-    """The advantages `[N]` of each tree's nodes, None for a tree without any; those of `rlsp` over
-    the standard deviation of all thoughts'.
+    """Returns the scaled advantages `[N]` of each tree's nodes, None for a tree without any.
 
-    The scale is that of the whole batch of thoughts, never of a tree: in a tree of equals it would
-    blow noise up. Trees without signal have no part in it.
+    The scale is the algorithm's, over all trees. Trees without signal have no part in it.
     """
-    credit = [advantages(tree, config, discount) for tree in trees]
+    algorithm = configured_algorithm(config)
+    credit = [algorithm.advantages(tree, discount) for tree in trees]
     signal = [values[1:] for values in credit if values is not None]
-    if config.algorithm != "rlsp" or not signal:
-        return credit
-    scale = float(np.std(np.concatenate(signal))) or 1.0
-    if not math.isfinite(scale):
-        raise RunFailedError("an advantage is not finite; a rating or a value of the trees is not")
+    scale = algorithm.scale(signal) if signal else 1.0
     return [None if values is None else values / scale for values in credit]
 
 

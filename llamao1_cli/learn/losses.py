@@ -38,30 +38,6 @@ def policy_loss(
     return loss, ((clipped < plain) | ((ratio > cap) & (advantages < 0))).sum()
 
 
-def mirror_descent_loss(
-    logprobs: torch.Tensor,
-    behaviour: torch.Tensor,
-    advantages: torch.Tensor,
-    solutions: torch.Tensor,
-    weights: torch.Tensor,
-    *,
-    tau: float,
-) -> torch.Tensor:
-    """Kimi k1.5's policy mirror descent (Kimi team 2025, eq. 3), summed over solutions.
-
-    -A log pi(y) + tau / 2 (log pi(y) / mu(y))^2 with the log-probs of whole solutions y: action i
-    belongs to solution `solutions[i]` in [0, S); `weights` `[S]`, the others `[A]`.
-    """
-    gaps = torch.zeros_like(weights).index_add_(0, solutions, log_ratio(logprobs, behaviour))
-    gain = (weights[solutions] * advantages * logprobs.float()).sum()
-    return tau / 2 * (weights * gaps**2).sum() - gain
-
-
-def likelihood_loss(logprobs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Negative log-likelihood of the actions `[A]`, weighted sum."""
-    return -(weights * logprobs.float()).sum()
-
-
 def value_loss(
     differences: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:

@@ -14,14 +14,13 @@ from llamao1_cli.distributed.optimizer_step import optimizer_step
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.distribution import action_logprobs
 from llamao1_cli.language.sampling import Sampling
+from llamao1_cli.learn.algorithms import configured_algorithm
+from llamao1_cli.learn.algorithms.protocol import ActionBatch
 from llamao1_cli.learn.batch import Packed, Part, micro_batches, pack
 from llamao1_cli.learn.experience import Actions, Experience, Ratings
 from llamao1_cli.learn.losses import (
     kl_estimate,
-    likelihood_loss,
     log_ratio,
-    mirror_descent_loss,
-    policy_loss,
     value_loss,
 )
 from llamao1_cli.model.activation_checkpointing import _enable_checkpoints, let_layers_checkpoint
@@ -66,7 +65,7 @@ class Updater:
         optimizer: torch.optim.Optimizer,
     ) -> None:
         self._config, self._codec = config, codec
-        self._sampling = sampling
+        self._sampling, self._algorithm = sampling, configured_algorithm(config)
         self._accelerator, self._model, self._optimizer = accelerator, model, optimizer
         self._grammar: torch.Tensor | None = None
         self.reference: Weights | None = None  # trainable weights of the reference policy
@@ -161,29 +160,19 @@ class Updater:
     def _policy_loss(
         self, logprobs: torch.Tensor, packed: Packed, importance: torch.Tensor, sums: Sums
     ) -> torch.Tensor:
-        """The algorithm's loss of the actions, summed."""
-        config, weights = self._config, importance[packed.acted]
-        if config.algorithm == "expert_iteration":
-            return likelihood_loss(logprobs, packed.advantage * weights)
-        if config.algorithm == "k15":
-            return mirror_descent_loss(
-                logprobs,
-                packed.logprob,
-                packed.advantage,
-                packed.solution,
-                importance[packed.solvers],
-                tau=config.mirror_weight,
-            )
-        policy, clipped = policy_loss(
-            logprobs,
-            packed.logprob,
-            packed.advantage * weights,
-            clip=config.clip,
-            clip_high=config.clip_upwards,
-            cap=config.ratio_cap,
+        """Returns the algorithm's loss of the actions, summed."""
+        actions = ActionBatch(
+            behaviour=packed.logprob,
+            advantage=packed.advantage,
+            tree=packed.acted,
+            solution=packed.solution,
+            solution_tree=packed.solvers,
+            importance=importance,
         )
-        sums.add("clip_fraction", clipped)
-        return policy
+        loss, counts = self._algorithm.policy_loss(logprobs, actions)
+        for name, count in counts.items():
+            sums.add(name, count)
+        return loss
 
     def _forward(self, model: torch.nn.Module, packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs `[A]` of the actions, as they are sampled, and positive - negative logits `[M]`

@@ -20,6 +20,7 @@ from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.update import Updater
 from llamao1_cli.plan.time import Rates, affine, rates_of_run
 from llamao1_cli.run.assembly import Parts, assemble, make_value_trainer
+from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import write_trees
 
@@ -103,7 +104,8 @@ def experience_bytes(item: Experience) -> int:
 def _timed_play(parts: Parts, count: int, number: int) -> tuple[float, list[Tree]]:
     problems = parts.task.train_problems(parts.config.run.seed, number, count)
     begun = time.perf_counter()
-    trees = parts.selfplay.play(problems, parts.config.search, number, grade=parts.grader.grade)
+    request = SearchRequest(problems, parts.config.search, grade=parts.grader.grade)
+    trees = parts.selfplay.play(request, number)
     return time.perf_counter() - begun, trees
 
 

@@ -15,6 +15,7 @@ from llamao1_cli.report.display import Display
 from llamao1_cli.reward.folder import language_model, reward_settings
 from llamao1_cli.reward.pairs import held_out
 from llamao1_cli.run.assembly import assemble
+from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.rules.omega import Omega, label
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import read_trees, tree_files, write_trees
@@ -64,12 +65,13 @@ def measured_trees(
     all problems batched. The model gets no hints, and a completion without an answer is wrong."""
     parts = assemble(config, weights)
     problems = parts.task.train_problems(config.run.seed, 1, omega.problems)
-    rule = Omega(omega.completions, omega.searches)
-    search = config.search.unaided(algorithm="mcts", rollout=True, unfinished="failure")
+    search = config.search.unaided(unfinished="failure")
+    rule = Omega(omega.completions, omega.searches, search.max_depth)
     with parts.grader, display.rounds("OmegaPRM") as on_turn:
-        trees = parts.selfplay.play(
-            problems, search, "omega", grade=parts.grader.grade, on_turn=on_turn, rule=rule
+        request = SearchRequest(
+            problems, search, rule=rule, grade=parts.grader.grade, on_growth=on_turn
         )
+        trees = parts.selfplay.play(request, "omega")
     for tree in trees:
         label(tree)
     completions = sum(tree.expansions for tree in trees)

@@ -1,9 +1,9 @@
 """Self-play: problems in, trees out, spread over the ranks of one run."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from accelerate import Accelerator
@@ -14,7 +14,8 @@ from llamao1_cli.distributed.ranks import gather_bytes
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.search.grow import Grade, Judge, SearchRule, grow, keep_ratings
+from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.protocol import Grade, Judge, keep_ratings
 from llamao1_cli.search.refine.self_refine import Prefer, Refinement, self_refine
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
@@ -43,39 +44,14 @@ class SelfPlay:
         self._accelerator, self._seed = accelerator, seed
         self._interrupts = interrupts or Interrupts()
 
-    def play(
-        self,
-        problems: Sequence[Problem],
-        search: SearchConfig,
-        name: str | int,
-        *,
-        grade: Grade | None,
-        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
-        rule: SearchRule | None = None,
-        judge: Judge | None = None,
-        budget: float = math.inf,
-        judging: int = 0,
-    ) -> list[Tree]:
-        """A tree for each problem, in their order; `name` and the run's seed decide the samples.
+    def play(self, request: SearchRequest, name: str | int) -> list[Tree]:
+        """Returns a tree for each problem, in their order.
 
-        `judge` takes the place of the value head; for `rule`, `budget` and `judging` see `grow`.
+        `name` and the run's seed decide the samples. Values come from the request's judge, and
+        without one from the run's own value function.
         """
-        mine, seeds = self._share(problems, name)
-        return self._together(
-            lambda: grow(
-                mine,
-                seeds,
-                self._engine,
-                self._codec,
-                search,
-                grade=grade,
-                judge=judge or own_judge(self._value_head),
-                on_turn=on_turn,
-                rule=rule,
-                budget=budget,
-                judging=judging,
-            )
-        )
+        mine = self._share(request, name)
+        return self._together(lambda: grow(mine, self._engine, self._codec))
 
     def iterate(
         self,
@@ -87,7 +63,8 @@ class SelfPlay:
         on_turn: Callable[[list[Tree]], None] = lambda trees: None,
     ) -> list[Tree]:
         """The graded trees of self-play iteration `number`; `problems` gives an iteration's."""
-        trees = self.play(problems(number), search, number, grade=grade, on_turn=on_turn)
+        request = SearchRequest(problems(number), search, grade=grade, on_growth=on_turn)
+        trees = self.play(request, number)
         for tree in trees:
             tree.iteration = number
         return trees
@@ -108,39 +85,28 @@ class SelfPlay:
 
     def refine(
         self,
-        problems: Sequence[Problem],
-        search: SearchConfig,
+        request: SearchRequest,
         name: str | int,
-        *,
         refinement: Refinement,
         prefer: Prefer | None,
-        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
-        budget: float = math.inf,
     ) -> list[Tree]:
-        """A tree of solutions and rewritings for each problem, in order; see `self_refine`."""
-        mine, seeds = self._share(problems, name)
+        """Returns a tree of solutions and rewritings for each problem, in order; see
+        `self_refine`."""
+        mine = self._share(request, name)
         return self._together(
-            lambda: self_refine(
-                mine,
-                seeds,
-                self._engine,
-                self._codec,
-                search,
-                prefer,
-                refinement,
-                judge=own_judge(self._value_head),
-                on_turn=on_turn,
-                budget=budget,
-            )
+            lambda: self_refine(mine, self._engine, self._codec, refinement, prefer)
         )
 
-    def _share(
-        self, problems: Sequence[Problem], name: str | int
-    ) -> tuple[Sequence[Problem], list[int]]:
-        """The problems of this rank, and their seeds."""
+    def _share(self, request: SearchRequest, name: str | int) -> SearchRequest:
+        """Returns this rank's part of a request, with seeds and a judge."""
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        seeds = play_seeds(self._seed, name, len(problems))
-        return problems[rank::world], seeds[rank::world]
+        seeds = play_seeds(self._seed, name, len(request.problems))
+        return replace(
+            request,
+            problems=request.problems[rank::world],
+            seeds=seeds[rank::world],
+            judge=request.judge or own_judge(self._value_head),
+        )
 
     def _together(self, grown: Callable[[], list[Tree]]) -> list[Tree]:
         """The trees of all ranks in the problems' order. A signal to one rank stops all."""

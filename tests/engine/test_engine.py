@@ -24,7 +24,7 @@ from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, Rating, parse_tree, render_tree
 from llamao1_cli.language.sampling import Sampling
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -380,13 +380,11 @@ def test_memory_stays_within_its_budget_and_nothing_leaks(
     held = set()
     for _ in range(12):
         trees = grow(
-            problems,
-            range(16),
+            SearchRequest(
+                problems, config, range(16), on_growth=lambda trees: held.add(busy.bytes)
+            ),
             busy,
             codec,
-            config,
-            grade=None,
-            on_turn=lambda trees: held.add(busy.bytes),
         )
         assert not busy._memory.live
         assert not busy._queue
@@ -405,13 +403,11 @@ def test_memory_stays_within_its_budget_at_full_size(codec: Codec, llama: PreTra
         config = SearchConfig(simulations=simulations, max_thought_tokens=4, rollout=False)
         problems = [Problem(f"p{i}", f"How many are {i} and {i * 7}?", "7") for i in range(trees)]
         grow(
-            problems,
-            range(trees),
+            SearchRequest(
+                problems, config, range(trees), on_growth=lambda grown: held.append(busy.bytes)
+            ),
             busy,
             codec,
-            config,
-            grade=None,
-            on_turn=lambda grown: held.append(busy.bytes),
         )
 
     search(64, 64)

@@ -22,7 +22,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta
 from llamao1_cli.language.sampling import Sampling
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.tasks.problem import Problem
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
@@ -143,7 +143,7 @@ def test_a_seeded_search_grows_the_same_trees(
 ) -> None:
     config = SearchConfig(simulations=5, max_depth=4, max_thought_tokens=6)
     problems = [Problem(str(i), f"How many are {i} and {3 * i}?", "7") for i in range(6)]
-    forests = [grow(problems, range(6), e, codec, config, grade=None) for e in engines]
+    forests = [grow(SearchRequest(problems, config, range(6)), e, codec) for e in engines]
     same = [
         [node.thought.ids for node in one.nodes] == [node.thought.ids for node in other.nodes]
         for one, other in zip(*forests, strict=True)

@@ -13,19 +13,10 @@ from llamao1_cli.config import EvalConfig, SearchConfig
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.play import play
-from llamao1_cli.evaluate.strategies import (
-    BEAM,
-    GREEDY,
-    IMPROVEMENT,
-    JUDGED_BEAM,
-    JUDGED_SAMPLES,
-    MCTS,
-    SAMPLES,
-    SELF_REFINE,
-    Growth,
-)
+from llamao1_cli.evaluate.strategies import GROWTHS, SAMPLES, SELF_REFINE, Growth
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.pending import TokenBudget
 from llamao1_cli.search.rules.beam import Beam
 from llamao1_cli.search.rules.samples import Samples
 from llamao1_cli.search.tree import Tree
@@ -33,11 +24,8 @@ from llamao1_cli.selfplay.local import SelfPlay
 from llamao1_cli.tasks.problem import Problem
 
 PROBLEMS = [Problem(f"p{i}", f"How many are {i}?", "7") for i in range(3)]
-JUDGED = [JUDGED_SAMPLES, JUDGED_BEAM, MCTS["mcts_judge"]]
-GROWTHS = [
-    *(GREEDY, SAMPLES, BEAM, SELF_REFINE, IMPROVEMENT),
-    *(growth for growth in MCTS.values() if not growth.external),
-]
+JUDGED = [SAMPLES.judged(), GROWTHS["beam"].judged(), GROWTHS["mcts"].judged()]
+UNJUDGED = [*GROWTHS.values()]
 FLAT = SearchConfig(algorithm="forks", max_depth=5)
 
 
@@ -72,7 +60,7 @@ def grown(
 
 
 @given(
-    growth=st.sampled_from(GROWTHS),
+    growth=st.sampled_from(UNJUDGED),
     budget=st.integers(1, 400),
     seed=st.integers(0, 99),
     batch=st.sampled_from([1, 3, 10_000]),
@@ -85,12 +73,12 @@ def test_a_tree_counts_what_was_generated_and_never_spends_more_than_its_budget(
     assert [tree.generated_tokens for tree in trees] == engine.generated
     for tree, spent in zip(trees, engine.generated, strict=True):
         assert 0 < spent <= budget
-        if growth in (SAMPLES, BEAM):
+        if growth in (SAMPLES, GROWTHS["beam"]):
             assert spent == budget  # there is always another chain, or another beam
-        elif growth is IMPROVEMENT:
+        elif growth is GROWTHS["mcts_improvement"]:
             sure = any(node.terminal and node.value == 1.0 for node in tree.nodes)
             assert spent == budget or sure
-        elif growth not in (GREEDY, SELF_REFINE):
+        elif growth not in (GROWTHS["greedy"], SELF_REFINE):
             assert spent == budget or tree.simulations == budget
         leaves = list(tree.leaf_nodes())
         assert sum(not leaf.thought.complete for leaf in leaves) <= 1  # only the last one is cut
@@ -138,13 +126,15 @@ def test_chains_are_those_of_one_after_the_other_cut_where_the_tokens_are_spent(
 
     def played(rule: Samples, most: float) -> Tree:
         engine = FakeEngine(codec)
-        return grow([PROBLEMS[0]], [seed], engine, codec, FLAT, grade=None, rule=rule, budget=most)[
-            0
-        ]
+        return grow(
+            SearchRequest([PROBLEMS[0]], FLAT, [seed], budget=TokenBudget(most), rule=rule),
+            engine,
+            codec,
+        )[0]
 
-    tree = played(Samples(count, endless=True), budget)
+    tree = played(Samples(count, FLAT.max_depth, endless=True), budget)
     plenty = played(
-        Samples(budget, endless=False), float("inf")
+        Samples(budget, FLAT.max_depth, endless=False), float("inf")
     )  # each chain takes a token or more
     left, expected = budget, []
     for node in plenty.nodes[1:]:
@@ -162,14 +152,15 @@ def test_a_cut_thought_states_no_answer(codec: Codec) -> None:
     engine = FakeEngine(codec, lambda *_: ("The answer is \\boxed{7}. That is it, I think.", 0.5))
     size = len(codec.encode("The answer is \\boxed{7}. That is it"))
     (tree,) = grow(
-        [PROBLEMS[0]],
-        [0],
+        SearchRequest(
+            [PROBLEMS[0]],
+            FLAT,
+            [0],
+            budget=TokenBudget(size),
+            rule=Samples(1, FLAT.max_depth, endless=True),
+        ),
         engine,
         codec,
-        FLAT,
-        grade=None,
-        rule=Samples(1, endless=True),
-        budget=size,
     )
     assert "\\boxed{7}" in tree.nodes[1].thought.text
     assert not tree.nodes[1].terminal
@@ -190,16 +181,16 @@ def test_judging_is_charged_and_stays_within_the_budget(
             tree.judging_tokens += fresh * price
 
     trees = grow(
-        PROBLEMS,
-        [seed, seed, seed],
+        SearchRequest(
+            PROBLEMS,
+            FLAT,
+            [seed, seed, seed],
+            budget=TokenBudget(budget, price),
+            judge=judge,
+            rule=Samples(4, FLAT.max_depth, endless=True),
+        ),
         engine,
         codec,
-        FLAT,
-        grade=None,
-        judge=judge,
-        rule=Samples(4, endless=True),
-        budget=budget,
-        judging=price,
     )
     for tree, generated, thoughts in zip(trees, engine.generated, judged, strict=True):
         assert tree.generated_tokens == generated + price * thoughts <= budget
@@ -208,7 +199,7 @@ def test_judging_is_charged_and_stays_within_the_budget(
         assert budget - tree.generated_tokens <= (FLAT.max_depth + (not generated)) * price
 
 
-@pytest.mark.parametrize("growth", GROWTHS, ids=lambda growth: growth.name)
+@pytest.mark.parametrize("growth", UNJUDGED, ids=lambda growth: growth.name)
 def test_a_problem_without_room_ends_at_once(codec: Codec, growth: Growth) -> None:
     engine = Ledger(codec, full=lambda request: True)
     for tree in grown(growth, engine, codec, 50, 0):
@@ -228,14 +219,15 @@ def test_later_beams_are_as_wide_as_what_is_left_pays_for(codec: Codec) -> None:
         engine = FakeEngine(codec, think)
         budget = units * 2 * (first + second)  # a unit pays for a prefix, at two candidates a step
         (tree,) = grow(
-            [PROBLEMS[0]],
-            [0],
+            SearchRequest(
+                [PROBLEMS[0]],
+                search,
+                [0],
+                budget=TokenBudget(budget),
+                rule=Beam(4, 2, search.max_depth, budget),
+            ),
             engine,
             codec,
-            search,
-            grade=None,
-            rule=Beam(4, 2, search.max_depth, budget),
-            budget=budget,
         )
         assert tree.generated_tokens == budget
         depths = [request.depth for request in engine.requests]
@@ -245,7 +237,7 @@ def test_later_beams_are_as_wide_as_what_is_left_pays_for(codec: Codec) -> None:
 
 def test_without_a_budget_nothing_is_limited(codec: Codec) -> None:
     engine = FakeEngine(codec, wander)
-    grow(PROBLEMS, [1, 2, 3], engine, codec, SearchConfig(), grade=None)
+    grow(SearchRequest(PROBLEMS, SearchConfig(), [1, 2, 3]), engine, codec)
     assert {request.budget for request in engine.requests} == {None}
 
 

@@ -17,7 +17,7 @@ from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.evaluate.endpoint import SYSTEM, Endpoint, parse_probability, question
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -206,13 +206,9 @@ def test_a_search_grows_by_the_judges_values(server: Server, codec: Codec) -> No
     endpoint = Endpoint(config(server))
     problems = [Problem(f"p{n}", f"How many are {n}?", "a secret") for n in range(3)]
     trees = grow(
-        problems,
-        [1, 2, 3],
+        SearchRequest(problems, SearchConfig(simulations=4), [1, 2, 3], judge=endpoint.judge()),
         FakeEngine(codec),
         codec,
-        SearchConfig(simulations=4),
-        grade=None,
-        judge=endpoint.judge(),
     )
     for tree in trees:
         expected = [float(f"0.{len(question(tree, node)) % 10}") for node in tree.nodes]

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -14,18 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_models import toy_model
 
-from llamao1_cli.config import EvalConfig, SearchConfig, StrategyName
+from llamao1_cli.config import EvalConfig, SearchConfig
+from llamao1_cli.config.strategies import STRATEGY_NAMES
 from llamao1_cli.evaluate.choices import best_of, path_worth, weighted_vote
 from llamao1_cli.evaluate.confidence import Confidence
 from llamao1_cli.evaluate.evaluator import Evaluator
 from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.pairwise import PairwiseJudge
 from llamao1_cli.evaluate.reductions import REDUCTIONS
-from llamao1_cli.evaluate.strategies import MCTS, SAMPLES, STRATEGIES, by_growth
+from llamao1_cli.evaluate.strategies import GROWTHS, SAMPLES, STRATEGIES, by_growth
 from llamao1_cli.language.answers import canonical_answer
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import LanguageModel
-from llamao1_cli.search.grow import Pick, grow
+from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.rules.beam import Beam
 from llamao1_cli.search.rules.improvement import Improvement, best_below
 from llamao1_cli.search.tree import Node, Tree
@@ -112,16 +114,11 @@ def test_mcts_by_confidence_reads_no_rating(codec: Codec) -> None:
     trees = []
     for rating in (0.1, 0.9):
         engine = FakeEngine(codec, lambda *_, rating=rating: ("\\boxed{7}", rating))
-        plan = MCTS["mcts_confidence"].plan(SearchConfig(), EvalConfig(), None)
+        setup = GROWTHS["mcts_confidence"].set_up(SearchConfig(), EvalConfig(), None)
         (tree,) = grow(
-            PROBLEMS[:1],
-            [0],
+            SearchRequest(PROBLEMS[:1], setup.search, [0], rule=setup.rule, judge=setup.judge),
             engine,
             codec,
-            plan.search,
-            grade=None,
-            rule=plan.rule,
-            judge=plan.judge,
         )
         trees.append([(n.parent, n.visits, n.value_sum, n.value) for n in tree.nodes])
     assert trees[0] == trees[1]
@@ -141,7 +138,7 @@ def test_a_beam_equals_a_recount_of_its_levels(
 ) -> None:
     config = SearchConfig(rollout=False, max_depth=depth)
     rule = Beam(width, candidates, depth)
-    (tree,) = grow(PROBLEMS[:1], [seed], FakeEngine(codec), codec, config, grade=None, rule=rule)
+    (tree,) = grow(SearchRequest(PROBLEMS[:1], config, [seed], rule=rule), FakeEngine(codec), codec)
     assert len(tree.root.children) == width * candidates
     kept, concluded = [tree.root], 0
     for level in range(1, depth + 1):
@@ -193,7 +190,7 @@ def test_every_rollout_begins_where_it_likeliest_improves(
             return picks
 
     rule = Watched(rollouts, depth)
-    (tree,) = grow(PROBLEMS[:1], [seed], FakeEngine(codec), codec, config, grade=None, rule=rule)
+    (tree,) = grow(SearchRequest(PROBLEMS[:1], config, [seed], rule=rule), FakeEngine(codec), codec)
     assert len(seen) == tree.simulations == len([*tree.leaf_nodes()])
     sure = any(node.terminal and node.value == 1.0 for node in tree.nodes)
     assert len(seen) == rollouts or sure
@@ -218,8 +215,10 @@ def test_a_doubtful_chain_is_forked_at_its_best_thought() -> None:
 
 def test_what_never_concludes_is_worth_nothing(codec: Codec) -> None:
     engine = FakeEngine(codec, lambda *_: ("and on", 0.9))
-    plan = STRATEGIES["mcts_improvement"].growth.plan(SearchConfig(max_depth=3), EvalConfig(), None)
-    (tree,) = grow(PROBLEMS[:1], [0], engine, codec, plan.search, grade=None, rule=plan.rule)
+    setup = STRATEGIES["mcts_improvement"].growth.set_up(
+        SearchConfig(max_depth=3), EvalConfig(), None
+    )
+    (tree,) = grow(SearchRequest(PROBLEMS[:1], setup.search, [0], rule=setup.rule), engine, codec)
     assert tree.root.visits == tree.simulations == 8  # as many roll-outs as mcts has
     assert tree.root.value_sum == 0.0
     assert best_of(tree) is None
@@ -229,7 +228,7 @@ def test_what_never_concludes_is_worth_nothing(codec: Codec) -> None:
 
 
 def test_every_strategy_can_be_configured_and_every_name_is_one() -> None:
-    assert {*STRATEGIES, "pass"} == {*get_args(StrategyName)}
+    assert {*STRATEGIES, "pass"} == {*STRATEGY_NAMES}
 
 
 def test_a_name_that_is_no_strategy_is_not_passed_over() -> None:
@@ -256,8 +255,8 @@ def test_rules_of_selection(codec: Codec) -> None:
     chosen = {}
     for configured in ("reference", "alphazero"):
         for name in ("mcts", "mcts_reference", "mcts_alphazero"):
-            plan = MCTS[name].plan(SearchConfig(selection=configured), EvalConfig(), None)
-            chosen[configured, name] = plan.search.selection
+            setup = GROWTHS[name].set_up(SearchConfig(selection=configured), EvalConfig(), None)
+            chosen[configured, name] = setup.search.selection
     assert chosen == {
         ("reference", "mcts"): "reference",
         ("reference", "mcts_reference"): "reference",
@@ -300,7 +299,7 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
             finally:
                 Sealed.open = True
                 if note:
-                    searched.append(str(arguments[2]))
+                    searched.append(str(arguments[1]))
 
         return watched
 

@@ -41,7 +41,7 @@ from llamao1_cli.language.marked import (
 )
 from llamao1_cli.learn.warmup import marked_texts
 from llamao1_cli.model.load import LanguageModel
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.arithmetic import Arithmetic
 from llamao1_cli.tasks.problem import Problem

@@ -25,7 +25,7 @@ from llamao1_cli.export.steps import Step, problem_steps
 from llamao1_cli.files.manifest import write_manifest
 from llamao1_cli.language.marked import METAS
 from llamao1_cli.model.load import LanguageModel, save_model
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import write_trees
 

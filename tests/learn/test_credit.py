@@ -11,16 +11,12 @@ from hypothesis import strategies as st
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.learn.credit import (
-    advantages,
-    centred_rewards,
-    gae,
-    group_gain,
-    group_quality,
-    quality_gain,
-    right_paths,
-)
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.learn.algorithms import configured_algorithm
+from llamao1_cli.learn.algorithms.expert_iteration import right_paths
+from llamao1_cli.learn.algorithms.grpo import group_gain
+from llamao1_cli.learn.algorithms.k15 import centred_rewards
+from llamao1_cli.learn.algorithms.rlsp import gae, group_quality, quality_gain
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Node, Tree
 
 
@@ -202,11 +198,11 @@ def test_imitation_takes_what_leads_to_a_right_leaf() -> None:
 @pytest.mark.parametrize("outcome", [True, False])
 def test_trees_of_equals_teach_no_policy(algorithm: str, outcome: bool) -> None:
     tree = flat_tree([outcome] * 3, [4, 4, 4])
-    assert advantages(tree, LearnConfig(algorithm=algorithm), 1.0) is None
+    assert configured_algorithm(LearnConfig(algorithm=algorithm)).advantages(tree, 1.0) is None
 
 
 def test_expert_iteration_learns_where_all_are_right() -> None:
     config = LearnConfig(algorithm="expert_iteration")
-    gains = advantages(flat_tree([True] * 3, [4, 4, 4]), config, 1.0)
+    gains = configured_algorithm(config).advantages(flat_tree([True] * 3, [4, 4, 4]), 1.0)
     assert gains.tolist() == [0.0] + [1.0] * 6
-    assert advantages(flat_tree([False] * 3, [4, 4, 4]), config, 1.0) is None
+    assert configured_algorithm(config).advantages(flat_tree([False] * 3, [4, 4, 4]), 1.0) is None

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.language.codec import Codec, Role
-from llamao1_cli.learn.credit import advantages, has_signal
+from llamao1_cli.learn.algorithms import configured_algorithm
+from llamao1_cli.learn.credit import has_signal
 from llamao1_cli.learn.experience import Experience, experiences
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Node, Tree
 
 TREERL = LearnConfig(credit="treerl")
@@ -40,7 +41,7 @@ def test_a_tree_without_signal_trains_one_path_of_the_value_and_no_policy(
     rectify(tree, 1.0, "failure")
     config = LearnConfig(credit=credit)
     assert not has_signal(tree)
-    assert advantages(tree, config, 1.0) is None
+    assert configured_algorithm(config).advantages(tree, 1.0) is None
     (only,) = experiences([tree], codec, config, 1.0)
     assert not len(only.actions.at)
     path = tree.path(next(tree.leaf_nodes()))
@@ -103,7 +104,7 @@ def test_every_sampled_token_trains_once_with_its_own_figures(
 ) -> None:
     tree = twins(random_tree(codec, seed, size), codec)
     assume(has_signal(tree))
-    credit = advantages(tree, TREERL, 1.0)
+    credit = configured_algorithm(TREERL).advantages(tree, 1.0)
     credit /= credit[1:].std()
     expected = [
         (
@@ -185,7 +186,7 @@ def test_advantages_are_scaled_by_the_batch_and_never_by_a_tree(codec: Codec, cr
     for leaf in silent.leaf_nodes():
         leaf.outcome = False
     rectify(silent, 1.0, "failure")
-    rows = [advantages(tree, config, 1.0) for tree in trees]
+    rows = [configured_algorithm(config).advantages(tree, 1.0) for tree in trees]
     thoughts = np.concatenate([row[1:] for row in rows])
     scale = np.sqrt(np.mean((thoughts - thoughts.mean()) ** 2))
     expected = [

@@ -10,14 +10,9 @@ from hypothesis import strategies as st
 
 from llamao1_cli.distributed.optimizer_step import ramp_and_cosine, ramp_and_line
 from llamao1_cli.language.distribution import rating_probability
-from llamao1_cli.learn.losses import (
-    kl_estimate,
-    likelihood_loss,
-    log_ratio,
-    mirror_descent_loss,
-    policy_loss,
-    value_loss,
-)
+from llamao1_cli.learn.algorithms.expert_iteration import likelihood_loss
+from llamao1_cli.learn.algorithms.k15 import mirror_descent_loss
+from llamao1_cli.learn.losses import kl_estimate, log_ratio, policy_loss, value_loss
 
 RATIOS = st.floats(-3, 3)
 

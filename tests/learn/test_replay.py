@@ -15,7 +15,7 @@ from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.experience_arrays import to_arrays
 from llamao1_cli.learn.replay import EPSILON, Replay
 from llamao1_cli.run.checkpoint import load_replay, save_replay
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 
 
 def filled(priorities: list[float], alpha: float = 1.0) -> Replay[str]:

@@ -28,9 +28,11 @@ from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.sampling import Sampling
-from llamao1_cli.learn.experience import advantages, experiences
+from llamao1_cli.learn.algorithms import configured_algorithm
+from llamao1_cli.learn.experience import experiences
 from llamao1_cli.learn.update import trainable_weights
-from llamao1_cli.search.grow import grow, rectify
+from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -247,7 +249,7 @@ def test_the_trained_value_is_the_one_the_engine_read(
     problems = [Problem("p", "How many?", "7")]
     engine = TreeEngine(toy, codec, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
     search = SearchConfig(simulations=1, candidates=1, max_depth=4, max_thought_tokens=6)
-    (tree,) = grow(problems, [5], engine, codec, search, grade=None)
+    (tree,) = grow(SearchRequest(problems, search, [5]), engine, codec)
     rectify(tree, 1.0, "rating")
     for node in tree.nodes:
         node.target = node.thought.rating  # so that the error is the distance of the two values
@@ -295,7 +297,7 @@ def test_a_step_raises_what_was_good_and_lowers_what_was_bad(
     update.step(batch, np.ones(len(batch)), 0.02, "a batch")
     gains = []
     for tree in grown:
-        credit = advantages(tree, LearnConfig(), 0.9)
+        credit = configured_algorithm(LearnConfig()).advantages(tree, 0.9)
         for node in tree.nodes[1:]:
             with torch.no_grad():
                 logits = model(torch.tensor([tree.path_ids(node, codec)])).logits[0]

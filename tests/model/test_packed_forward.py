@@ -19,7 +19,7 @@ from llamao1_cli.learn.experience import Actions, Experience, Ratings, experienc
 from llamao1_cli.model.packed_attention import IMPLEMENTATION, attending_packed
 from llamao1_cli.model.packed_forward import check_packs, packed_logits
 from llamao1_cli.model.trie_layout import RUN
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 
 Prefix = tuple[int, ...]
 

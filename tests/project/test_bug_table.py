@@ -64,7 +64,7 @@ from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.update import NOTHING, Sums, Updater
 from llamao1_cli.model.load import LanguageModel
 from llamao1_cli.model.packed_attention import attending_packed
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 
 
 def test_a_tokenizers_own_bos_stays_out(tiny: LanguageModel) -> None:

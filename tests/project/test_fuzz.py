@@ -38,7 +38,7 @@ from llamao1_cli.learn.replay import Replay
 from llamao1_cli.report.kept import MetricsFile
 from llamao1_cli.run import checkpoint
 from llamao1_cli.run.tracking import Tracker
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree_files import read_trees, write_trees
 from llamao1_cli.tasks.dataset import DataSet
 from llamao1_cli.value.head import ValueHead

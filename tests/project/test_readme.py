@@ -21,7 +21,7 @@ from llamao1_cli.cli.main import app
 from llamao1_cli.compare import cells
 from llamao1_cli.config.file import dump_config, load_config
 from llamao1_cli.config.reference import reference
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import write_trees
 

@@ -25,7 +25,7 @@ from llamao1_cli.report.page import differing_keys, file_links, render
 from llamao1_cli.report.reading import read_run
 from llamao1_cli.report.svg import Frame, draw_chart, label, ticks
 from llamao1_cli.report.trees import MOST_TEXT, best_leaf, forest, shown_tree, simulations
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.rules.mcts import Mcts
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
@@ -230,10 +230,10 @@ def test_the_steps_are_those_the_search_made(codec: Codec, rollout: bool, candid
 
     for seed in range(6):
         sizes.clear()
-        (tree,) = grow(
-            [Problem("p", "How many?", "7")], [seed], FakeEngine(codec), codec, config,
-            grade=by_equality, rule=Noting(config),
-        )  # fmt: skip
+        request = SearchRequest(
+            [Problem("p", "How many?", "7")], config, [seed], grade=by_equality, rule=Noting(config)
+        )
+        (tree,) = grow(request, FakeEngine(codec), codec)
         ends = sorted({*sizes})  # the number of nodes before each step
         expected = [sum(node.id >= end for end in ends) for node in tree.nodes]
         assert simulations(tree, config) == expected

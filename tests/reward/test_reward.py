@@ -32,7 +32,7 @@ from llamao1_cli.reward.folder import load_pairwise
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.training import accuracy, pair_figures, preference_loss, train_judge
 from llamao1_cli.run.assembly import make_value_head
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.refine.preference import Comparison
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import write_trees

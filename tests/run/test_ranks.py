@@ -28,7 +28,7 @@ from llamao1_cli.learn.experience import Experience
 from llamao1_cli.learn.experience_arrays import to_arrays
 from llamao1_cli.learn.replay import Replay
 from llamao1_cli.run.checkpoint import load_replay
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree_files import read_trees, write_trees
 
 ROOT = Path(__file__).parents[2]

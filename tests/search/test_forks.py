@@ -4,8 +4,8 @@ from fake_engine import FakeEngine, by_equality, shaped_tree
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.search.grow import grow
-from llamao1_cli.search.rules.forks import Forks, doubts, failed, mixed, rescues
+from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.rules.forks import Forks, failed, mixed, promising_thoughts, uncertain_steps
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -13,7 +13,11 @@ from llamao1_cli.tasks.problem import Problem
 def played(codec: Codec, think, count: int = 1, **changes: object) -> list[Tree]:
     problems = [Problem(f"p{i}", f"How many are {i}?", "7") for i in range(count)]
     config = SearchConfig(algorithm="forks", **changes)
-    return grow(problems, range(count), FakeEngine(codec, think), codec, config, grade=by_equality)
+    return grow(
+        SearchRequest(problems, config, range(count), grade=by_equality),
+        FakeEngine(codec, think),
+        codec,
+    )
 
 
 def long_chains(request, depth, meta, rng):
@@ -55,10 +59,10 @@ def test_failed_trees_are_forked_at_their_most_promising_thoughts(codec: Codec) 
     for node, value in zip(tree.nodes, (0.5, 0.3, 0.2, 0.1, 0.1, 0.4, 0.9), strict=True):
         node.value = value
     # Chains of three: 0.3 / 2 and 0.2 / 1, 0.1 / 2 and 0.4 / 1; conclusions cannot be forked.
-    assert [node.id for _, node in rescues([tree])] == [5, 2, 1, 4]
-    assert doubts([tree]) == []
+    assert [node.id for _, node in promising_thoughts([tree])] == [5, 2, 1, 4]
+    assert uncertain_steps([tree]) == []
     tree.nodes[3].outcome = True
-    assert rescues([tree]) == []
+    assert promising_thoughts([tree]) == []
 
 
 def test_forks_go_to_mixed_and_to_failed_trees_in_turn_within_budget_and_cap(codec: Codec) -> None:
@@ -82,7 +86,7 @@ def test_forks_go_to_mixed_and_to_failed_trees_in_turn_within_budget_and_cap(cod
 def test_nothing_is_forked_where_nobody_knows_the_outcomes(codec: Codec) -> None:
     engine = FakeEngine(codec, long_chains)
     config = SearchConfig(algorithm="forks", chains=4, forks=5)
-    tree = grow([Problem("p", "How many?", "7")], [0], engine, codec, config, grade=None)[0]
+    tree = grow(SearchRequest([Problem("p", "How many?", "7")], config, [0]), engine, codec)[0]
     assert tree.expansions == len(engine.requests) == 4
 
 

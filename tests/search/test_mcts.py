@@ -7,7 +7,8 @@ from fake_engine import FakeEngine, by_equality, wander
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.search.grow import Grade, grow
+from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.protocol import Grade
 from llamao1_cli.search.rules.mcts import Mcts
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
@@ -26,7 +27,9 @@ def search(
     grade: Grade | None = by_equality,
     **changes: object,
 ) -> Tree:
-    return grow([problem(seed)], [seed], engine, codec, SearchConfig(**changes), grade=grade)[0]
+    return grow(
+        SearchRequest([problem(seed)], SearchConfig(**changes), [seed], grade=grade), engine, codec
+    )[0]
 
 
 def steps_only(request, depth, meta, rng):
@@ -148,12 +151,14 @@ def test_patience_ends_each_tree_for_itself(codec: Codec) -> None:
         return f"\\boxed{{{7 if easy else 8}}}", 0.5
 
     easy, hard, easy_again = grow(
-        [problem(1), problem(2), problem(1)],
-        [1, 2, 3],
+        SearchRequest(
+            [problem(1), problem(2), problem(1)],
+            SearchConfig(patience=3, candidates=1, simulations=9),
+            [1, 2, 3],
+            grade=by_equality,
+        ),
         FakeEngine(codec, think),
         codec,
-        SearchConfig(patience=3, candidates=1, simulations=9),
-        grade=by_equality,
     )
     assert [tree.simulations for tree in (easy, hard, easy_again)] == [3, 9, 3]
     assert sum(node.outcome is True for node in easy.nodes) == 3
@@ -170,21 +175,15 @@ def test_patience_ends_each_tree_for_itself(codec: Codec) -> None:
 def test_a_tree_depends_on_its_seed_and_not_on_its_company(codec: Codec, changes: dict) -> None:
     problems = [problem(number) for number in (3, 1, 4, 1)]
     together = grow(
-        problems,
-        [5, 6, 7, 8],
+        SearchRequest(problems, SearchConfig(**changes), [5, 6, 7, 8], grade=by_equality),
         FakeEngine(codec),
         codec,
-        SearchConfig(**changes),
-        grade=by_equality,
     )
     for index, seed in enumerate([5, 6, 7, 8]):
         alone = grow(
-            [problems[index]],
-            [seed],
+            SearchRequest([problems[index]], SearchConfig(**changes), [seed], grade=by_equality),
             FakeEngine(codec),
             codec,
-            SearchConfig(**changes),
-            grade=by_equality,
         )
         assert alone[0] == together[index]
     assert together[1].nodes[1].thought != together[3].nodes[1].thought  # same problem, other seed
@@ -228,12 +227,13 @@ def test_the_root_is_rated_where_it_has_no_rating_yet(codec: Codec) -> None:
 def test_rounds_can_be_watched(codec: Codec) -> None:
     sizes: list[int] = []
     grow(
-        [problem(0)],
-        [0],
+        SearchRequest(
+            [problem(0)],
+            SearchConfig(simulations=3, rollout=False),
+            [0],
+            on_growth=lambda trees: sizes.append(len(trees[0].nodes)),
+        ),
         FakeEngine(codec, steps_only),
         codec,
-        SearchConfig(simulations=3, rollout=False),
-        grade=None,
-        on_turn=lambda trees: sizes.append(len(trees[0].nodes)),
     )
     assert sizes == [3, 5, 6]

@@ -11,7 +11,7 @@ from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS, Meta
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.rules.metas import draw_metas, transition_matrix
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
@@ -93,7 +93,7 @@ def test_every_request_gets_a_fresh_draw(codec: Codec) -> None:
     config = SearchConfig(
         meta_actions="matrix", candidates=40, max_children=40, simulations=1, rollout=False
     )
-    tree = grow([PROBLEM], [3], engine, codec, config, grade=None)[0]
+    tree = grow(SearchRequest([PROBLEM], config, [3]), engine, codec)[0]
     drawn = Counter(request.metas[0] for request in engine.requests)
     assert set(drawn) == set(METAS)  # 40 draws of 5: one is missed once in 1,500 seeds
     assert [node.thought.meta for node in tree.nodes[1:]] == [r.metas[0] for r in engine.requests]
@@ -111,7 +111,9 @@ def test_later_draws_use_what_the_tree_has_learned(
 
     monkeypatch.setattr("llamao1_cli.search.grow.draw_metas", spy)
     config = SearchConfig(meta_actions="matrix", simulations=4, rollout=False)
-    tree = grow([PROBLEM], [3], FakeEngine(codec), codec, config, grade=by_equality)[0]
+    tree = grow(SearchRequest([PROBLEM], config, [3], grade=by_equality), FakeEngine(codec), codec)[
+        0
+    ]
     assert seen[0] == pytest.approx(UNIFORM)
     assert not np.allclose(seen[-1], seen[2])
     assert len(seen) == len(tree.nodes) - 1
@@ -121,7 +123,7 @@ def hinted(codec: Codec, hints: str, *, graded: bool, **changes: object) -> Fake
     engine = FakeEngine(codec)
     config = SearchConfig(meta_actions="matrix", hints=hints, simulations=12, **changes)
     grade = by_equality if graded else None
-    grow([PROBLEM] * 3, [1, 2, 3], engine, codec, config, grade=grade)
+    grow(SearchRequest([PROBLEM] * 3, config, [1, 2, 3], grade=grade), engine, codec)
     return engine
 
 
@@ -157,5 +159,5 @@ def test_no_path_holds_the_answer(codec: Codec, hints: str, graded: bool, algori
 
 def test_without_a_matrix_the_model_writes_its_own_meta_actions(codec: Codec) -> None:
     engine = FakeEngine(codec)
-    grow([PROBLEM], [1], engine, codec, SearchConfig(), grade=None)
+    grow(SearchRequest([PROBLEM], SearchConfig(), [1]), engine, codec)
     assert {meta for request in engine.requests for meta in request.metas} == {None}

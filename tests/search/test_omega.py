@@ -22,7 +22,7 @@ from llamao1_cli.language.codec import Codec
 from llamao1_cli.reward import commands as reward
 from llamao1_cli.reward.pairs import held_out
 from llamao1_cli.run import assembly
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.rules.omega import Omega, completion_score, label
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.search.tree_files import read_trees
@@ -63,7 +63,7 @@ class Stumbling(FakeEngine):
 def hunted(codec: Codec, seeds: list[int], rule: Omega, batch: int = 3) -> list[Tree]:
     problems = [Problem(f"p{seed}", f"How many are {seed}?", "7") for seed in seeds]
     engine = Stumbling(codec, batch)
-    return grow(problems, seeds, engine, codec, CONFIG, grade=by_equality, rule=rule)
+    return grow(SearchRequest(problems, CONFIG, seeds, grade=by_equality, rule=rule), engine, codec)
 
 
 def slipped(tree: Tree, node: Node) -> bool:
@@ -126,7 +126,7 @@ def replay(tree: Tree, completions: int, searches: int) -> tuple[list[int], dict
 def test_searches_find_what_a_linear_scan_finds(
     codec: Codec, seed: int, completions: int, searches: int, batch: int
 ) -> None:
-    rule = Omega(completions, searches)
+    rule = Omega(completions, searches, CONFIG.max_depth)
     trees = hunted(codec, [seed, seed + 1, seed + 2], rule, batch)
     for tree in trees:
         found, values = replay(tree, completions, searches)
@@ -145,7 +145,7 @@ def test_searches_find_what_a_linear_scan_finds(
 
 
 def test_a_search_measures_no_more_prefixes_than_halving_needs(codec: Codec) -> None:
-    rule = Omega(2, 1)
+    rule = Omega(2, 1, CONFIG.max_depth)
     trees = hunted(codec, list(range(40)), rule)
     lengths = []
     for tree in trees:
@@ -177,9 +177,15 @@ def test_trees_searched_together_are_those_searched_alone(
     seeds = [seed, seed + 1, seed + 2]
 
     def search(places: Sequence[int], batch: int) -> tuple[list[Tree], int]:
-        rule, engine = Omega(3, 3), FakeEngine(codec, batch=batch)
-        asked = [problems[place] for place in places], [seeds[place] for place in places]
-        trees = grow(*asked, engine, codec, CONFIG, grade=by_equality, rule=rule)
+        rule, engine = Omega(3, 3, CONFIG.max_depth), FakeEngine(codec, batch=batch)
+        request = SearchRequest(
+            [problems[place] for place in places],
+            CONFIG,
+            [seeds[place] for place in places],
+            rule=rule,
+            grade=by_equality,
+        )
+        trees = grow(request, engine, codec)
         return trees, rule.found
 
     together, found = search(range(3), batch)
@@ -189,7 +195,7 @@ def test_trees_searched_together_are_those_searched_alone(
 
 
 def test_labels_are_value_targets(codec: Codec) -> None:
-    rule = Omega(2, 2)
+    rule = Omega(2, 2, CONFIG.max_depth)
     trees = hunted(codec, [1, 2, 3], rule)
     for tree in trees:
         label(tree)
@@ -245,9 +251,11 @@ def test_step_values_have_one_source(tmp_path: Path) -> None:
 
 def test_a_prefix_without_room_is_worth_nothing(codec: Codec) -> None:
     engine = FakeEngine(codec, full=lambda request: True)
-    rule = Omega(4, 3)
+    rule = Omega(4, 3, CONFIG.max_depth)
     (tree,) = grow(
-        [Problem("p", "?", "7")], [0], engine, codec, CONFIG, grade=by_equality, rule=rule
+        SearchRequest([Problem("p", "?", "7")], CONFIG, [0], grade=by_equality, rule=rule),
+        engine,
+        codec,
     )
     label(tree)
     assert (tree.root.target, rule.first_wrong_steps(tree)) == (0.0, [])

@@ -13,6 +13,7 @@ from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Request
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
+from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.refine.preference import Comparison, blended_quality, value_log_odds
 from llamao1_cli.search.refine.self_refine import Refinement, self_refine
 from llamao1_cli.search.tree import Node, Tree
@@ -51,7 +52,7 @@ def searched(
 ) -> tuple[list[Tree], FakeEngine, Taste]:
     problems = [Problem(f"p{seed}", f"How many are {seed}?", "secret") for seed in seeds]
     engine, taste = FakeEngine(codec, solve), Taste()
-    trees = self_refine(problems, seeds, engine, codec, config, taste, refinement)
+    trees = self_refine(SearchRequest(problems, config, seeds), engine, codec, refinement, taste)
     return trees, engine, taste
 
 
@@ -162,7 +163,11 @@ def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
     for judge_of_pairs in (None, prefer):
         engine = FakeEngine(codec, think)
         (tree,) = self_refine(
-            [problem], [seed], engine, codec, CONFIG, judge_of_pairs, Refinement(2, 5)
+            SearchRequest([problem], CONFIG, [seed]),
+            engine,
+            codec,
+            Refinement(2, 5),
+            judge_of_pairs,
         )
         shown.append([(n.parent, n.thought.text, n.visits) for n in tree.nodes])
         shown.append([round(n.value, 9) for n in tree.nodes])
@@ -185,14 +190,11 @@ def test_the_values_may_be_a_judges(codec: Codec) -> None:
     problem = Problem("p", "How many?", "secret")
     for options, sign in (({}, 1), ({"judge": turned}, -1)):
         (tree,) = self_refine(
-            [problem],
-            [3],
+            SearchRequest([problem], CONFIG, [3], **options),
             FakeEngine(codec, think),
             codec,
-            CONFIG,
-            None,
             Refinement(4, 3, global_weight=1.0),
-            **options,
+            None,
         )
         ranked = sorted(tree.nodes[1:], key=lambda node: sign * node.thought.rating)
         assert [node.value for node in ranked] == sorted(node.value for node in tree.nodes[1:])
@@ -242,9 +244,13 @@ def test_the_preferred_solution_is_worth_most(codec: Codec) -> None:
 def test_a_solution_without_room_is_closed_and_the_tree_ends(codec: Codec) -> None:
     engine, taste = FakeEngine(codec, solve, full=lambda request: request.depth > 1), Taste()
     problem = Problem("p", "How many?", "7")
-    (tree,) = self_refine([problem], [1], engine, codec, CONFIG, taste, Refinement(2, 5))
+    (tree,) = self_refine(
+        SearchRequest([problem], CONFIG, [1]), engine, codec, Refinement(2, 5), taste
+    )
     assert len(engine.requests) == 4  # two solutions, and one try to rewrite each
     assert [end.closed for end, _, _ in solutions_of(tree)] == [True, True]
     nothing = FakeEngine(codec, solve, full=lambda request: True)
-    (tree,) = self_refine([problem], [1], nothing, codec, CONFIG, Taste(), Refinement())
+    (tree,) = self_refine(
+        SearchRequest([problem], CONFIG, [1]), nothing, codec, Refinement(), Taste()
+    )
     assert len(tree.nodes) == len(nothing.requests) == 1

@@ -19,7 +19,7 @@ from llamao1_cli.engine.builtin.weights import merged_weights, plain_copy
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Rating
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value.adapter import FILE, ValueAdapter
@@ -183,7 +183,11 @@ def test_an_untrained_adapter_gives_exactly_the_ratings(
 ) -> None:
     config, adapter = SearchConfig(algorithm=algorithm), adapter_on(toy, codec)
     judged, plain = (
-        grow(PROBLEMS, range(4), FakeEngine(codec), codec, config, grade=by_equality, **judge)
+        grow(
+            SearchRequest(PROBLEMS, config, range(4), grade=by_equality, **judge),
+            FakeEngine(codec),
+            codec,
+        )
         for judge in ({"judge": adapter.judge()}, {})
     )
     assert judged == plain

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value import features as path_features
@@ -48,7 +48,11 @@ def values(head: ValueHead, tree: Tree) -> list[float]:
 def test_an_untrained_head_gives_exactly_the_ratings(codec: Codec, algorithm: str) -> None:
     config, head = SearchConfig(algorithm=algorithm), ValueHead(8, 0)
     judged, plain = (
-        grow(PROBLEMS, range(4), FakeEngine(codec), codec, config, grade=by_equality, **judge)
+        grow(
+            SearchRequest(PROBLEMS, config, range(4), grade=by_equality, **judge),
+            FakeEngine(codec),
+            codec,
+        )
         for judge in ({"judge": PathJudge(head)}, {})
     )
     assert judged == plain
@@ -105,7 +109,9 @@ def test_nodes_are_judged_while_trees_grow(
     head, engine = opinionated(), FakeEngine(codec, batch=batch)
     config = SearchConfig(algorithm=algorithm, max_depth=4)
     trees = grow(
-        PROBLEMS, range(4), engine, codec, config, grade=by_equality, judge=PathJudge(head)
+        SearchRequest(PROBLEMS, config, range(4), grade=by_equality, judge=PathJudge(head)),
+        engine,
+        codec,
     )
     assert len(reads) == sum(len(tree.nodes) for tree in trees)  # every thought once
     for tree in trees:
@@ -117,13 +123,9 @@ def test_nodes_are_judged_while_trees_grow(
 def test_search_backs_up_values_and_not_ratings(codec: Codec) -> None:
     config = SearchConfig(simulations=1, candidates=2, unfinished="rating")
     (tree,) = grow(
-        PROBLEMS[:1],
-        [3],
+        SearchRequest(PROBLEMS[:1], config, [3], judge=PathJudge(opinionated())),
         FakeEngine(codec),
         codec,
-        config,
-        grade=None,
-        judge=PathJudge(opinionated()),
     )
     ends = [leaf.value for leaf in tree.leaf_nodes()]
     assert tree.root.mean_value == pytest.approx(sum(ends) / 2)

@@ -19,7 +19,7 @@ from llamao1_cli.errors import RunFailedError
 from llamao1_cli.evaluate.intervals import auc_within
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.learn.losses import pair_loss
-from llamao1_cli.search.grow import rectify
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.value.head import PathJudge, ValueHead
 from llamao1_cli.value.head_training import FILE, ValueTrainer, examples_of

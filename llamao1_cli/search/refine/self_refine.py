@@ -4,7 +4,6 @@ A solution is a chain of thoughts up to a final answer. It is improved by a crit
 below it, and judged by comparison with all other solutions of its problem.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +13,10 @@ from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import UNREAD, Engine, Request, complete
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
-from llamao1_cli.search.grow import Judge, Turn, attach_chain, keep_ratings, rectify
+from llamao1_cli.search.grow import SearchRequest
+from llamao1_cli.search.pending import PendingExpansions, attach_chain
+from llamao1_cli.search.protocol import keep_ratings
+from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.refine.preference import (
     Comparison,
     blended_quality,
@@ -23,7 +25,6 @@ from llamao1_cli.search.refine.preference import (
 )
 from llamao1_cli.search.refine.solution_values import ancestors, berry_back_up, closed, uct
 from llamao1_cli.search.tree import Node, Tree
-from llamao1_cli.tasks.problem import Problem
 
 # Log-odds [N] that the first solution of each comparison is the better one.
 Prefer = Callable[[Sequence[Comparison]], np.ndarray]
@@ -105,44 +106,39 @@ class Solutions:
 
 
 def self_refine(
-    problems: Sequence[Problem],
-    seeds: Sequence[int],
+    request: SearchRequest,
     engine: Engine,
     codec: Codec,
-    config: SearchConfig,
-    prefer: Prefer | None,
     refinement: Refinement,
-    *,
-    judge: Judge = keep_ratings,
-    on_turn: Callable[[list[Tree]], None] = lambda trees: None,
-    budget: float = math.inf,
+    prefer: Prefer | None,
 ) -> list[Tree]:
-    """A tree of solutions and rewritings for each problem, reproducible from its seed.
+    """Returns a tree of solutions and rewritings for each problem, reproducible from its seed.
 
-    `judge` gives thoughts their values; without `prefer` those of the last ones decide which
-    solution is better (`value_log_odds`). In the end a solution's last thought has its quality in
-    [0, 1] as its value. All trees rewrite in step; one ends early when every solution is closed, or
-    when its thoughts have `budget` tokens; the last one may be cut. No answer is known, and no
-    thought is graded. Of `config` count the limits, the sampling and whether hints are given.
+    Without `prefer` the values of the last thoughts decide which solution is better
+    (`value_log_odds`). In the end a solution's last thought has its quality in [0, 1] as its value.
+    All trees rewrite in step; one ends early when every solution is closed, or when its budget is
+    spent; the last thought may be cut. No thought is graded, and no rule asked. Of the search
+    count the limits, the sampling and whether hints are given.
     """
+    config, judge = request.search, request.judge or keep_ratings
     forest = [
         Solutions(Tree.plant(problem, seed, UNREAD))
-        for problem, seed in zip(problems, seeds, strict=True)
+        for problem, seed in zip(request.problems, request.seeds, strict=True)
     ]
     trees = [solutions.tree for solutions in forest]
     places = [(solutions, -1) for solutions in forest for _ in range(refinement.first)]
     for _ in range(refinement.rewritings + 1):
-        asked = _affordable(places, codec, config, budget)
+        asked = _affordable(places, codec, config, request.budget.tokens)
         if not asked:
             break
-        chains = complete(engine, [request for _, _, request in asked])
-        for (solutions, place, request), thoughts in zip(asked, chains, strict=True):
+        chains = complete(engine, [expansion for _, _, expansion in asked])
+        for (solutions, place, expansion), thoughts in zip(asked, chains, strict=True):
             start = _start(solutions, place)
-            if nodes := attach_chain(solutions.tree, start, thoughts, request.budget):
+            if nodes := attach_chain(solutions.tree, start, thoughts, expansion.budget):
                 solutions.add(place, nodes)
         judge(trees)
         _compare(forest, prefer, refinement)
-        on_turn(trees)
+        request.on_growth(trees)
         choices = [(s, s.best_open(refinement.exploration)) for s in forest]
         places = [(solutions, place) for solutions, place in choices if place is not None]
     for tree in trees:
@@ -154,16 +150,16 @@ def _affordable(
     places: Sequence[tuple[Solutions, int]], codec: Codec, config: SearchConfig, budget: float
 ) -> list[tuple[Solutions, int, Request]]:
     """The requests that can be paid for, each with the tokens it may take."""
-    turns: dict[int, Turn] = {}
+    pending: dict[int, PendingExpansions] = {}
     asked = []
     for solutions, place in places:
         tree = solutions.tree
-        turn = turns.setdefault(id(tree), Turn(tree, budget - tree.generated_tokens))
-        limit = turn.promise(len(_metas(place, config)), config.max_thought_tokens, judging=0)
+        mine = pending.setdefault(id(tree), PendingExpansions(tree, budget - tree.generated_tokens))
+        limit = mine.reserve(len(_metas(place, config)), config.max_thought_tokens, judging=0)
         if limit != 0:
-            turn.add(_start(solutions, place), limit)
-            request = _request(solutions, place, codec, config)
-            asked.append((solutions, place, replace(request, budget=limit)))
+            mine.add(_start(solutions, place), limit)
+            made = _request(solutions, place, codec, config)
+            asked.append((solutions, place, replace(made, budget=limit)))
     return asked
 
 

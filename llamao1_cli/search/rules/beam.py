@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from llamao1_cli.search.grow import Pick
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.tree import Node, Tree
 
 
@@ -34,6 +34,10 @@ class Beam:
     def pick(self, trees: list[Tree]) -> list[Pick]:
         """The next step of each tree's beam; none where the last beam is done."""
         return [pick for tree in trees for pick in self._step(tree)]
+
+    def reach(self, node: Node) -> int:
+        """Returns 1: every thought is compared before the next one."""
+        return 1
 
     def absorb(self, tree: Tree, node: Node) -> None:
         """One more candidate of the step in flight."""

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from itertools import chain, zip_longest
 
 from llamao1_cli.config import SearchConfig
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.tree import Node, Tree
 
-Place = tuple[int, Node]  # a tree's number, and a node of it to fork at
+ForkPoint = tuple[int, Node]  # index of a tree, and a node of it to fork at
 
 
 class Forks:
@@ -23,7 +24,7 @@ class Forks:
         self._out = 0  # trees whose chains are not back yet
         self._forked = False
 
-    def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
+    def pick(self, trees: list[Tree]) -> list[Pick]:
         """Chains for all trees first; forks once the chains of all are back, and then nothing."""
         if not self._trees:
             self._trees, self._out = trees, len(trees)
@@ -32,51 +33,57 @@ class Forks:
         if self._out or self._forked:
             return []
         self._forked = True
-        return [(self._trees[place], node, 1) for place, node in self._places()]
+        return [(self._trees[index], node, 1) for index, node in self._fork_points()]
+
+    def reach(self, node: Node) -> int:
+        """Returns the thoughts up to `search.max_depth`: chains and forks roll to an end."""
+        return self._config.max_depth - node.depth
 
     def absorb(self, tree: Tree, node: Node) -> None:
         """Nothing: this search reads no statistics while it runs."""
 
-    def _places(self) -> Iterator[Place]:
-        """Doubts and rescues in turn, as many as there are forks to give."""
+    def _fork_points(self) -> Iterator[ForkPoint]:
+        """Yields uncertain steps and promising thoughts in turn, as many as there are forks."""
         trees, left = self._trees, round(self._config.forks * len(self._trees))
         taken = [0] * len(trees)
-        for place, node in _in_turn(doubts(trees), rescues(trees)):
-            if left and taken[place] < self._config.max_forks:
-                taken[place] += 1
+        for index, node in _in_turn(uncertain_steps(trees), promising_thoughts(trees)):
+            if left and taken[index] < self._config.max_forks:
+                taken[index] += 1
                 left -= 1
-                yield place, node
+                yield index, node
 
 
-def doubts(trees: list[Tree]) -> list[Place]:
-    """The parents of the steps in mixed trees, those before the most uncertain steps first."""
+def uncertain_steps(trees: list[Tree]) -> list[ForkPoint]:
+    """Returns the parents of the steps of mixed trees, before the least certain steps first."""
     steps = [
-        (max(node.thought.entropy, default=0.0), place, node.id)
-        for place, tree in enumerate(trees)
+        (max(node.thought.entropy, default=0.0), index, node.id)
+        for index, tree in enumerate(trees)
         if mixed(tree)
         for node in tree.nodes
         if node.depth >= 2  # a fork of a first step would be one more chain
     ]
     ordered = sorted(steps, key=lambda step: (-step[0], step[1], step[2]))
-    return [(place, _parent(trees[place], number)) for _, place, number in ordered]
+    return [(index, _parent(trees[index], number)) for _, index, number in ordered]
 
 
-def rescues(trees: list[Tree]) -> list[Place]:
-    """The inner thoughts of failed trees, first where a fork brings the most success for its cost:
-    by value over the thoughts that a chain of this tree would still take."""
+def promising_thoughts(trees: list[Tree]) -> list[ForkPoint]:
+    """Returns the inner thoughts of failed trees, where a fork promises most for its cost first.
+
+    That is by value over the thoughts that a chain of this tree would still take.
+    """
     promising = []
-    for place, tree in enumerate(trees):
+    for index, tree in enumerate(trees):
         if not failed(tree):
             continue
         depths = [leaf.depth for leaf in tree.leaf_nodes()]
         length = sum(depths) / len(depths)
         promising += [
-            (node.value / max(length - node.depth, 1.0), place, node.id)
+            (node.value / max(length - node.depth, 1.0), index, node.id)
             for node in tree.nodes[1:]
             if node.children
         ]
     ordered = sorted(promising, key=lambda each: (-each[0], each[1], each[2]))
-    return [(place, trees[place].nodes[number]) for _, place, number in ordered]
+    return [(index, trees[index].nodes[number]) for _, index, number in ordered]
 
 
 def mixed(tree: Tree) -> bool:
@@ -96,5 +103,5 @@ def _parent(tree: Tree, number: int) -> Node:
     return tree.nodes[parent]
 
 
-def _in_turn(first: list[Place], second: list[Place]) -> Iterator[Place]:
+def _in_turn(first: list[ForkPoint], second: list[ForkPoint]) -> Iterator[ForkPoint]:
     return (each for each in chain(*zip_longest(first, second)) if each is not None)

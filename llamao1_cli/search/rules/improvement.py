@@ -1,6 +1,6 @@
 """Monte-Carlo tree search for the best conclusion, as a search rule."""
 
-from llamao1_cli.search.grow import Pick
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.rules.mcts import back_up
 from llamao1_cli.search.tree import Node, Tree
 
@@ -21,6 +21,10 @@ class Improvement:
     def pick(self, trees: list[Tree]) -> list[Pick]:
         """The next roll-out of each tree; none where it is done, or a conclusion is certain."""
         return [pick for tree in trees for pick in self._next(tree)]
+
+    def reach(self, node: Node) -> int:
+        """Returns the thoughts up to the greatest depth: a roll-out goes to its end."""
+        return self._max_depth - node.depth
 
     def absorb(self, tree: Tree, node: Node) -> None:
         """Back up what a roll-out came to: the value of its conclusion, 0 without one."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from llamao1_cli.config import SearchConfig
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.rules.selection import alphazero_scores, reference_scores, shares
 from llamao1_cli.search.tree import Node, Tree
 
@@ -15,18 +16,22 @@ class Mcts:
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
 
-    def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
-        """The next expansion of each tree, as (tree, node, candidates); none where it is done."""
-        picks: list[tuple[Tree, Node, int]] = []
+    def pick(self, trees: list[Tree]) -> list[Pick]:
+        """Returns the next expansion of each tree; none where its search is done."""
+        picks: list[Pick] = []
         for tree in trees:
             picks += self._advance(tree)
         return picks
+
+    def reach(self, node: Node) -> int:
+        """Returns the thoughts up to `search.max_depth` if it rolls out, else 1."""
+        return self._config.max_depth - node.depth if self._config.rollout else 1
 
     def absorb(self, tree: Tree, node: Node) -> None:
         """Back up the value of a new chain's last node."""
         back_up(tree, node, leaf_value(node), self._config.discount)
 
-    def _advance(self, tree: Tree) -> list[tuple[Tree, Node, int]]:
+    def _advance(self, tree: Tree) -> list[Pick]:
         """Simulate until the tree wants an expansion, or is done.
 
         A selection that ends where nothing can grow is a visit: it backs up that leaf once more.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.tree import Node, Tree
 
 ALPHA, BETA, LENGTH, EXPLORATION = 0.5, 0.9, 500, 0.125  # as published
@@ -60,17 +61,18 @@ def label(tree: Tree) -> None:
 class Omega:
     """Measures prefixes by `completions` roll-outs each, and makes `searches` searches a tree.
 
-    It needs `search.rollout`, and grades: without them every completion counts as wrong, as one
-    that comes to no conclusion does.
+    It needs grades: without them every completion counts as wrong, as one that comes to no
+    conclusion does.
     """
 
-    def __init__(self, completions: int, searches: int) -> None:
+    def __init__(self, completions: int, searches: int, max_depth: int) -> None:
         self._completions, self._searches = completions, searches
+        self._max_depth = max_depth
         self._hunts: dict[int, _Hunt] = {}  # by the tree's id
 
-    def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
+    def pick(self, trees: list[Tree]) -> list[Pick]:
         """The next prefix to measure in each tree; none where the searches are done."""
-        picks: list[tuple[Tree, Node, int]] = []
+        picks: list[Pick] = []
         for tree in trees:
             if id(tree) not in self._hunts:
                 self._hunts[id(tree)] = _Hunt(tree.root)
@@ -78,6 +80,10 @@ class Omega:
             elif node := self._next(tree, self._hunts[id(tree)]):
                 picks.append((tree, node, self._completions))
         return picks
+
+    def reach(self, node: Node) -> int:
+        """Returns the thoughts up to the greatest depth: a completion goes to its end."""
+        return self._max_depth - node.depth
 
     def absorb(self, tree: Tree, node: Node) -> None:
         """One more completion of the prefix that was asked for last."""

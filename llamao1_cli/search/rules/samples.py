@@ -1,14 +1,15 @@
 """Independent chains from the root, as a search rule."""
 
-from llamao1_cli.search.grow import Pick
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.tree import Node, Tree
 
 
 class Samples:
     """`count` chains a tree: once, or again and again until its budget is spent."""
 
-    def __init__(self, count: int, *, endless: bool) -> None:
-        self._count, self._endless, self._begun = count, endless, False
+    def __init__(self, count: int, max_depth: int, *, endless: bool) -> None:
+        self._count, self._max_depth, self._endless = count, max_depth, endless
+        self._begun = False
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
         """Chains for all trees first; later more of them if there is no end."""
@@ -16,6 +17,10 @@ class Samples:
         if again and not self._endless:
             return []
         return [(tree, tree.root, self._count) for tree in trees if not tree.root.closed]
+
+    def reach(self, node: Node) -> int:
+        """Returns the thoughts up to the greatest depth: a chain goes to its end."""
+        return self._max_depth - node.depth
 
     def absorb(self, tree: Tree, node: Node) -> None:
         """Nothing: chains are drawn whatever came before."""

@@ -16,7 +16,7 @@ import numpy as np
 from llamao1_cli.config import Config, SearchConfig, SelfPlayConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.run.assembly import assemble
-from llamao1_cli.search.grow import grow
+from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import own_judge
 from llamao1_cli.selfplay.ray.pipeline import Play
@@ -67,15 +67,14 @@ class SelfPlayActor:
             unpack_weights(weights.tobytes(), parts.language_model.model, parts.value_head)
             parts.engine.refresh()
             self._version = order.version
-        trees = grow(
+        request = SearchRequest(
             problems,
-            seeds,
-            parts.engine,
-            parts.codec,
             order.search,
+            seeds,
             grade=parts.grader.grade,
             judge=own_judge(parts.value_head),
         )
+        trees = grow(request, parts.engine, parts.codec)
         for tree in trees:
             tree.iteration = order.iteration
         return json.dumps([tree.to_json() for tree in trees]).encode()

@@ -13,7 +13,7 @@ from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.search.grow import Grade
+from llamao1_cli.search.protocol import Grade
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay, play_seeds
 from llamao1_cli.selfplay.ray.crew import RayCrew

@@ -1,0 +1,88 @@
+"""RLSP, self-play on trees: a credit for each thought, from what became of the tree below it."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from llamao1_cli.errors import RunFailedError
+from llamao1_cli.learn.algorithms.clipped import ClippedLoss
+from llamao1_cli.learn.credit import STD_FLOOR, has_signal, target_of
+from llamao1_cli.search.tree import Node, Tree
+
+
+class Rlsp(ClippedLoss):
+    """Advantages by `learn.credit`, over the standard deviation of all thoughts'."""
+
+    def advantages(self, tree: Tree, discount: float) -> np.ndarray | None:
+        """Returns the configured credit of each node `[N]`; None where all leaves are worth the
+        same."""
+        credit = self._config.credit
+        if not has_signal(tree):
+            return None
+        if credit == "gae":
+            return gae(tree, discount, self._config.gae_lambda)
+        if credit == "group":
+            return group_quality(tree)
+        return quality_gain(tree, treerl=credit == "treerl")
+
+    def scale(self, advantages: Sequence[np.ndarray]) -> float:
+        """Returns the standard deviation of all thoughts' advantages.
+
+        It is that of the whole batch, never of a tree: in a tree of equals it would blow noise up.
+        Raises RunFailedError for an advantage that is not finite.
+        """
+        scale = float(np.std(np.concatenate(advantages))) or 1.0
+        if not math.isfinite(scale):
+            raise RunFailedError(
+                "an advantage is not finite; a rating or a value of the trees is not"
+            )
+        return scale
+
+
+def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
+    """Generalised advantage estimation on a tree `[N]`.
+
+    A(n) = d(n) + discount * lam * mean of A over children,
+    d(n) = r(n) + discount * V(n) - V(parent); at a terminal node V is 0 and r its outcome,
+    or its target where it was not graded.
+    """
+    result = np.zeros(len(tree.nodes))
+    for node in reversed(tree.nodes[1:]):
+        assert node.parent is not None
+        reward = _reward(node) if node.terminal else 0.0
+        ahead = 0.0 if node.terminal else discount * node.value
+        delta = reward + ahead - tree.nodes[node.parent].value
+        later = float(np.mean(result[node.children])) if node.children else 0.0
+        result[node.id] = delta + discount * lam * later
+    return result
+
+
+def quality_gain(tree: Tree, *, treerl: bool) -> np.ndarray:
+    """Advantages from rectified values Q `[N]`.
+
+    Plain: Q(n) - Q(parent). TreeRL: [(Q(n) - Q(parent)) + (Q(n) - Q(root))] * sqrt(leaves below n).
+    """
+    quality = np.array([target_of(node) for node in tree.nodes])
+    parents = [0 if node.parent is None else node.parent for node in tree.nodes]
+    gain = quality - quality[parents]
+    if not treerl:
+        return gain
+    leaves = np.array([node.leaves for node in tree.nodes])
+    return (gain + quality - quality[0]) * np.sqrt(leaves)
+
+
+def group_quality(tree: Tree) -> np.ndarray:
+    """(Q(n) - Q(root)) / the standard deviation of the tree's leaves `[N]`, Q being the rectified
+    value: GRPO's advantage, told of each thought by what became of it.
+
+    The mean over children in Q keeps a thought that was forked often from counting as often, and
+    the division gives a rare success the weight that it has on a problem this hard.
+    """
+    quality = np.array([target_of(node) for node in tree.nodes])
+    deviation = np.std([target_of(leaf) for leaf in tree.leaf_nodes()])
+    return (quality - quality[0]) / (deviation + STD_FLOOR)
+
+
+def _reward(node: Node) -> float:
+    return float(node.outcome) if node.outcome is not None else node.target or 0.0

@@ -1,0 +1,38 @@
+"""What growing trees ask of others: where to grow, what is right, what a thought is worth."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from llamao1_cli.search.tree import Node, Tree
+
+Pick = tuple[Tree, Node, int]  # a tree, the node of it to expand, and how many expansions
+Grade = Callable[[Sequence[tuple[str, str]]], list[bool]]  # of (answer, true answer) pairs
+Judge = Callable[[Sequence[Tree]], None]  # sets the values of the nodes that are new
+OnGrowth = Callable[[list[Tree]], None]  # sees all trees whenever some have grown
+
+
+def keep_ratings(trees: Sequence[Tree]) -> None:
+    """Judge nothing: every node's value stays its rating."""
+
+
+def unwatched(trees: list[Tree]) -> None:
+    """Watch nothing: nobody wants to see the trees grow."""
+
+
+class SearchRule(Protocol):
+    """Decides where trees grow and how far, and takes in what has grown."""
+
+    def pick(self, trees: list[Tree]) -> list[Pick]:
+        """Returns the next expansions, given the trees that wait for none.
+
+        At first these are all trees, later those whose expansions have come back.
+        """
+        ...
+
+    def reach(self, node: Node) -> int:
+        """Returns how many thoughts an expansion of `node` may add at most, 1 or more."""
+        ...
+
+    def absorb(self, tree: Tree, node: Node) -> None:
+        """Take in the last node of a new chain; it is graded if answers are known."""
+        ...
