@@ -1,17 +1,22 @@
-"""Engines that do the same work in the two plain ways, to be measured against."""
+"""An engine that does the same work in the two plain ways, for others to be measured against."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from transformers import PreTrainedModel
 
 from llamao1_cli.engine.protocol import Request, Thought
+from llamao1_cli.engine.rows import Rules
+from llamao1_cli.engine.tickets import TicketEngine
 from llamao1_cli.language.codec import Codec, Role, role_of
 from llamao1_cli.language.distribution import action_scores, moments, rating_probability
 from llamao1_cli.language.marked import Rating
 
+T = TypeVar("T")
 
-class GenerateEngine:
+
+class GenerateEngine(TicketEngine):
     """Continues paths by one thought with `generate`, reading the whole path again each time, and
     rates with one more forward over all of it.
 
@@ -19,86 +24,101 @@ class GenerateEngine:
     reference implementation of LLaMA-O1.
     """
 
-    def __init__(self, model: PreTrainedModel, codec: Codec, *, batched: bool) -> None:
-        self._model, self._codec, self._batched = model, codec, batched
+    def __init__(
+        self, model: PreTrainedModel, codec: Codec, *, max_length: int, batched: bool
+    ) -> None:
+        super().__init__(Rules(codec, max_length, show_ratings=False))
+        self._model, self._batched = model, batched
         vocabulary = model.get_output_embeddings().weight.shape[0]
         self._grammar = codec.grammar(vocabulary).to(model.device)
-        self._queue: list[tuple[int, Request]] = []
-        self._tickets = 0
-        self.forwarded = 0
-
-    def rate(self, paths: Sequence[list[int]]) -> list[float]:
-        """Probability of success of each path; see `Engine.rate`."""
-        size = len(paths) if self._batched else 1
-        values: list[float] = []
-        for start in range(0, len(paths), size):
-            chunk = [[*path, self._codec.rating_start] for path in paths[start : start + size]]
-            ids, mask = self._padded(chunk)
-            with torch.inference_mode():
-                logits = self._model(
-                    input_ids=ids, attention_mask=mask, logits_to_keep=1, use_cache=False
-                ).logits[:, -1]
-            self.forwarded += ids.numel()
-            codec = self._codec
-            values += rating_probability(logits, codec.positive, codec.negative).tolist()
-        return values
-
-    def submit(self, requests: Sequence[Request]) -> list[int]:
-        """Queue requests of one thought each; see `Engine.submit`."""
-        tickets = range(self._tickets, self._tickets + len(requests))
-        self._tickets += len(requests)
-        self._queue += zip(tickets, requests, strict=True)
-        return list(tickets)
-
-    def poll(self) -> list[tuple[int, list[Thought]]]:
-        """The thoughts of what is in the queue: of all if batched, else of the first."""
-        count = len(self._queue) if self._batched else 1
-        taken, self._queue = self._queue[:count], self._queue[count:]
-        if not taken:
-            return []
-        made = self._generate([request for _, request in taken])
-        return [(ticket, [thought]) for (ticket, _), thought in zip(taken, made, strict=True)]
+        self._paths: list[tuple[int, list[int]]] = []  # to be rated
+        self._requests: list[tuple[int, Request]] = []
 
     def refresh(self) -> None:
-        """It runs on the model itself."""
+        """Do nothing: this engine runs on the model itself."""
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._requests)
+
+    def _queue_path(self, path: list[int], ticket: int) -> None:
+        self._paths.append((ticket, path))
+
+    def _queue_requests(self, requests: Sequence[Request], tickets: Sequence[int]) -> None:
+        self._requests += zip(tickets, requests, strict=True)
+
+    def _step(self) -> None:
+        """Rate the paths that wait, or else answer the requests: all if batched, else the first."""
+        if self._paths:
+            paths, self._paths = self._taken(self._paths)
+            ratings = self._rated([path for _, path in paths])
+            self._ratings |= {t: rating for (t, _), rating in zip(paths, ratings, strict=True)}
+            return
+        requests, self._requests = self._taken(self._requests)
+        thoughts = self._generate([request for _, request in requests])
+        self._finished += [(t, [made]) for (t, _), made in zip(requests, thoughts, strict=True)]
+
+    def _taken(self, waiting: list[T]) -> tuple[list[T], list[T]]:
+        """Returns what the next step works on, and what waits for a later one."""
+        count = len(waiting) if self._batched else 1
+        return waiting[:count], waiting[count:]
+
+    def _rated(self, paths: list[list[int]]) -> list[float]:
+        """Returns the ratings read behind the paths' last tokens."""
+        ids, mask = self._padded(paths)
+        with torch.inference_mode():
+            logits = self._model(
+                input_ids=ids, attention_mask=mask, logits_to_keep=1, use_cache=False
+            ).logits[:, -1]
+        self.forwarded += ids.numel()
+        ratings = rating_probability(logits, self._codec.positive, self._codec.negative)
+        return [float(rating) for rating in ratings.tolist()]
 
     def _generate(self, requests: list[Request]) -> list[Thought]:
-        codec = self._codec
-        prompts = [[*r.path, *codec.header(r.depth)] for r in requests]
-        ids, mask = self._padded(prompts)
-        most = max(request.sampling.max_tokens for request in requests)
+        """Returns one rated thought a request."""
+        prompts = [[*r.path, *self._codec.header(r.depth)] for r in requests]
+        sizes = [request.sampling.max_tokens for request in requests]
         torch.manual_seed(requests[0].seed % 2**63)
-        forbidden = (~self._grammar[Role.WORDS]).nonzero().squeeze(-1).tolist()
-        with torch.inference_mode():
-            out = self._model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                do_sample=True,
-                max_new_tokens=most,
-                min_new_tokens=most,
-                suppress_tokens=forbidden,
-                pad_token_id=0,
-                top_k=0,
-                return_dict_in_generate=True,
-                output_logits=True,
-            )
-        self.forwarded += ids.numel() + len(requests) * (most - 1)
-        made = []
-        for row, request in enumerate(requests):
-            size = request.sampling.max_tokens
-            tokens = out.sequences[row, ids.shape[1] : ids.shape[1] + size]
-            logits = torch.stack([step[row] for step in out.logits[:size]])
-            made.append(self._thought(request, tokens, logits))
-        ends = [[*p, *t.ids, codec.thought_end] for p, t in zip(prompts, made, strict=True)]
-        for thought, value in zip(made, self.rate(ends), strict=True):
-            thought.rating = value
-        return made
+        tokens, logits = self._sampled(prompts, max(sizes))
+        thoughts = [
+            self._thought(tokens[row, :size], torch.stack([step[row] for step in logits[:size]]))
+            for row, size in enumerate(sizes)
+        ]
+        close = [self._codec.thought_end, self._codec.rating_start]
+        ended = [[*p, *t.ids, *close] for p, t in zip(prompts, thoughts, strict=True)]
+        for thought, rating in zip(thoughts, self._rated(ended), strict=True):
+            thought.rating = rating
+        return thoughts
 
-    def _thought(self, request: Request, tokens: torch.Tensor, logits: torch.Tensor) -> Thought:
-        """A thought cut at its length, with the figures that the search wants."""
+    @torch.inference_mode()
+    def _sampled(
+        self, prompts: list[list[int]], count: int
+    ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """Returns `count` sampled tokens `[B, count]` behind the prompts, and the logits `[B, V]`
+        of each sample."""
+        ids, mask = self._padded(prompts)
+        forbidden = (~self._grammar[Role.WORDS]).nonzero().squeeze(-1).tolist()
+        out = self._model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=True,
+            max_new_tokens=count,
+            min_new_tokens=count,
+            suppress_tokens=forbidden,
+            pad_token_id=0,
+            top_k=0,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        self.forwarded += ids.numel() + len(prompts) * (count - 1)
+        return out.sequences[:, ids.shape[1] :], out.logits
+
+    def _thought(self, tokens: torch.Tensor, logits: torch.Tensor) -> Thought:
+        """Returns a thought of all the tokens `[T]`, cut there, with the figures that the search
+        wants, from logits `[T, V]`."""
         size = len(tokens)
-        places = [role_of(index, False, size) for index in range(size)]
-        scores = action_scores(logits, self._grammar[places], 1.0)
+        roles = [role_of(index, False, size) for index in range(size)]
+        scores = action_scores(logits, self._grammar[roles], 1.0)
         log_total, entropy, varentropy = moments(scores.exp(), scores)
         chosen = scores.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - log_total
         meta, text = self._codec.decode(tokens.tolist())
@@ -114,6 +134,7 @@ class GenerateEngine:
         )
 
     def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the rows filled up from the left, and a mask of what is no padding; `[B, T]`."""
         longest = max(len(row) for row in rows)
         device = self._model.device
         ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=device)

@@ -20,6 +20,8 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.files.whole import write_whole
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS
+from llamao1_cli.learn.algorithms import configured_algorithm
+from llamao1_cli.learn.algorithms.clipped import ClippedLoss
 from llamao1_cli.model.load import LanguageModel, load_model
 from llamao1_cli.report.display import Display
 from llamao1_cli.search.tree import Tree
@@ -70,7 +72,7 @@ def run_update(
 
     The trees are those of `trees_file`, or of the configured search's shape.
     """
-    if config.learn.algorithm not in ("rlsp", "grpo"):
+    if not isinstance(configured_algorithm(config.learn), ClippedLoss):
         raise UserError(
             f"learn.algorithm: {config.learn.algorithm}: its loss has no padded counterpart here; "
             "measure rlsp or grpo"

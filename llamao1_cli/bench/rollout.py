@@ -80,7 +80,9 @@ def _engine(
     name: str, model: PreTrainedModel, codec: Codec, workload: Workload, rows: int, memory: int
 ) -> Countable:
     if name in ("reference", "generate"):
-        return GenerateEngine(model, codec, batched=name == "generate")
+        return GenerateEngine(
+            model, codec, max_length=workload.max_length, batched=name == "generate"
+        )
     backend, _, dtype = name.partition("-")
     return (VllmEngine if backend == "vllm" else TreeEngine)(
         model,

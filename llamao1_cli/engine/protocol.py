@@ -7,7 +7,7 @@ from typing import Protocol
 from llamao1_cli.language.marked import Meta
 from llamao1_cli.language.sampling import Sampling
 
-UNREAD = 0.5  # the rating of a path that the context does not hold
+UNREAD = 0.5  # the rating of a path that does not fit into the context
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,26 @@ class Thought:
     varentropy: list[float] = field(default_factory=list)  # variance of -log p under it
     forced_meta: bool = False  # the meta-action was written for the model, and is not in `ids`
     complete: bool = True  # the model ended it; else it was cut and closed
-    rating: float = UNREAD  # probability of success that the model gives it
-    shown: str = ""  # the rating token that the path shows after it
+    rating: float = UNREAD  # probability of success that the language model gives it
+    shown: str = ""  # the rating token that stands behind it on the path
 
 
 class Engine(Protocol):
     """Continues paths and rates them; it knows nothing of visits, rewards or trees."""
 
     def rate(self, paths: Sequence[list[int]]) -> list[float]:
-        """Probability of success of each path, which ends with an ended, unrated thought; `UNREAD`
-        for one that the context does not hold."""
+        """Returns the probability of success of each path, which ends with an ended, unrated
+        thought; `UNREAD` for one that does not fit into the context."""
         ...
 
     def submit(self, requests: Sequence[Request]) -> list[int]:
-        """Queue requests; gives a ticket for each. Neighbours of one path share its reading."""
+        """Queue requests, and return a ticket for each. Neighbours in the list that have the same
+        path share its reading."""
         ...
 
     def poll(self) -> list[tuple[int, list[Thought]]]:
-        """Work until something is finished: tickets and their thoughts in path order; [] if idle.
+        """Work until something is finished, and return the tickets with their thoughts in path
+        order; [] if nothing is left to do.
 
         A request whose path leaves no room for a thought comes back with none.
         """
@@ -68,7 +70,7 @@ class Engine(Protocol):
 
 
 def complete(engine: Engine, requests: Sequence[Request]) -> list[list[Thought]]:
-    """The new thoughts of each request, once all of them are finished."""
+    """Returns the new thoughts of each request, once all of them are finished."""
     tickets = engine.submit(requests)
     results: dict[int, list[Thought]] = {}
     while finished := engine.poll():

@@ -1,4 +1,4 @@
-"""A continuation on its way: what it must feed next, and what the logits behind it are for."""
+"""A request in flight: what it must feed next, and what the logits behind that are for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.engine.sampler import Figures, Sampler, choice_of, figures_of
+from llamao1_cli.engine.sampler import Sampler, TokenStats, make_choice, token_stats
 from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec, Role, role_of
 from llamao1_cli.language.marked import Rating
@@ -18,8 +18,8 @@ class Wants(Enum):
     """What a row does with the logits behind its last pending token."""
 
     TOKEN = "sample a token"
-    VALUE = "read a rating"
-    SCORES = "read every figure of a thought, then its rating"
+    RATING = "read a rating"
+    SCORES = "read the figures of every token of a thought, then its rating"
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Rules:
 
 @dataclass
 class Row:
-    """One request in flight. Its suffix holds what was fed behind the tokens its group shares."""
+    """One request in flight. Its suffix is what was fed behind the tokens that its group shares."""
 
     request: Request
     ticket: int
@@ -41,15 +41,17 @@ class Row:
     shared: int  # tokens of the group's prefix
     pending: list[int] = field(default_factory=list)
     fed: list[int] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)  # lengths of `fed` at which others may branch off
+    branches: list[int] = field(
+        default_factory=list
+    )  # lengths of `fed` where others may branch off
     thoughts: list[Thought] = field(default_factory=list)
     wants: Wants = Wants.TOKEN
     done: bool = False
-    scored: int = 0  # SCORES: place in `pending` of the thought's first sampled token
+    scored: int = 0  # SCORES: index in `pending` of the thought's first sampled token
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.request.seed)
-        self._ahead: list[float] = []
+        self._drawn: list[float] = []  # random numbers that no sample has used yet
 
     @property
     def thought(self) -> Thought:
@@ -62,18 +64,18 @@ class Row:
 
     @property
     def decodes(self) -> bool:
-        """Whether it has one token to feed, and samples the next behind it."""
+        """Whether it has one token to feed, and samples the next one behind it."""
         return not self.done and self.wants is Wants.TOKEN and len(self.pending) == 1
 
     def roles(self, count: int) -> list[Role]:
         """Returns the roles of the thought's next tokens."""
-        begun = len(self.thought.ids)
-        return [self.role(begun + ahead) for ahead in range(count)]
+        first = len(self.thought.ids)
+        return [self.role(index) for index in range(first, first + count)]
 
     def uniforms(self, count: int) -> list[float]:
-        """Its own next numbers in [0, 1), of which every sample uses up one."""
-        self._ahead += self._random.random(max(count - len(self._ahead), 0)).tolist()
-        return self._ahead[:count]
+        """Returns its own next random numbers in [0, 1), of which every sample uses up one."""
+        self._drawn += self._random.random(max(count - len(self._drawn), 0)).tolist()
+        return self._drawn[:count]
 
     @property
     def spent(self) -> bool:
@@ -82,8 +84,8 @@ class Row:
         return most is not None and sum(len(thought.ids) for thought in self.thoughts) >= most
 
     @property
-    def reach(self) -> int:
-        """Most tokens its suffix can come to."""
+    def max_suffix(self) -> int:
+        """How many tokens its suffix can have at most."""
         hints = (len(self.rules.codec.encode(hint)) for hint in self.request.hints if hint)
         header = len(self.rules.codec.header(self.request.depth + len(self.request.metas)))
         thought = header + 1 + self.request.sampling.max_tokens + self.rules.codec.room_to_close
@@ -91,9 +93,10 @@ class Row:
         return min(longest, self.rules.max_length - self.shared)
 
     def opening(self) -> list[int] | None:
-        """Tokens before the next thought's first sample; None where the path has no room left.
+        """Returns the tokens before the next thought's first sample; None where the path has no
+        room left.
 
-        A hint stands before the header, and is taken back once the thought is there.
+        A hint stands before the header, and is removed once the thought is there.
         """
         codec, index = self.rules.codec, len(self.thoughts)
         meta, sentence = self.request.metas[index], self.request.hints[index]
@@ -112,48 +115,48 @@ class Row:
         behind = len(self.fed) + len(self.pending)
         # Children of the same parent share what comes before the hint, or else the header too.
         forced = meta is not None
-        self.cuts.append(behind if sentence else behind + len(tokens) - forced - known)
+        self.branches.append(behind if sentence else behind + len(tokens) - forced - known)
         self.pending += tokens[known:]
         self.thoughts.append(Thought(meta=meta, text="", forced_meta=forced))
         self.wants = Wants.TOKEN
 
     def take(self) -> list[int]:
-        """What is fed now: everything pending."""
+        """Returns what is fed now: everything pending."""
         tokens, self.pending = self.pending, []
         self.fed += tokens
         return tokens
 
-    def sampled(self, figures: Figures) -> None:
-        """Take in a sampled token, and what must follow it."""
+    def sampled(self, stats: TokenStats) -> None:
+        """Take in a sampled token, and line up what must follow it."""
         thought, sampling, codec = self.thought, self.request.sampling, self.rules.codec
-        self._ahead.pop(0)
-        _add(thought, figures)
-        self.pending = [figures.token]
-        ended = figures.token == codec.thought_end
+        self._drawn.pop(0)
+        _add(thought, stats)
+        self.pending = [stats.token]
+        ended = stats.token == codec.thought_end
         full = len(thought.ids) == sampling.max_tokens or self.spent
-        stopped = figures.token in sampling.stop_ids or full
+        stopped = stats.token in sampling.stop_ids or full
         if not (ended or stopped):
             return
         thought.complete = ended
         self.pending += [*([] if ended else [codec.thought_end]), codec.rating_start]
-        self.wants = Wants.VALUE
+        self.wants = Wants.RATING
         if self.request.hints[len(self.thoughts) - 1]:
             self._unhint()
 
-    def rescored(self, figures: list[Figures]) -> None:
+    def rescored(self, stats: list[TokenStats]) -> None:
         """Replace a hinted thought's figures by those it has without the hint."""
         for name in ("ids", "logprobs", "entropy", "varentropy"):
             getattr(self.thought, name).clear()
-        for each in figures:
+        for each in stats:
             _add(self.thought, each)
 
-    def rated(self, value: float) -> None:
-        """Close the thought with its value, and roll on unless the path has reached its end."""
+    def rated(self, rating: float) -> None:
+        """Close the thought with its rating, and begin the next one unless the path has ended."""
         thought, codec = self.thought, self.rules.codec
         meta, thought.text = codec.decode(thought.ids)
         thought.meta = thought.meta or meta
-        thought.rating = value
-        thought.shown = self._shown(value)
+        thought.rating = rating
+        thought.shown = self._shown(rating)
         last = len(self.thoughts) == len(self.request.metas) or self.spent
         if last or stated_answer(thought.text) is not None:
             self.done = True
@@ -175,31 +178,31 @@ class Row:
             complete=thought.complete,
             rating=Rating.UNKNOWN,
         )
-        self.fed = self.fed[: self.cuts[-1]]
+        self.fed = self.fed[: self.branches[-1]]
         self.scored = tokens.sampled
         self.pending = tokens.ids[: tokens.read + 1]
         self.wants = Wants.SCORES
 
-    def _shown(self, value: float) -> Rating:
+    def _shown(self, rating: float) -> Rating:
         if not self.rules.show_ratings:
             return Rating.UNKNOWN
-        return Rating.POSITIVE if value >= 0.5 else Rating.NEGATIVE
+        return Rating.POSITIVE if rating >= 0.5 else Rating.NEGATIVE
 
 
 def sample_rows(rows: Sequence[Row], logits: Tensor, sampler: Sampler) -> None:
     """Sample the next token of every row from its logits `[B, V]`, and let the rows take it in."""
-    choice = choice_of(
+    choice = make_choice(
         [row.request.sampling for row in rows],
         [row.roles(1)[0] for row in rows],
         [row.uniforms(1)[0] for row in rows],
         logits.device,
     )
-    for row, figures in zip(rows, figures_of(sampler.draw(logits, choice)), strict=True):
-        row.sampled(figures)
+    for row, stats in zip(rows, token_stats(sampler.draw(logits, choice)), strict=True):
+        row.sampled(stats)
 
 
-def _add(thought: Thought, figures: Figures) -> None:
-    thought.ids.append(figures.token)
-    thought.logprobs.append(figures.logprob)
-    thought.entropy.append(figures.entropy)
-    thought.varentropy.append(figures.varentropy)
+def _add(thought: Thought, stats: TokenStats) -> None:
+    thought.ids.append(stats.token)
+    thought.logprobs.append(stats.logprob)
+    thought.entropy.append(stats.entropy)
+    thought.varentropy.append(stats.varentropy)

@@ -12,21 +12,21 @@ from llamao1_cli.language.sampling import Sampling
 
 @dataclass(frozen=True)
 class Choice:
-    """How each of B rows is drawn; all tensors `[B]`."""
+    """How the next token of each of B rows is drawn; all tensors `[B]`."""
 
     roles: Tensor  # rows of the grammar
     uniforms: Tensor  # in [0, 1)
     temperatures: Tensor  # 0 takes the likeliest token, scored under temperature 1
     top_k: Tensor  # 0 keeps all
     top_p: Tensor
-    # Known on the host, for asking a GPU means waiting for it.
+    # These two are known on the host, for asking a GPU means waiting for it.
     greedy: bool = True  # whether a temperature may be 0
-    cuts: bool = True  # whether top_k or top_p may cut
+    truncates: bool = True  # whether top_k or top_p may leave tokens out
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What came of it; all tensors `[B]`."""
+    """The tokens drawn for B rows; all tensors `[B]`."""
 
     tokens: Tensor
     logprobs: Tensor  # under the distribution drawn from
@@ -35,8 +35,8 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What is known of one sampled token."""
+class TokenStats:
+    """One sampled token, and the figures of the distribution that it was drawn from."""
 
     token: int
     logprob: float
@@ -44,13 +44,13 @@ class Figures:
     varentropy: float
 
 
-def choice_of(
+def make_choice(
     sampling: Sequence[Sampling],
     roles: Sequence[int],
     uniforms: Sequence[float],
     device: torch.device,
 ) -> Choice:
-    """The choice of rows with these settings."""
+    """Returns the choice of rows with these settings, one of each a row."""
     table = torch.tensor(
         [
             list(roles),
@@ -68,14 +68,14 @@ def choice_of(
         table[3].long(),
         table[4],
         greedy=any(each.temperature == 0 for each in sampling),
-        cuts=any(each.top_k > 0 or each.top_p < 1 for each in sampling),
+        truncates=any(each.top_k > 0 or each.top_p < 1 for each in sampling),
     )
 
 
-def figures_of(drawn: Drawn) -> list[Figures]:
-    """What was drawn, row by row."""
+def token_stats(drawn: Drawn) -> list[TokenStats]:
+    """Returns what was drawn, row by row."""
     columns = (drawn.tokens, drawn.logprobs, drawn.entropy, drawn.varentropy)
-    return [Figures(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    return [TokenStats(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 class Sampler:
@@ -88,7 +88,8 @@ class Sampler:
         self._varies = grammar[:, self._varying]
 
     def draw(self, logits: Tensor, choice: Choice, tokens: Tensor | None = None) -> Drawn:
-        """One token a row from logits `[B, V]`, or the figures of `tokens` `[B]` given."""
+        """Returns one token a row drawn from logits `[B, V]`, or the given `tokens` `[B]`, with
+        their figures."""
         scores = self._scores(logits, choice, tokens)
         weights = scores.exp()
         if tokens is None:
@@ -100,14 +101,14 @@ class Sampler:
         return Drawn(tokens, chosen - log_total, entropy, varentropy)
 
     def _scores(self, logits: Tensor, choice: Choice, keep: Tensor | None) -> Tensor:
-        """`sampling.action_scores` for many rows: only the few columns that the grammar ever
-        forbids are masked, in place."""
+        """Returns `distribution.action_scores` of many rows: only the few columns that the grammar
+        ever forbids are masked, in place."""
         scores = logits.to(torch.float32, copy=True)
         varying = scores[:, self._varying]
         scores.index_fill_(1, self._never_sure, FLOOR)
         scores[:, self._varying] = varying.masked_fill(~self._varies[choice.roles], FLOOR)
         scale = torch.where(choice.temperatures > 0, choice.temperatures, 1.0).unsqueeze(-1)
         scores.sub_(scores.amax(-1, keepdim=True)).div_(scale)
-        if not choice.cuts:
+        if not choice.truncates:
             return scores
         return truncate(scores, choice.top_k.unsqueeze(-1), choice.top_p.unsqueeze(-1), keep)

@@ -13,9 +13,8 @@ from llamao1_cli.config import Config, ValueAdapterConfig, ValueHeadConfig
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.distributed.ranks import make_accelerator
 from llamao1_cli.distributed.threads import set_threads
-from llamao1_cli.engine.builtin.engine import TreeEngine
+from llamao1_cli.engine.make import make_engine
 from llamao1_cli.engine.protocol import Engine
-from llamao1_cli.engine.vllm.engine import VllmEngine
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.evaluator import Evaluator, OnTurn
 from llamao1_cli.evaluate.judges import Judges, make_judges
@@ -115,7 +114,14 @@ def assemble(
     language_model.model.to(accelerator.device)
     codec = language_model.codec(config.search.allowed_metas)
     value_head = make_value_head(config, language_model.model, codec, weights)
-    engine = make_engine(config, language_model.model, codec)
+    engine = make_engine(
+        config.engine,
+        language_model.model,
+        codec,
+        dtype=config.model.dtype,
+        max_length=config.model.max_length,
+        show_ratings=config.search.show_ratings,
+    )
     selfplay = make_selfplay(
         config, language_model.model, codec, engine, value_head, accelerator, interrupts
     )
@@ -179,20 +185,3 @@ def make_value_trainer(parts: Parts) -> ValueTrainer | AdapterTrainer | None:
     if isinstance(head, ValueHead) and isinstance(settings, ValueHeadConfig):
         return ValueTrainer(head, settings)
     return None
-
-
-def make_engine(config: Config, model: PreTrainedModel, codec: Codec) -> Engine:
-    """The configured engine on a copy of the model's weights.
-
-    Raises UserError for an architecture it does not run, or a back end that is not installed.
-    """
-    backend = VllmEngine if config.engine.backend == "vllm" else TreeEngine
-    return backend(
-        model,
-        codec,
-        dtype=getattr(torch, config.engine.dtype or config.model.dtype),
-        rows=config.engine.rows,
-        memory=int(config.engine.memory_gib * 2**30),
-        max_length=config.model.max_length,
-        show_ratings=config.search.show_ratings,
-    )

@@ -73,7 +73,7 @@ def test_all_variants_grow_trees_of_the_same_shape(codec: Codec) -> None:
 def test_the_baselines_give_true_figures(codec: Codec, batched: bool) -> None:
     """They are measured against, so they must do the whole work and do it right."""
     model = toy_model(codec)
-    engine = GenerateEngine(model, codec, batched=batched)
+    engine = GenerateEngine(model, codec, max_length=512, batched=batched)
     asked = [
         Request(codec.root(text), 1, (None,), (None,), Sampling(size, min_tokens=size), seed)
         for seed, (text, size) in enumerate([("How many?", 4), ("How many are there?", 6)])

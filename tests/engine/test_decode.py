@@ -14,7 +14,8 @@ from toy_models import KINDS, toy_model
 from transformers import PreTrainedModel
 
 from llamao1_cli.engine.builtin.buffers import Buffers
-from llamao1_cli.engine.builtin.decode import Decoder, Form, _tensors
+from llamao1_cli.engine.builtin.decode import Decoder, Form
+from llamao1_cli.engine.builtin.decode_state import first_state, tensors_of
 from llamao1_cli.engine.builtin.waiting import waits
 from llamao1_cli.engine.builtin.weights import shape_of
 from llamao1_cli.engine.protocol import Thought, complete
@@ -141,14 +142,14 @@ def test_what_a_step_finds_outlives_it(codec: Codec) -> None:
         decoder = Decoder(busy.model, sampler, steps=2, max_length=64)
         buffers = Buffers(shape_of(busy.model), 2)
         buffers.ensure(2, 64, 64)
-        state = decoder._values(2, 2, [])
-        step = decoder._step_of(Form(2, 64, 64, True, True), buffers, state)
+        state = first_state([], 2, 2, steps=2)
+        step = decoder.step_of(Form(2, 64, 64, True, True), buffers, state)
         with Found() as noted:
             step()
     outlives = [
         *busy.model.parameters(),
         *busy.model.buffers(),
-        *_tensors(state),
+        *tensors_of(state),
         *(value for value in vars(sampler).values() if isinstance(value, torch.Tensor)),
         *(value for value in vars(buffers).values() if isinstance(value, torch.Tensor)),
     ]
@@ -161,7 +162,7 @@ LOOKS: dict[str, Callable[[], object]] = {
     "a number": lambda: NUMBERS.sum().item(),
     "a condition": lambda: bool((NUMBERS > 1).any()),
     "numbers of Python": lambda: torch.tensor([1.0, 2.0]),
-    "places": lambda: (NUMBERS > 1).nonzero(),
+    "indices": lambda: (NUMBERS > 1).nonzero(),
     "a mask": lambda: NUMBERS[NUMBERS > 1],
     "a mask to write": lambda: NUMBERS.clone().__setitem__(NUMBERS > 1, NUMBERS[:2]),
     "an equality": lambda: torch.equal(NUMBERS, NUMBERS),
@@ -174,11 +175,11 @@ def test_what_makes_the_host_wait_is_found(name: str) -> None:
 
 
 def test_what_stays_on_the_device_is_not_found() -> None:
-    places = torch.tensor([0, 2])
+    indices = torch.tensor([0, 2])
 
     def run() -> None:
-        kept = torch.where(NUMBERS > 1, NUMBERS, 0.0)[places]
-        torch.zeros(4).index_copy_(0, places, kept).sort()
+        kept = torch.where(NUMBERS > 1, NUMBERS, 0.0)[indices]
+        torch.zeros(4).index_copy_(0, indices, kept).sort()
 
     assert waits(run) == []
 

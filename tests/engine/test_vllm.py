@@ -16,8 +16,10 @@ from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.engine.protocol import Engine, Request, Thought, complete
 from llamao1_cli.engine.rows import Row, Rules
-from llamao1_cli.engine.vllm.drives import Drive, processor_for
+from llamao1_cli.engine.vllm.chooser import TokenChooser
 from llamao1_cli.engine.vllm.engine import VllmEngine
+from llamao1_cli.engine.vllm.processor import NAME, processor_for
+from llamao1_cli.engine.vllm.request import VllmRequest
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta
@@ -120,8 +122,8 @@ def test_many_samples_have_the_same_distribution(
     counts = []
     for offset, engine in enumerate(engines):
         asked = [
-            replace(request, path=codec.root(TEXTS[0]), seed=5000 * offset + place)
-            for place, request in enumerate(requests(codec, 1500, max_tokens=1, min_tokens=1))
+            replace(request, path=codec.root(TEXTS[0]), seed=5000 * offset + index)
+            for index, request in enumerate(requests(codec, 1500, max_tokens=1, min_tokens=1))
         ]
         asked = [replace(request, metas=(None,), hints=(None,)) for request in asked]
         tokens = [chain[0].ids[0] for chain in complete(engine, asked)]
@@ -180,25 +182,24 @@ def test_a_cached_prefix_is_not_read_again(
 
 def test_a_question_asked_again_gets_the_same_answer(codec: Codec) -> None:
     """vLLM asks again when it has read a prompt in parts; the row must not go on twice."""
-    engine = VllmEngine.__new__(VllmEngine)
-    engine._codec, engine._sampler, engine.drives = codec, None, {}
+    chooser = TokenChooser(codec)
     (request,) = requests(codec, 1)
     row = Row(request, 1, Rules(codec, 300, show_ratings=False), shared=len(request.path))
     opening = row.opening()
     assert opening
     row.begin(opening)
-    drive = Drive(1, row, [*request.path, *row.take()], forced=[codec.thought_end])
+    asked = VllmRequest(1, row, [*request.path, *row.take()], forced=[codec.thought_end])
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(4, 1, len(codec.tokenizer), generator=generator) * 5
-    assert engine.decide([(drive, 0)], logits[0]) == [codec.thought_end]  # it was forced
-    first = engine.decide([(drive, 1)], logits[1])
-    assert engine.decide([(drive, 1)], logits[2]) == first
+    assert chooser.choose([(asked, 0)], logits[0]) == [codec.thought_end]  # it was forced
+    first = chooser.choose([(asked, 1)], logits[1])
+    assert chooser.choose([(asked, 1)], logits[2]) == first
     assert row.thought.ids == first
-    second = engine.decide([(drive, 2)], logits[3])
+    second = chooser.choose([(asked, 2)], logits[3])
     assert row.thought.ids == [*first, *second]
 
 
-def test_rows_keep_their_drives_when_vllm_moves_them(
+def test_rows_keep_their_requests_when_vllm_moves_them(
     codec: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     direction = Enum("MoveDirectionality", ["UNIDIRECTIONAL", "SWAP"])
@@ -208,15 +209,15 @@ def test_rows_keep_their_drives_when_vllm_moves_them(
         monkeypatch.setitem(sys.modules, name, SimpleNamespace())
     monkeypatch.setitem(sys.modules, "vllm.v1.sample.logits_processor", package)
     monkeypatch.setitem(sys.modules, "vllm.v1.sample.logits_processor.interface", interface)
-    drives = {name: Drive(ticket, None, []) for ticket, name in enumerate("abc")}
-    engine = SimpleNamespace(
-        drives=drives, decide=lambda asked, logits: [10 + drive.ticket for drive, _ in asked]
+    known = {name: VllmRequest(ticket, None, []) for ticket, name in enumerate("abc")}
+    chooser = SimpleNamespace(
+        requests=known, choose=lambda asked, logits: [10 + each.ticket for each, _ in asked]
     )
-    processor = processor_for(engine)(None, None, False)
+    processor = processor_for(chooser)(None, None, False)
 
     def update(removed: list = (), added: list = (), moved: list = ()) -> list[int]:
         """The token left to each row after a change of the batch; -1: vLLM's own choice."""
-        added = [(place, SimpleNamespace(extra_args={"drive": n}), [], []) for place, n in added]
+        added = [(row, SimpleNamespace(extra_args={NAME: n}), [], []) for row, n in added]
         processor.update_state(SimpleNamespace(removed=removed, added=added, moved=moved))
         rows = processor.apply(torch.zeros(3, 16))
         return [int(row.argmax()) if row.isinf().any() else -1 for row in rows]
@@ -258,7 +259,7 @@ def _alike(one: list[Thought], other: list[Thought]) -> bool:
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
         assert a.entropy == pytest.approx(b.entropy, abs=1e-4)
         assert a.varentropy == pytest.approx(b.varentropy, abs=1e-3)
-        assert a.value == pytest.approx(b.value, abs=1e-4)
+        assert a.rating == pytest.approx(b.rating, abs=1e-4)
     return True
 
 

@@ -29,8 +29,8 @@ from llamao1_cli.search.tree_files import read_trees
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.tasks.arithmetic import Arithmetic
 from llamao1_cli.tasks.problem import Problem
-from llamao1_cli.value.head import FILE, ValueHead
-from llamao1_cli.value.head_training import ValueTrainer, examples_of
+from llamao1_cli.value.head import HEAD_FILE, ValueHead
+from llamao1_cli.value.head_training import HeadTrainer, examples_of
 
 TINY = str(Path(__file__).parents[2] / "configs" / "tiny.yaml")
 CONFIG = SearchConfig(rollout=True, max_depth=9)
@@ -201,7 +201,7 @@ def test_labels_are_value_targets(codec: Codec) -> None:
         label(tree)
         assert Tree.from_json(tree.to_json()) == tree
     examples = examples_of(trees)
-    assert examples.lesson.targets.tolist() == [
+    assert examples.supervision.targets.tolist() == [
         node.target for tree in trees for node in tree.nodes
     ]
 
@@ -211,7 +211,9 @@ def test_the_command_line_learns_from_what_the_search_measured(
 ) -> None:
     """The whole command, but for an engine that slips where the trees show it."""
     problems = [Problem(str(n), f"How many are {n}?", "7") for n in range(8)]
-    monkeypatch.setattr(assembly, "make_engine", lambda config, model, codec: Stumbling(codec, 5))
+    monkeypatch.setattr(
+        assembly, "make_engine", lambda settings, model, codec, **_: Stumbling(codec, 5)
+    )
     monkeypatch.setattr(Arithmetic, "train_problems", lambda self, *_: problems)
     out, figures = tmp_path / "judge", tmp_path / "figures.json"
     omega = "reward.omega={completions: 2, searches: 3}"
@@ -236,8 +238,8 @@ def test_the_command_line_learns_from_what_the_search_measured(
     assert result["trees"] == len(test) < 8
     assert result["value"]["n"] == sum(len(list(tree.leaf_nodes())) for tree in test)
     head = ValueHead(32, derive_seed(0, "value head"))
-    ValueTrainer(head, ValueHeadConfig()).learn([t for t in trees if t not in test], 1)
-    taken = load_file(out / "model" / FILE)
+    HeadTrainer(head, ValueHeadConfig()).learn([t for t in trees if t not in test], 1)
+    taken = load_file(out / "model" / HEAD_FILE)
     assert all((taken[name] == weight).all() for name, weight in head.state_dict().items())
 
 

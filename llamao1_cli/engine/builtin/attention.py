@@ -13,27 +13,27 @@ from transformers import AttentionInterface
 
 from llamao1_cli.engine.builtin.buffers import Buffers
 
-IMPLEMENTATION = "llamao1_tree"
+TREE_ATTENTION = "llamao1_tree"  # its name among the implementations of Transformers
 
 
 @dataclass(frozen=True)
 class Writes:
-    """Where the keys and values of a step's tokens go; the lists of one field go together."""
+    """Where the keys and values of a step's tokens go: N of them into prefixes, M into suffixes."""
 
-    prefix_tokens: Tensor  # places in the packed step
-    prefix_groups: Tensor
-    prefix_slots: Tensor
-    suffix_tokens: Tensor
-    suffix_groups: Tensor
-    suffix_columns: Tensor
-    suffix_slots: Tensor
+    prefix_tokens: Tensor  # [N] indices in the packed step
+    prefix_groups: Tensor  # [N]
+    prefix_offsets: Tensor  # [N]
+    suffix_tokens: Tensor  # [M] indices in the packed step
+    suffix_groups: Tensor  # [M]
+    suffix_columns: Tensor  # [M]
+    suffix_offsets: Tensor  # [M]
 
 
 @dataclass
 class Grid:
-    """Rows that feed one token each: all groups `G` times all columns `C`, most of them live."""
+    """Rows that feed one token each, among all groups `G` times all columns `C`."""
 
-    tokens: Tensor  # [N] places in the packed step
+    tokens: Tensor  # [N] indices in the packed step
     groups: Tensor  # [N]
     columns: Tensor  # [N]
     positions: Tensor  # [G, C] of the query, -1 where no row feeds
@@ -42,11 +42,11 @@ class Grid:
 
 
 @dataclass
-class Block:
+class FeedBlock:
     """Rows or prefixes that feed several tokens each, padded to `[W, Q]`."""
 
-    tokens: Tensor  # [W, Q] places in the packed step; 0 where padding
-    real: Tensor  # [R] places of `[W, Q]`, flattened, that are no padding
+    tokens: Tensor  # [W, Q] indices in the packed step; 0 where padding
+    real: Tensor  # [R] indices into `[W, Q]`, flattened, of what is no padding
     groups: Tensor  # [W]
     columns: Tensor | None  # [W]; None for prefixes, which have no suffix
     positions: Tensor  # [W, Q] of the queries
@@ -61,7 +61,7 @@ class Frame:
     buffers: Buffers
     writes: Writes
     grid: Grid | None
-    blocks: list[Block]
+    blocks: list[FeedBlock]
     prefix: int
     suffix: int
     layers_seen: int = 0
@@ -81,8 +81,8 @@ def tree_attention(
 ) -> tuple[Tensor, None]:
     """Attention of packed tokens: `query` `[1, H, T, D]`, `key` and `value` `[1, K, T, D]`.
 
-    Stores keys and values of layer `module.layer_idx` first; gives `[1, T, H, D]`. H is a multiple
-    of K, the number of key/value heads (grouped-query attention).
+    Stores keys and values of layer `module.layer_idx` first; returns `[1, T, H, D]`. H is a
+    multiple of K, the number of key/value heads (grouped-query attention).
     """
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     frame.layers_seen += 1
@@ -96,7 +96,7 @@ def tree_attention(
     return out.unsqueeze(0), None
 
 
-AttentionInterface.register(IMPLEMENTATION, tree_attention)
+AttentionInterface.register(TREE_ATTENTION, tree_attention)
 
 
 def mask_bias(
@@ -107,10 +107,10 @@ def mask_bias(
     window: int | None,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Additive mask `[*S, prefix + suffix]` for queries at `positions` `[*S]`.
+    """Returns the additive mask `[*S, prefix + suffix]` of queries at `positions` `[*S]`.
 
     Key i of a prefix stands at position i, key j of a suffix at `prefix_lengths` + j. Forbidden
-    keys get a large finite number: a slot without a row has no allowed key, and must not be NaN.
+    keys get a large finite number: a cell without a row has no allowed key, and must not be NaN.
     """
     at = positions.unsqueeze(-1)
     length = prefix_lengths.unsqueeze(-1)
@@ -126,14 +126,14 @@ def mask_bias(
 def _store(frame: Frame, layer: int, key: Tensor, value: Tensor) -> None:
     buffers, writes = frame.buffers, frame.writes
     if len(writes.prefix_tokens):
-        groups, slots = writes.prefix_groups, writes.prefix_slots
-        buffers.prefix_keys[layer][groups, :, :, slots] = key[writes.prefix_tokens]
-        buffers.prefix_values[layer][groups, :, slots] = value[writes.prefix_tokens]
+        groups, offsets = writes.prefix_groups, writes.prefix_offsets
+        buffers.prefix_keys[layer][groups, :, :, offsets] = key[writes.prefix_tokens]
+        buffers.prefix_values[layer][groups, :, offsets] = value[writes.prefix_tokens]
     if len(writes.suffix_tokens):
         groups, columns = writes.suffix_groups, writes.suffix_columns
-        slots = writes.suffix_slots
-        buffers.suffix_keys[layer][groups, columns, :, :, slots] = key[writes.suffix_tokens]
-        buffers.suffix_values[layer][groups, columns, :, slots] = value[writes.suffix_tokens]
+        offsets = writes.suffix_offsets
+        buffers.suffix_keys[layer][groups, columns, :, :, offsets] = key[writes.suffix_tokens]
+        buffers.suffix_values[layer][groups, columns, :, offsets] = value[writes.suffix_tokens]
 
 
 def _attend_grid(
@@ -145,7 +145,8 @@ def _attend_grid(
     window: int | None,
     softcap: float | None,
 ) -> None:
-    """One query a row: the prefix is read once for all rows of a group."""
+    """Write the attention of one query a row to `out`; the prefix is read once for all rows of a
+    group."""
     buffers, prefix, suffix = frame.buffers, frame.prefix, frame.suffix
     groups, columns = grid.positions.shape
     heads, width = queries.shape[1:]
@@ -180,14 +181,15 @@ def _attend_grid(
 
 def _attend_block(
     frame: Frame,
-    block: Block,
+    block: FeedBlock,
     layer: int,
     queries: Tensor,
     out: Tensor,
     window: int | None,
     softcap: float | None,
 ) -> None:
-    """Several queries a row: the rows' keys and values are gathered first."""
+    """Write the attention of several queries a row to `out`; the rows' keys and values are gathered
+    first."""
     buffers, prefix = frame.buffers, frame.prefix
     suffix = 0 if block.columns is None else frame.suffix
     keys = buffers.prefix_keys[layer].index_select(0, block.groups)[..., :prefix]

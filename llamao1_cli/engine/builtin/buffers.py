@@ -1,4 +1,4 @@
-"""Working memory of the groups in flight: keys and values of prefixes and of rows' suffixes."""
+"""Tensors of the groups in flight: keys and values of prefixes and of rows' suffixes."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Shape:
 
     @property
     def token_bytes(self) -> int:
-        """Bytes of the keys and values of one token."""
+        """Size of the keys and values of one token."""
         return 2 * self.layers * self.heads * self.width * self.dtype.itemsize
 
 
@@ -45,12 +45,13 @@ class Buffers:
         return self.bytes_for(self.groups, self.prefix, self.suffix)
 
     def bytes_for(self, groups: int, prefix: int, suffix: int) -> int:
-        """Size of buffers for so many groups, prefix tokens and suffix tokens a row."""
-        places = groups * (rounded(prefix) + self.columns * rounded(suffix))
-        return places * self.shape.token_bytes
+        """Returns the size of buffers for so many groups, prefix tokens and suffix tokens a row."""
+        tokens = groups * (rounded(prefix) + self.columns * rounded(suffix))
+        return tokens * self.shape.token_bytes
 
     def ensure(self, groups: int, prefix: int, suffix: int) -> None:
-        """Make room for so much; what is stored stays."""
+        """Make room for so many groups, prefix tokens and suffix tokens a row; what is stored
+        stays."""
         prefix, suffix = max(rounded(prefix), self.prefix), max(rounded(suffix), self.suffix)
         groups = max(groups, self.groups)
         if (groups, prefix, suffix) == (self.groups, self.prefix, self.suffix):
@@ -68,17 +69,17 @@ class Buffers:
         self.prefix_values[:, group, :, start:stop] = values
 
     def prefix_part(self, group: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """A copy of keys `[L, K, D, n]` and values `[L, K, n, D]` of a group's prefix."""
+        """Returns a copy of keys `[L, K, D, n]` and values `[L, K, n, D]` of a group's prefix."""
         keys = self.prefix_keys[:, group, :, :, start:stop]
         return keys.clone(), self.prefix_values[:, group, :, start:stop].clone()
 
     def suffix_part(self, group: int, column: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """A copy of keys `[L, K, D, n]` and values `[L, K, n, D]` of a row's suffix."""
+        """Returns a copy of keys `[L, K, D, n]` and values `[L, K, n, D]` of a row's suffix."""
         keys = self.suffix_keys[:, group, column, :, :, start:stop]
         return keys.clone(), self.suffix_values[:, group, column, :, start:stop].clone()
 
     def move(self, source: int, target: int) -> None:
-        """Copy everything of one group into the place of another."""
+        """Copy everything at one group's slot to another slot."""
         for buffer in (
             self.prefix_keys,
             self.prefix_values,
@@ -97,10 +98,10 @@ class Buffers:
         }
 
     def _zeros(self, *size: int) -> Tensor:
-        """Zeros, because masked attention still multiplies what lies there, and NaN x 0 is NaN."""
+        # Not empty: masked attention still multiplies what lies there, and NaN x 0 is NaN.
         return torch.zeros(size, dtype=self.shape.dtype, device=self.shape.device)
 
 
 def rounded(length: int) -> int:
-    """The next multiple of the step in which buffers grow."""
+    """Returns the next multiple of the step in which buffers grow."""
     return -(-length // STEP) * STEP

@@ -1,4 +1,4 @@
-"""Requests of one path, read together: a shared prefix and one row a request."""
+"""Requests of one path, which are read together: a shared prefix and one row a request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ class Group:
 
     tokens: list[int]  # the prefix that all rows share
     rows: list[Row] = field(default_factory=list)
-    reach: int = 0  # most tokens that a row's suffix can come to
-    rated: int | None = None  # ticket of a rating that is read behind the prefix
+    max_suffix: int = 0  # how many tokens a row's suffix can have at most
+    rated: int | None = None  # ticket of the rating that is to be read behind the prefix
     slot: int = -1
     fed: int = 0  # tokens of the prefix in the buffers
-    base: Segment | None = None  # what is stored of the prefix
+    base: Segment | None = None  # the last segment of the prefix that is stored
 
     @property
     def ready(self) -> bool:
@@ -40,8 +40,8 @@ class Group:
 def make_groups(
     requests: Sequence[Request], tickets: Sequence[int], rules: Rules, most: int
 ) -> tuple[list[Group], list[int]]:
-    """Groups of up to `most` neighbouring requests with one path, and the tickets that have no
-    room to begin.
+    """Returns groups of up to `most` neighbouring requests with one path, and the tickets of
+    requests that have no room to begin.
 
     The header belongs to the shared prefix, unless hints come before it.
     """
@@ -63,5 +63,6 @@ def make_groups(
             rows.append(row)
         for start in range(0, len(rows), most):
             part = rows[start : start + most]
-            groups.append(Group(prefix, part, reach=max(row.reach for row in part)))
+            longest = max(row.max_suffix for row in part)
+            groups.append(Group(prefix, part, max_suffix=longest))
     return groups, full

@@ -1,5 +1,5 @@
-"""All keys and values an engine holds, within one budget: the buffers of what is in flight, and the
-segments that are kept for later paths."""
+"""All keys and values that an engine holds, within one budget: the buffers of the groups in flight,
+and the segments that are kept for later paths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from llamao1_cli.errors import UserError
 
 @dataclass(frozen=True)
 class Size:
-    """What groups in flight take: buffers of so many places, and prefixes stored beside them."""
+    """What groups in flight need: buffers of these lengths, and prefixes stored beside them."""
 
     groups: int
     prefix: int
     suffix: int
-    stored: int  # tokens
+    stored: int  # tokens of the prefixes
 
 
 class Memory:
-    """Places for groups, at most `budget` bytes at any time.
+    """Slots for groups, and the buffers and segments behind them: at most `budget` bytes.
 
     Rows may write `ahead` tokens behind what they have fed. Where they do, the buffers stay where
     they are as long as they can: CUDA graphs know them by their addresses.
@@ -46,8 +46,8 @@ class Memory:
         return self.buffers.bytes + self.segments.bytes
 
     def admissible(self, queue: Sequence[Group], rows: int) -> list[Group]:
-        """The first groups of the queue that can be in flight beside those that are, with at most
-        `rows` rows in all and were each to become as long as it can; makes room for them.
+        """Returns the first groups of the queue that fit beside those in flight, and makes room for
+        them: at most `rows` rows in all, each as long as it can become.
 
         Raises UserError if nothing is in flight and not even the first fits.
         """
@@ -74,8 +74,9 @@ class Memory:
             )
         return chosen
 
-    def place(self, group: Group) -> int:
-        """Put what is known of the group's prefix into a free slot; gives the tokens left."""
+    def admit(self, group: Group) -> int:
+        """Put what is known of the group's prefix into a free slot; returns how many of its tokens
+        are still to be read."""
         taken = {live.slot for live in self.live}
         group.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
         chain = self.segments.match(group.tokens)
@@ -90,8 +91,8 @@ class Memory:
         self.live.append(group)
         return len(group.tokens) - group.fed
 
-    def reach(self) -> None:
-        """Make room for all that rows have pending."""
+    def fit_suffixes(self) -> None:
+        """Make room for all that the rows feed next."""
         longest = max((len(row.fed) for group in self.live for row in group.rows), default=0)
         self._grow(0, 0, longest + self._ahead)
 
@@ -119,7 +120,7 @@ class Memory:
             # What is not needed goes first: the budget holds at any time.
             self._shrink(len(row.fed) * self._shape.token_bytes)
             parent = group.base
-            for start, stop in pairwise(sorted({0, *row.cuts, len(row.fed)})):
+            for start, stop in pairwise(sorted({0, *row.branches, len(row.fed)})):
                 part = self.buffers.suffix_part(group.slot, column, start, stop)
                 parent = self.segments.insert(parent, row.fed[start:stop], part)
         group.base.pins -= 1
@@ -141,24 +142,24 @@ class Memory:
             self.buffers = Buffers(self._shape, columns)
 
     def _size_with(self, more: list[Group]) -> Size:
-        """What the groups in flight and more need of the buffers, which never shrink."""
+        """Returns what the groups in flight and more need; the buffers never shrink."""
         groups = [*self.live, *more]
         slots = max((group.slot + 1 for group in self.live), default=0)
         return Size(
             max(len(groups), slots, self.buffers.groups),
             max([self.buffers.prefix, *(len(group.tokens) for group in groups)]),
-            max([self.buffers.suffix, *(group.reach + self._ahead for group in groups)]),
+            max([self.buffers.suffix, *(group.max_suffix + self._ahead for group in groups)]),
             sum(len(group.tokens) for group in groups),
         )
 
     def _cost(self, size: Size) -> int:
-        """Most bytes at any time with buffers of this size: half of them again while one of the
-        tensors grows, and the stored prefixes that the groups build on."""
+        """Returns the most bytes at any time with buffers of this size: half as much again while
+        one of the tensors grows, and the stored prefixes that the groups build on."""
         buffers = self.buffers.bytes_for(size.groups, size.prefix, size.suffix)
         return buffers * 3 // 2 + size.stored * self._shape.token_bytes
 
     def _grow(self, groups: int, prefix: int, suffix: int) -> None:
-        """Make the buffers so large, after the segments have made room."""
+        """Make the buffers at least so large, after the segments have made room."""
         buffers = self.buffers
         new = buffers.bytes_for(
             max(groups, buffers.groups), max(prefix, buffers.prefix), max(suffix, buffers.suffix)
@@ -168,5 +169,5 @@ class Memory:
             buffers.ensure(groups, prefix, suffix)
 
     def _shrink(self, coming: int = 0) -> None:
-        """Leave to the segments what the buffers and `coming` bytes do not take."""
+        """Shrink the segments to what the buffers and `coming` bytes leave of the budget."""
         self.segments.shrink(self._budget - self.buffers.bytes - coming)

@@ -1,4 +1,4 @@
-"""Linear layers whose weights lie as the CPU's matrix products want them.
+"""Linear layers whose weights are laid out once as the CPU's matrix products need them.
 
 A plain linear layer rearranges its weights in every call; for the few rows of a decoding step that
 costs as much as the product.
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 ROWS = 32  # the product is laid out for steps of about so many rows
-LEAST = 2**18  # weights of a layer; planning the product costs more than it saves in smaller ones
+MIN_WEIGHTS = 2**18  # of a layer; in a smaller one, preparing the product costs more than it saves
 
 
 class PackedLinear(nn.Module):
-    """A linear layer for inference on CPU; `pack` gives it its weights."""
+    """A linear layer for inference on CPU; `pack` sets its weights."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -21,12 +21,12 @@ class PackedLinear(nn.Module):
         self.pack(linear.weight)
 
     def pack(self, weight: Tensor) -> None:
-        """Take over weights `[out, in]` of any type."""
+        """Take over weights `[out, in]` of any data type."""
         plain = weight.detach().to(self.dtype).contiguous()
         self._packed = torch.ops.mkldnn._reorder_linear_weight(plain, ROWS)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """`rows` `[..., in]` to `[..., out]`."""
+        """Returns the outputs `[..., out]` of `rows` `[..., in]`."""
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
             rows, self._packed, self.bias, "none", [], ""
         )
@@ -34,13 +34,14 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(model: nn.Module) -> None:
-    """Replace the model's larger linear layers by packed ones, where build and processor can."""
+    """Replace the model's larger linear layers by packed ones, where PyTorch and the processor
+    support them."""
     parameter = next(model.parameters())
     if not _packable(parameter):
         return
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear and child.weight.numel() >= LEAST:
+            if type(child) is nn.Linear and child.weight.numel() >= MIN_WEIGHTS:
                 setattr(module, name, PackedLinear(child))
 
 

@@ -1,4 +1,4 @@
-"""Keys and values of token runs that were read before, in a tree of prefixes."""
+"""Keys and values of runs of tokens that were read before, in a tree of prefixes."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-Part = tuple[Tensor, Tensor]  # keys [L, K, D, n] and values [L, K, n, D]
+KeysValues = tuple[Tensor, Tensor]  # keys [L, K, D, n] and values [L, K, n, D]
 
 
 @dataclass(eq=False)
 class Segment:
-    """A run of tokens behind its parent's; `pins` counts those who still build on it."""
+    """A run of tokens that follows its parent's; `pins` counts the groups that build on it."""
 
     tokens: list[int]
     parent: "Segment | None"
-    part: Part | None = None  # of the root none
+    part: KeysValues | None = None  # None at the root
     children: dict[int, list["Segment"]] = field(default_factory=dict)  # by their first token
     pins: int = 0
 
@@ -26,7 +26,7 @@ class Segment:
 
 
 class Segments:
-    """All segments by prefix, within a budget of bytes; the least recently used go first."""
+    """All segments by prefix; where they must shrink, the least recently used go first."""
 
     def __init__(self) -> None:
         self.clear()
@@ -42,7 +42,7 @@ class Segments:
         return iter(self._by_use)
 
     def match(self, tokens: Sequence[int]) -> list[Segment]:
-        """The longest chain of whole segments that `tokens` begin with."""
+        """Returns the longest chain of whole segments that `tokens` begin with."""
         chain: list[Segment] = []
         segment, start = self.root, 0
         while start < len(tokens):
@@ -54,8 +54,8 @@ class Segments:
         self._touch(segment)
         return chain
 
-    def insert(self, parent: Segment, tokens: list[int], part: Part) -> Segment:
-        """A segment behind `parent`; the one that is there already, if there is."""
+    def insert(self, parent: Segment, tokens: list[int], part: KeysValues) -> Segment:
+        """Returns the segment of `tokens` behind `parent`: the one that is there, or a new one."""
         for sibling in parent.children.get(tokens[0], []):
             if sibling.tokens == tokens:
                 self._touch(sibling)
@@ -67,7 +67,8 @@ class Segments:
         return segment
 
     def shrink(self, budget: int) -> None:
-        """Drop segments nobody builds on until at most `budget` bytes are left, if that can be."""
+        """Drop segments that nothing builds on until at most `budget` bytes are left, or none can
+        go."""
         if self.bytes <= budget:
             return
         # A segment is never used without its ancestors, so every leaf stands before its ancestors.
@@ -89,15 +90,15 @@ class Segments:
 
     def _touch(self, segment: Segment) -> None:
         """Make the segment and its ancestors the most recently used, ancestors last."""
-        step: Segment | None = segment
-        while step is not None and step.parent is not None:
-            self._by_use[step] = None
-            self._by_use.move_to_end(step)
-            step = step.parent
+        used: Segment | None = segment
+        while used is not None and used.parent is not None:
+            self._by_use[used] = None
+            self._by_use.move_to_end(used)
+            used = used.parent
 
 
 def _child(segment: Segment, tokens: Sequence[int], start: int) -> Segment | None:
-    """The longest child whose tokens follow at `start`."""
+    """Returns the longest child whose tokens follow at `start`."""
     found = [
         child
         for child in segment.children.get(tokens[start], [])

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from llamao1_cli.engine.builtin.attention import Block, Frame, Grid, Writes
+from llamao1_cli.engine.builtin.attention import FeedBlock, Frame, Grid, Writes
 from llamao1_cli.engine.builtin.buffers import Buffers
 from llamao1_cli.engine.builtin.groups import Group
 from llamao1_cli.engine.rows import Row
 
-ALIGN = 16  # key lengths are rounded up to this: whole vectors for the matrix products
+KEY_ALIGN = 16  # key lengths are rounded up to this: whole vectors for the matrix products
 BLOCK_SCORES = 2**24  # attention scores of a block at most, so that a long prompt fits in memory
 
 
@@ -26,7 +26,7 @@ class Feed:
     group: Group
     column: int | None  # of the row in its group; None: the prefix itself
     row: Row | None
-    reads: Sequence[int]  # places in `tokens` whose logits are wanted
+    reads: Sequence[int]  # indices in `tokens` behind which the logits are wanted
 
     @property
     def position(self) -> int:
@@ -34,20 +34,21 @@ class Feed:
         return self.start + (0 if self.column is None else len(self.group.tokens))
 
 
+PackedFeed = tuple[Feed, int]  # a feed, and the index of its first token in the packed step
+
+
 def run_step(model: PreTrainedModel, buffers: Buffers, feeds: list[Feed]) -> Tensor:
-    """Logits `[N, V]` where they are wanted, feed after feed; keys and values go to the buffers."""
+    """Returns the logits `[N, V]` that are wanted, feed after feed; keys and values go to the
+    buffers."""
     device = buffers.shape.device
     begins = np.cumsum([0, *(len(feed.tokens) for feed in feeds)])
+    packed = list(zip(feeds, begins[:-1].tolist(), strict=True))
     tokens = [token for feed in feeds for token in feed.tokens]
     positions = np.concatenate(
         [np.arange(feed.position, feed.position + len(feed.tokens)) for feed in feeds]
     )
-    reads = [
-        int(begin) + place
-        for feed, begin in zip(feeds, begins[:-1], strict=True)
-        for place in feed.reads
-    ]
-    frame = _frame(buffers, feeds, begins, positions)
+    reads = [begin + index for feed, begin in packed for index in feed.reads]
+    frame = _frame(buffers, packed, positions)
     logits: Tensor = model(
         input_ids=torch.tensor([tokens], device=device),
         position_ids=torch.from_numpy(positions).to(device).unsqueeze(0),
@@ -60,17 +61,16 @@ def run_step(model: PreTrainedModel, buffers: Buffers, feeds: list[Feed]) -> Ten
     return logits[0]
 
 
-def _frame(buffers: Buffers, feeds: list[Feed], begins: np.ndarray, positions: np.ndarray) -> Frame:
-    places = list(zip(feeds, begins[:-1].tolist(), strict=True))
-    single = [(f, b) for f, b in places if f.column is not None and len(f.tokens) == 1]
-    longer = [(f, b) for f, b in places if f.column is not None and len(f.tokens) > 1]
-    prefixes = [(f, b) for f, b in places if f.column is None]
-    prefix = max(len(feed.group.tokens) for feed in feeds)
-    suffix = max((f.start + len(f.tokens) for f in feeds if f.column is not None), default=0)
+def _frame(buffers: Buffers, packed: list[PackedFeed], positions: np.ndarray) -> Frame:
+    single = [(f, b) for f, b in packed if f.column is not None and len(f.tokens) == 1]
+    longer = [(f, b) for f, b in packed if f.column is not None and len(f.tokens) > 1]
+    prefixes = [(f, b) for f, b in packed if f.column is None]
+    prefix = max(len(f.group.tokens) for f, _ in packed)
+    suffix = max((f.start + len(f.tokens) for f, _ in packed if f.column is not None), default=0)
     prefix, suffix = min(_aligned(prefix), buffers.prefix), min(_aligned(suffix), buffers.suffix)
     return Frame(
         buffers,
-        _writes(places, buffers),
+        _writes(packed, buffers),
         _grid(single, buffers) if single else None,
         [
             *_blocks(longer, positions, prefix + suffix, buffers),
@@ -81,32 +81,32 @@ def _frame(buffers: Buffers, feeds: list[Feed], begins: np.ndarray, positions: n
     )
 
 
-def _writes(places: list[tuple[Feed, int]], buffers: Buffers) -> Writes:
+def _writes(packed: list[PackedFeed], buffers: Buffers) -> Writes:
     prefix: list[tuple[int, int, int]] = []
     suffix: list[tuple[int, int, int, int]] = []
-    for feed, begin in places:
+    for feed, begin in packed:
         slot = feed.group.slot
-        for offset in range(len(feed.tokens)):
-            at = feed.start + offset
+        for index in range(len(feed.tokens)):
+            offset = feed.start + index
             if feed.column is None:
-                prefix.append((begin + offset, slot, at))
+                prefix.append((begin + index, slot, offset))
             else:
-                suffix.append((begin + offset, slot, feed.column, at))
+                suffix.append((begin + index, slot, feed.column, offset))
     device = buffers.shape.device
     first = torch.tensor(prefix, dtype=torch.long, device=device).view(-1, 3).unbind(1)
     second = torch.tensor(suffix, dtype=torch.long, device=device).view(-1, 4).unbind(1)
     return Writes(*first, *second)
 
 
-def _grid(places: list[tuple[Feed, int]], buffers: Buffers) -> Grid:
+def _grid(packed: list[PackedFeed], buffers: Buffers) -> Grid:
     device = buffers.shape.device
-    size = max(feed.group.slot for feed, _ in places) + 1
+    size = max(feed.group.slot for feed, _ in packed) + 1
     positions = np.full((size, buffers.columns), -1)
     lengths = np.zeros((size, 1), int)
-    for feed, _ in places:
+    for feed, _ in packed:
         positions[feed.group.slot, feed.column] = feed.position
         lengths[feed.group.slot] = len(feed.group.tokens)
-    table = [(begin, feed.group.slot, feed.column) for feed, begin in places]
+    table = [(begin, feed.group.slot, feed.column) for feed, begin in packed]
     tokens, groups, columns = torch.tensor(table, device=device).unbind(1)
     return Grid(
         tokens,
@@ -118,11 +118,11 @@ def _grid(places: list[tuple[Feed, int]], buffers: Buffers) -> Grid:
 
 
 def _blocks(
-    places: list[tuple[Feed, int]], positions: np.ndarray, keys: int, buffers: Buffers
-) -> list[Block]:
-    """Feeds of like length together, no block larger than its scores may be."""
+    packed: list[PackedFeed], positions: np.ndarray, keys: int, buffers: Buffers
+) -> list[FeedBlock]:
+    """Returns feeds of like length together, no block with more scores than it may have."""
     blocks = []
-    ordered = sorted(places, key=lambda place: -len(place[0].tokens))
+    ordered = sorted(packed, key=lambda each: -len(each[0].tokens))
     while ordered:
         longest = len(ordered[0][0].tokens)
         count = max(BLOCK_SCORES // (longest * keys * buffers.shape.query_heads), 1)
@@ -131,24 +131,24 @@ def _blocks(
     return blocks
 
 
-def _block(places: list[tuple[Feed, int]], positions: np.ndarray, buffers: Buffers) -> Block:
+def _block(packed: list[PackedFeed], positions: np.ndarray, buffers: Buffers) -> FeedBlock:
     device = buffers.shape.device
-    lengths = np.array([len(feed.tokens) for feed, _ in places])
-    begins = np.array([begin for _, begin in places])
+    lengths = np.array([len(feed.tokens) for feed, _ in packed])
+    begins = np.array([begin for _, begin in packed])
     offsets = np.arange(lengths.max())[None]
     real = offsets < lengths[:, None]
     tokens = np.where(real, begins[:, None] + offsets, 0)
-    table = [(feed.group.slot, feed.column or 0, len(feed.group.tokens)) for feed, _ in places]
+    table = [(feed.group.slot, feed.column or 0, len(feed.group.tokens)) for feed, _ in packed]
     groups, columns, prefixes = torch.tensor(table, device=device).unbind(1)
-    return Block(
+    return FeedBlock(
         torch.from_numpy(tokens).to(device),
         torch.from_numpy(np.flatnonzero(real)).to(device),
         groups,
-        None if places[0][0].column is None else columns,
+        None if packed[0][0].column is None else columns,
         torch.from_numpy(positions[tokens]).to(device),
         prefixes.unsqueeze(1),
     )
 
 
 def _aligned(length: int) -> int:
-    return -(-length // ALIGN) * ALIGN
+    return -(-length // KEY_ALIGN) * KEY_ALIGN

@@ -1,4 +1,4 @@
-"""What makes the host wait for a GPU: operations whose result Python has to see."""
+"""Finds operations that make the host wait for a GPU: those whose result Python has to see."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +24,9 @@ INDEXING = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default}
 
 
 def waits(run: Callable[[], object]) -> list[str]:
-    """The operations in `run`, which is called once, that make the host wait, by their names.
+    """Returns the names of the operations in `run`, which is called once, that make the host wait.
 
-    It tells on every device what would happen on a GPU. Such operations cannot be part of a CUDA
+    On every device it finds what would wait on a GPU. Such operations cannot be part of a CUDA
     graph.
     """
     # In inference mode composite operations would not show as those that they are made of.

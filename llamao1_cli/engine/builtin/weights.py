@@ -1,7 +1,8 @@
-"""The weights that rollouts run on: a plain copy of the model, adapters merged, in its own type."""
+"""The weights that rollouts run on: a plain copy of the model, adapters merged, in a type of its
+own."""
 
-import copy
 from collections.abc import Iterator
+from copy import deepcopy
 
 import torch
 from peft import PeftModel
@@ -11,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from llamao1_cli.distributed.sharding import unsharded
-from llamao1_cli.engine.builtin.attention import IMPLEMENTATION
+from llamao1_cli.engine.builtin.attention import TREE_ATTENTION
 from llamao1_cli.engine.builtin.buffers import Buffers, Shape
 from llamao1_cli.engine.builtin.groups import Group
 from llamao1_cli.engine.builtin.packed_linear import PackedLinear, pack_linears
@@ -23,7 +24,8 @@ PROBE_TOKENS = 12  # of the path that checks the attention
 
 
 def rollout_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """A copy of the model in `dtype` with adapters merged, which attends with `tree_attention`.
+    """Returns a copy of the model in `dtype` with adapters merged, which attends with
+    `tree_attention`.
 
     Raises UserError naming the architecture of a model that this attention does not fit.
     """
@@ -32,18 +34,18 @@ def rollout_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     with torch.inference_mode():
         # From the middle of the vocabulary: special tokens are often untrained, and wild in bf16.
         size = plain.get_input_embeddings().weight.shape[0]
-        tokens = [size * (30 + 3 * place) // 100 for place in range(PROBE_TOKENS)]
+        tokens = [size * (30 + 3 * index) // 100 for index in range(PROBE_TOKENS)]
         ids = torch.tensor([tokens], device=plain.device)
         with narrow_windows(plain):
             expected = plain(input_ids=ids, use_cache=False).logits[0].float()
-            plain.set_attn_implementation(IMPLEMENTATION)
+            plain.set_attn_implementation(TREE_ATTENTION)
             _check(plain, tokens, expected)
     return plain
 
 
 def plain_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """A copy of the model in `dtype` with adapters merged, for inference."""
-    plain = copy.deepcopy(model)
+    """Returns a copy of the model in `dtype` with adapters merged, for inference."""
+    plain = deepcopy(model)
     if isinstance(plain, PeftModel):
         plain = plain.merge_and_unload()
     plain = plain.to(dtype).eval().requires_grad_(False)
@@ -53,8 +55,8 @@ def plain_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 
 @torch.no_grad()
 def refresh(plain: PreTrainedModel, model: PreTrainedModel) -> None:
-    """Bring the copy up to the model's weights of now, in place; all ranks, if they are
-    sharded."""
+    """Bring the copy up to the model's weights of now, in place. Where the weights are sharded, all
+    ranks must call it."""
     with unsharded(model):
         for name, weight in merged_weights(model):
             owner, _, leaf = name.rpartition(".")
@@ -66,8 +68,8 @@ def refresh(plain: PreTrainedModel, model: PreTrainedModel) -> None:
 
 
 def merged_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter of the plain model by its name there, adapters merged; one at a time, and
-    one that is tied by each of its names."""
+    """Yields every parameter of the plain model with its name there, adapters merged. A tied one
+    comes once under each of its names."""
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     for name, parameter in base.named_parameters(remove_duplicate=False):
         owner, marked, leaf = name.rpartition(".base_layer.")
@@ -88,7 +90,7 @@ def merged_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
 
 
 def shape_of(model: PreTrainedModel) -> Shape:
-    """What a token's keys and values look like in the model."""
+    """Returns what a token's keys and values look like in the model."""
     config = model.config.get_text_config()
     heads = config.num_attention_heads
     return Shape(
@@ -102,7 +104,8 @@ def shape_of(model: PreTrainedModel) -> Shape:
 
 
 def _check(model: PreTrainedModel, tokens: list[int], expected: Tensor) -> None:
-    """Compare a prefix and a row read with `tree_attention` with a plain forward."""
+    """Compare the logits of a prefix and a row, read with `tree_attention`, with the expected ones
+    of a plain forward."""
     architecture = type(model).__name__
     try:
         got = _probe(model, tokens)
@@ -120,7 +123,8 @@ def _check(model: PreTrainedModel, tokens: list[int], expected: Tensor) -> None:
 
 
 def _probe(model: PreTrainedModel, tokens: list[int]) -> Tensor:
-    """Logits `[T, V]` of the tokens: a prefix, then several tokens of a row, then one."""
+    """Returns the logits `[T, V]` of the tokens, read as a prefix, several tokens of a row, and one
+    more."""
     first, second = len(tokens) // 2, len(tokens) - 1
     buffers = Buffers(shape_of(model), columns=1)
     buffers.ensure(1, first, second)

@@ -1,0 +1,36 @@
+"""The engine that a configuration asks for."""
+
+import torch
+from transformers import PreTrainedModel
+
+from llamao1_cli.config import EngineConfig
+from llamao1_cli.engine.builtin.engine import TreeEngine
+from llamao1_cli.engine.protocol import Engine
+from llamao1_cli.engine.vllm.engine import VllmEngine
+from llamao1_cli.language.codec import Codec
+
+
+def make_engine(
+    settings: EngineConfig,
+    model: PreTrainedModel,
+    codec: Codec,
+    *,
+    dtype: str,
+    max_length: int,
+    show_ratings: bool,
+) -> Engine:
+    """Returns the configured engine on a copy of the model's weights, of the model's `dtype` unless
+    the settings name another; paths are at most `max_length` tokens long.
+
+    Raises UserError for an architecture it does not run, or a back end that is not installed.
+    """
+    backend = VllmEngine if settings.backend == "vllm" else TreeEngine
+    return backend(
+        model,
+        codec,
+        dtype=getattr(torch, settings.dtype or dtype),
+        rows=settings.rows,
+        memory=int(settings.memory_gib * 2**30),
+        max_length=max_length,
+        show_ratings=show_ratings,
+    )
