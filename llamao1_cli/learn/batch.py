@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from llamao1_cli.learn.experience import Actions, Experience, Ratings
-from llamao1_cli.model.packed_attention import Layout
+from llamao1_cli.model.packed_forward import PackedTokens
 from llamao1_cli.model.trie_layout import (
     filled,
     layout_of,
@@ -22,16 +22,13 @@ Part = tuple[int, Experience]  # index of the tree in its batch, and the tree or
 
 
 @dataclass(frozen=True)
-class Packed:
+class Packed(PackedTokens):
     """A micro-batch as one sequence of T tokens, with its A actions and M ratings.
 
-    Logits are made at `reads`: first for U distinct predictions, then for R distinct ratings.
+    Logits are made at `reads` `[U + R]`: first for U distinct predictions, then for R distinct
+    ratings.
     """
 
-    ids: torch.Tensor  # [T]
-    positions: torch.Tensor  # [T] of each token on its path
-    layout: Layout
-    reads: torch.Tensor  # [U + R] tokens of the sequence
     token: torch.Tensor  # [U] the token that is predicted
     role: torch.Tensor  # [U] `Role` of that token
     predicted: torch.Tensor  # [A] prediction that scores the action, in [0, U)

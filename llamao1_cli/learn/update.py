@@ -23,7 +23,7 @@ from llamao1_cli.learn.losses import (
     log_ratio,
     value_loss,
 )
-from llamao1_cli.model.activation_checkpointing import _enable_checkpoints, let_layers_checkpoint
+from llamao1_cli.model.activation_checkpointing import enable_checkpointing, let_layers_checkpoint
 from llamao1_cli.model.packed_attention import attending_packed
 from llamao1_cli.model.packed_forward import check_packs, packed_logits
 
@@ -71,7 +71,7 @@ class Updater:
         self.reference: Weights | None = None  # trainable weights of the reference policy
         check_packs(accelerator.unwrap_model(model))
         if config.checkpoint_activations:
-            _enable_checkpoints(accelerator.unwrap_model(model))
+            enable_checkpointing(accelerator.unwrap_model(model))
 
     def step(
         self,

@@ -1,4 +1,4 @@
-"""Activations that are computed again in the backward pass, to save memory."""
+"""Activation checkpointing: activations are computed again in the backward pass, to save memory."""
 
 import torch
 from transformers import PreTrainedModel
@@ -7,8 +7,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from llamao1_cli.errors import UserError
 
 
-def _enable_checkpoints(model: PreTrainedModel) -> None:
-    """Raises UserError for a model whose own dropout the layers' flags would switch on."""
+def enable_checkpointing(model: PreTrainedModel) -> None:
+    """Let the model's layers checkpoint while `let_layers_checkpoint` says so.
+
+    Raises UserError for a model whose own dropout the layers' flags would switch on.
+    """
     settings = model.config.to_dict()
     dropout = {k: v for k, v in settings.items() if "drop" in k and isinstance(v, float) and v}
     if dropout:
@@ -20,8 +23,8 @@ def _enable_checkpoints(model: PreTrainedModel) -> None:
 
 
 def let_layers_checkpoint(model: torch.nn.Module) -> None:
-    """Transformers checkpoints a layer that is to be while the layer's own flag says that it
-    trains; the flags of the modules inside, dropout's among them, stay as they are."""
+    """Set the training flag of each layer that checkpoints, without which Transformers does not
+    checkpoint it; the modules inside, dropout among them, keep theirs."""
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
             module.training = True

@@ -15,14 +15,13 @@ from transformers import (
 from llamao1_cli.config import BuildConfig
 
 OWN_NUMBERS = range(-1, 64)  # node numbers that have tokens of their own in a built tokenizer
-
-
 # One number is one token wherever it stands: a blank belongs to the word before or after it.
 WORDS = Regex(r"\d+| ?[^\s\d]+(?: (?=\d))?|\s+")
 
 
 def build_tokenizer(corpus: Sequence[str], size: int) -> PreTrainedTokenizerFast:
-    """A lossless byte-level BPE tokenizer trained on `corpus`, in which a number is one token."""
+    """Returns a lossless byte-level BPE tokenizer trained on `corpus`, in which a number is one
+    token."""
     tokenizer = Tokenizer(token_models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -44,7 +43,7 @@ def build_tokenizer(corpus: Sequence[str], size: int) -> PreTrainedTokenizerFast
 
 
 def build_llama(build: BuildConfig, vocabulary: int, max_length: int) -> LlamaForCausalLM:
-    """A small Llama with random weights and tied embeddings; torch's seed decides the weights."""
+    """Returns a small Llama with tied embeddings and random weights, which torch's seed decides."""
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocabulary,

@@ -40,14 +40,15 @@ class LanguageModel:
     name: str
 
     def codec(self, allowed_metas: Sequence[Meta]) -> Codec:
-        """The marked language under this model's tokenizer."""
+        """Returns the marked language under this model's tokenizer."""
         return Codec(self.tokenizer, allowed_metas)
 
 
 def load_model(
     config: ModelConfig, corpus: Sequence[str], seed: int, weights: Path | None = None
 ) -> LanguageModel:
-    """The configured model; `weights`, a folder that `save_model` wrote, replaces its weights.
+    """Returns the configured model; `weights`, a folder that `save_model` wrote, replaces its
+    weights.
 
     `corpus` trains the tokenizer of a model built from scratch, and `seed` its weights. Raises
     UserError for a model that cannot be loaded.
@@ -74,8 +75,8 @@ def load_model(
 def save_model(
     language_model: LanguageModel, folder: Path, weights: Mapping[str, torch.Tensor] | None = None
 ) -> None:
-    """Weights (of LoRA, the adapter alone) as safetensors, and the tokenizer, into `folder`;
-    `weights` are the model's where its own are sharded.
+    """Write the weights as safetensors (with LoRA, the adapter alone) and the tokenizer into
+    `folder`; `weights` are the model's where its own are sharded.
 
     Raises OSError or SafetensorError where it cannot be written.
     """
@@ -169,7 +170,7 @@ def _adapt(
 
 
 def _adapted(model: PreTrainedModel, weights: Path) -> PreTrainedModel:
-    """The model with an adapter that `save_model` wrote."""
+    """Returns the model with an adapter that `save_model` wrote."""
     file = weights / "adapter_model.safetensors"
     if not file.is_file():  # in its absence the library would unpickle another
         raise UserError(f"{file}: no such file; name a run that trained with model.lora")

@@ -2,7 +2,7 @@
 
 A trie is cut into runs, each a chain of tokens that starts below another run. A run reads the keys
 of its whole path, so that key j stands at position j and one comparison masks both what comes later
-and what a sliding window leaves out. Runs of like shape go together, padded.
+and what a sliding window leaves out. Runs of like shape go into one block, padded.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedConfig
 
-IMPLEMENTATION = "llamao1_packed"
+PACKED_ATTENTION = "llamao1_packed"  # its name among the implementations of Transformers
 
 
 @dataclass
-class Block:
+class RunBlock:
     """N runs of at most L tokens whose paths are at most K tokens long."""
 
     positions: Tensor  # [N, L] of the queries; 0 where padding
@@ -27,13 +27,14 @@ class Block:
     biases: dict[tuple[int | None, int], Tensor] = field(default_factory=dict)
 
     def bias(self, window: int | None, repeats: int, dtype: torch.dtype) -> Tensor:
-        """Additive mask `[N, 1, L * repeats, K]`, made once for all layers that ask alike."""
+        """Returns the additive mask `[N, 1, L * repeats, K]`, made once for all layers that ask
+        alike."""
         if (window, repeats) not in self.biases:
             last = self.positions.unsqueeze(-1)
-            place = torch.arange(self.path, device=last.device)
-            allowed = place <= last
+            keys = torch.arange(self.path, device=last.device)
+            allowed = keys <= last
             if window is not None:
-                allowed &= place > last - window
+                allowed &= keys > last - window
             bias = torch.zeros(allowed.shape, dtype=dtype, device=last.device)
             bias.masked_fill_(~allowed, torch.finfo(dtype).min / 2)
             self.biases[window, repeats] = bias.repeat_interleave(repeats, 1).unsqueeze(1)
@@ -48,10 +49,10 @@ class Layout:
     after row, 0 where padding: one gather for all blocks costs far less than one for each.
     """
 
-    blocks: list[Block]
+    blocks: list[RunBlock]
     queries: Tensor  # [sum of N * L]
     keys: Tensor  # [sum of N * K]
-    order: Tensor  # [T] place of each token among the queries
+    order: Tensor  # [T] index of each token among the queries
     layers_seen: int = 0
 
 
@@ -69,7 +70,7 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Attention of packed tokens: `query` `[1, H, T, D]`, `key` and `value` `[1, G, T, D]`.
 
-    Gives `[1, T, H, D]`. H is a multiple of G, the number of key/value heads (grouped-query
+    Returns `[1, T, H, D]`. H is a multiple of G, the number of key/value heads (grouped-query
     attention).
     """
     layout.layers_seen += 1
@@ -96,7 +97,7 @@ def packed_attention(
     return joined.view(1, -1, heads, width), None
 
 
-AttentionInterface.register(IMPLEMENTATION, packed_attention)
+AttentionInterface.register(PACKED_ATTENTION, packed_attention)
 
 
 @contextmanager
@@ -110,7 +111,7 @@ def attending_packed(model: nn.Module) -> Iterator[None]:
     before = [config._attn_implementation for config in configs]
     try:
         for config in configs:
-            config._attn_implementation = IMPLEMENTATION
+            config._attn_implementation = PACKED_ATTENTION
         yield
     finally:
         for config, implementation in zip(configs, before, strict=True):

@@ -1,4 +1,6 @@
-"""One forward over a packed micro-batch, and whether a model can do it."""
+"""One forward over packed tries, and whether a model can do it."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -6,16 +8,26 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from llamao1_cli.errors import UserError
-from llamao1_cli.learn.batch import Packed, pack
-from llamao1_cli.learn.experience import Actions, Experience, Ratings
-from llamao1_cli.model.packed_attention import attending_packed
+from llamao1_cli.model.packed_attention import Layout, attending_packed
 from llamao1_cli.model.probe import TOLERANCE, logit_gap, narrow_windows
+from llamao1_cli.model.trie_layout import layout_of
 
-BRANCHES = (range(10), [*range(4), *range(10, 16)])  # two paths that part after four tokens
+SHARED, OWN, ALL = 4, 10, 16  # two paths: tokens 0 to 9, and the first 4 of them, then 10 to 15
+BRANCHES = (range(OWN), [*range(SHARED), *range(OWN, ALL)])
 
 
-def packed_logits(model: nn.Module, packed: Packed) -> Tensor:
-    """Logits `[U + R, V]` where the micro-batch reads them; inside `attending_packed`."""
+@dataclass(frozen=True)
+class PackedTokens:
+    """Tries as one sequence of T tokens, whose logits are wanted behind N of them."""
+
+    ids: Tensor  # [T]
+    positions: Tensor  # [T] of each token on its path
+    layout: Layout
+    reads: Tensor  # [N] indices of tokens
+
+
+def packed_logits(model: nn.Module, packed: PackedTokens) -> Tensor:
+    """Returns the logits `[N, V]` where they are wanted; to be called inside `attending_packed`."""
     packed.layout.layers_seen = 0
     logits: Tensor = model(
         input_ids=packed.ids.unsqueeze(0),
@@ -37,8 +49,8 @@ def check_packs(model: PreTrainedModel) -> None:
     model.eval()
     # From the middle of the vocabulary: special tokens are often untrained, and wild in bf16.
     size = model.config.get_text_config().vocab_size
-    tokens = [size * (30 + 2 * place) // 100 for place in range(16)]
-    paths = [torch.tensor([[tokens[p] for p in b]], device=model.device) for b in BRANCHES]
+    tokens = [size * (30 + 2 * index) // 100 for index in range(ALL)]
+    paths = [torch.tensor([[tokens[i] for i in b]], device=model.device) for b in BRANCHES]
     try:
         with narrow_windows(model):
             plain = [model(input_ids=ids, use_cache=False).logits[0] for ids in paths]
@@ -59,22 +71,16 @@ def check_packs(model: PreTrainedModel) -> None:
 
 
 def _probe(model: PreTrainedModel, tokens: list[int]) -> Tensor:
-    """Logits of the tokens of both branches, from one packed forward."""
-    before = np.arange(-1, len(tokens) - 1)
-    before[10] = 3
-    branches = np.concatenate([np.array(branch) for branch in BRANCHES])
-    none = np.zeros(0, np.int32)
-    ones = np.ones(len(tokens), np.float32)
-    item = Experience(
-        np.array(tokens, np.int32),
-        before.astype(np.int32),
-        Actions(none, none, none, none, none, none),
-        Ratings(np.arange(len(tokens)), ones, ones),
-        iteration=0,
+    """Returns the logits of the tokens of both branches, from one packed forward."""
+    before = np.arange(-1, ALL - 1)
+    before[OWN] = SHARED - 1
+    positions, layout = layout_of(before, model.device)
+    ids, at, every = (
+        torch.tensor(numbers, device=model.device)
+        for numbers in (tokens, positions.tolist(), list(range(ALL)))
     )
-    packed = pack([(0, item)], 0, model.device)
     with attending_packed(model):
-        logits = packed_logits(model, packed)
-    if packed.layout.layers_seen != model.config.get_text_config().num_hidden_layers:
+        logits = packed_logits(model, PackedTokens(ids, at, layout, every))
+    if layout.layers_seen != model.config.get_text_config().num_hidden_layers:
         raise RuntimeError("its layers do not all go through AttentionInterface")
-    return logits[branches]
+    return logits[[token for branch in BRANCHES for token in branch]]

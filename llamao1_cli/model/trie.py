@@ -1,24 +1,26 @@
-"""Token tries: what the paths of a tree have in common from their start is there once."""
+"""Token tries: paths that begin with the same tokens share them."""
 
 from collections.abc import Sequence
 
 
 class Trie:
-    """Tokens in the order they are first met, each behind the one before it."""
+    """Tokens in the order in which they were first met; `before` holds the index of the token that
+    each follows, or -1."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
         self.before: list[int] = []
-        self._places: dict[tuple[int, int], int] = {}
+        self._index: dict[tuple[int, int], int] = {}  # by the token before and the token itself
 
     def extend(self, last: int, tokens: Sequence[int]) -> list[int]:
-        """Indices of `tokens` behind the token `last` (-1: the start); known ones are shared."""
-        places = []
+        """Add `tokens` behind the one at index `last` (-1: the start), and return their indices;
+        known ones are shared."""
+        indices = []
         for token in tokens:
-            place = self._places.setdefault((last, token), len(self.ids))
-            if place == len(self.ids):
+            index = self._index.setdefault((last, token), len(self.ids))
+            if index == len(self.ids):
                 self.ids.append(token)
                 self.before.append(last)
-            places.append(place)
-            last = place
-        return places
+            indices.append(index)
+            last = index
+        return indices

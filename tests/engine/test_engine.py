@@ -559,9 +559,9 @@ def test_cut_distributions_have_their_own_figures(
         for before, thought in walk(codec, request, thoughts):
             with torch.no_grad():
                 logits = llama(torch.tensor([[*before, *thought.ids]])).logits[0, len(before) - 1 :]
-            for place, token in enumerate(thought.ids):
-                allowed = allowed_tokens(codec, place, forced=False)
-                chances = (logits[place, allowed] / 0.9).softmax(-1).tolist()
+            for index, token in enumerate(thought.ids):
+                allowed = allowed_tokens(codec, index, forced=False)
+                chances = (logits[index, allowed] / 0.9).softmax(-1).tolist()
                 order = sorted(range(len(chances)), key=lambda i: -chances[i])[: top_k or None]
                 total, kept, reached = sum(chances[i] for i in order), [], 0.0
                 for i in order:
@@ -569,9 +569,9 @@ def test_cut_distributions_have_their_own_figures(
                         kept.append(i)
                     reached += chances[i] / total
                 left = {allowed[i]: chances[i] / sum(chances[j] for j in kept) for i in kept}
-                assert thought.logprobs[place] == pytest.approx(np.log(left[token]), **CLOSE)
+                assert thought.logprobs[index] == pytest.approx(np.log(left[token]), **CLOSE)
                 entropy = -sum(p * np.log(p) for p in left.values())
-                assert thought.entropy[place] == pytest.approx(entropy, **CLOSE)
+                assert thought.entropy[index] == pytest.approx(entropy, **CLOSE)
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -16,9 +16,9 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.learn.batch import micro_batches, pack, split
 from llamao1_cli.learn.experience import Actions, Experience, Ratings, experiences
-from llamao1_cli.model.packed_attention import IMPLEMENTATION, attending_packed
+from llamao1_cli.model.packed_attention import PACKED_ATTENTION, attending_packed
 from llamao1_cli.model.packed_forward import check_packs, packed_logits
-from llamao1_cli.model.trie_layout import RUN
+from llamao1_cli.model.trie_layout import MAX_RUN
 from llamao1_cli.search.rectify import rectify
 
 Prefix = tuple[int, ...]
@@ -33,13 +33,13 @@ def random_trie(seed: int, size: int, branching: float = 0.2) -> Experience:
             before[token] = rng.integers(token)
     at, rated = (rng.integers(size, size=size // 2).astype(np.int32) for _ in range(2))
     figures = [rng.normal(size=size // 2).astype(np.float32) for _ in range(4)]
-    tokens, places = rng.integers(50, size=size // 2), rng.integers(3, size=size // 2)
+    tokens, roles = rng.integers(50, size=size // 2), rng.integers(3, size=size // 2)
     solutions = np.array([_leaf_below(before, token, rng) for token in at.tolist()], np.int32)
     return Experience(
         rng.permutation(size).astype(np.int32),
         before.astype(np.int32),
         Actions(
-            at, tokens.astype(np.int32), solutions, places.astype(np.uint8), figures[0], figures[1]
+            at, tokens.astype(np.int32), solutions, roles.astype(np.uint8), figures[0], figures[1]
         ),
         Ratings(rated, np.abs(figures[2]), figures[3]),
         iteration=3,
@@ -71,9 +71,9 @@ def events(item: Experience) -> Counter[tuple]:
     """Actions and ratings by the prefix at which they stand."""
     at = prefixes(item)
     return Counter(
-        (at[place], *rest)
+        (at[token], *rest)
         for group in (item.actions, item.ratings)
-        for place, *rest in zip(*(column.tolist() for column in vars(group).values()), strict=True)
+        for token, *rest in zip(*(column.tolist() for column in vars(group).values()), strict=True)
     )
 
 
@@ -108,12 +108,12 @@ def test_a_split_keeps_to_the_limit_and_shares_what_it_can() -> None:
 
 @given(sizes=st.lists(st.integers(2, 40), min_size=1, max_size=8), limit=st.integers(10, 60))
 def test_micro_batches_hold_every_tree_and_keep_to_the_limit(sizes: list[int], limit: int) -> None:
-    items = [(place, random_trie(place, size)) for place, size in enumerate(sizes)]
+    items = [(tree, random_trie(tree, size)) for tree, size in enumerate(sizes)]
     batches = micro_batches(items, limit)
     for batch in batches:
         assert len(batch) == 1 or sum(len(part.ids) for _, part in batch) <= limit
-    for place, item in items:
-        parts = [part for batch in batches for owner, part in batch if owner == place]
+    for tree, item in items:
+        parts = [part for batch in batches for owner, part in batch if owner == tree]
         assert sum((events(part) for part in parts), Counter()) == events(item)
 
 
@@ -127,17 +127,17 @@ def test_the_layout_gives_every_token_its_own_path(seed: int, size: int, branchi
     asked, read = packed.layout.queries.tolist(), packed.layout.keys.tolist()
     for block in packed.layout.blocks:
         bias = block.bias(None, 1, torch.float32)
-        assert block.positions.shape[1] <= RUN
+        assert block.positions.shape[1] <= MAX_RUN
         for run, length in enumerate(block.positions.tolist()):
             keys = packed.ids[read[: block.path]]
             read = read[block.path :]
-            for place in range(len(length)):
-                allowed = bias[run, 0, place] == 0
+            for query in range(len(length)):
+                allowed = bias[run, 0, query] == 0
                 seen.append((asked.pop(0), tuple(keys[allowed].tolist())))
     assert not asked
     assert not read
-    for token, place in enumerate(packed.layout.order.tolist()):
-        assert seen[place] == (token, paths[token])
+    for token, query in enumerate(packed.layout.order.tolist()):
+        assert seen[query] == (token, paths[token])
 
 
 def packed_forest(codec: Codec, count: int) -> list[Experience]:
@@ -162,16 +162,16 @@ def test_a_packed_forward_gives_the_logits_of_every_path(codec: Codec, kind: str
         assert torch.allclose(logits, expected, atol=2e-5)
 
 
-def test_predictions_and_ratings_at_one_place_are_made_once(codec: Codec) -> None:
+def test_predictions_and_ratings_at_one_token_are_made_once(codec: Codec) -> None:
     first, second = packed_forest(codec, 2)
     parts = [(5, first), (5, first), (7, second)]
     packed = pack(parts, 1, torch.device("cpu"))
     begins = np.cumsum([0, len(first.ids), len(first.ids)]).tolist()
     acted, rated = [], []
-    for begin, (place, item) in zip(begins, parts, strict=True):
+    for begin, (tree, item) in zip(begins, parts, strict=True):
         for at, token, _, kind, *_ in zip(*vars(item.actions).values(), strict=True):
-            acted.append((place, begin + at, token, kind))
-        rated += [(place, begin + at) for at in item.ratings.at]
+            acted.append((tree, begin + at, token, kind))
+        rated += [(tree, begin + at) for at in item.ratings.at]
     made = len(packed.token)
     triples = torch.stack([packed.reads[:made], packed.token, packed.role])
     assert made == len({row[1:] for row in acted})
@@ -189,8 +189,8 @@ def test_attention_is_packed_inside_only(codec: Codec) -> None:
     config = model.model.layers[1].self_attn.config
     before = config._attn_implementation
     with attending_packed(model):
-        assert config._attn_implementation == IMPLEMENTATION
-    assert config._attn_implementation == before != IMPLEMENTATION
+        assert config._attn_implementation == PACKED_ATTENTION
+    assert config._attn_implementation == before != PACKED_ATTENTION
     with pytest.raises(TypeError), attending_packed(model):
         model(torch.tensor([[1]]))  # no layout
     assert config._attn_implementation == before
