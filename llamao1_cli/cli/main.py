@@ -15,6 +15,7 @@ from llamao1_cli.cli.export import export
 from llamao1_cli.cli.plan import plan
 from llamao1_cli.cli.report import report, watch
 from llamao1_cli.cli.reward import reward
+from llamao1_cli.config.registry import ALGORITHMS
 from llamao1_cli.errors import UserError
 
 app = typer.Typer(
@@ -197,8 +198,7 @@ def compare(
     algorithms: Annotated[
         str,
         typer.Option(
-            help="Some of rlsp, grpo, k15, expert_iteration, continued_warmup; the others are "
-            "compared with the first."
+            help=f"Some of {', '.join(ALGORITHMS)}; the others are compared with the first."
         ),
     ] = "rlsp,grpo,expert_iteration,continued_warmup",
     variant: Annotated[

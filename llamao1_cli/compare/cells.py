@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from llamao1_cli.config import Config
-from llamao1_cli.config.file import build_config, changed_keys, dump_config, load_config
+from llamao1_cli.config.changes import changed_keys
+from llamao1_cli.config.file import build_config, dump_config, load_config
+from llamao1_cli.config.registry import ALGORITHMS
+from llamao1_cli.config.section import ANY_TIME
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.files.whole import write_whole
 
 ENDLESS = 1_000_000  # iterations: the budget ends a run, and its schedules follow the budget
-# What may differ between two calls without changing what is compared.
-FREE_KEYS = {"run.threads", "run.trackers", "run.checkpoint_every", "run.keep_checkpoints"}
-FLAT = ("grpo", "k15", "expert_iteration")
-ALGORITHMS = ("rlsp", *FLAT, "continued_warmup")
 
 
 @dataclass(frozen=True)
@@ -76,12 +75,12 @@ def cell_config(
         "budget_tokens": budget.tokens,
     }
     changes: dict[str, dict[str, object]] = {"run": run, "learn": {"algorithm": algorithm}}
-    if algorithm in FLAT:
+    if ALGORITHMS[algorithm].flat:
         chains = config.search.chains + round(config.search.forks)
         changes["search"] = {"algorithm": "forks", "forks": 0.0, "chains": chains}
         changes["learn"]["value_weight"] = 0.0
         changes["replay"] = {"alpha": 0.0}  # its priorities are the errors of ratings
-    if algorithm == "continued_warmup":
+    if not ALGORITHMS[algorithm].plays:
         changes["eval"] = {"every": 0}  # its iterations are many and short; the end tells enough
     settings = _changed(config, changes)
     return build_config(settings, f"--variant {variant.name}", [*variant.overrides])
@@ -121,10 +120,7 @@ def _check_same(folder: RunFolder, config: Config) -> None:
     """Refuse to go on with a run that was begun under other settings."""
     if not folder.config.is_file():
         return
-    changed = [
-        key for key in changed_keys(load_config(folder.config), config) if key not in FREE_KEYS
-    ]
-    if changed:
+    if changed := changed_keys(load_config(folder.config), config, ANY_TIME):
         raise UserError(
             f"--out: {folder.path} was begun with another {', '.join(changed)}; use the old "
             "values, or give another folder"

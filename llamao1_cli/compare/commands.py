@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from llamao1_cli.compare.cells import ALGORITHMS, FLAT, Budget, Variant, cell_config, run_cells
+from llamao1_cli.compare.cells import Budget, Variant, cell_config, run_cells
 from llamao1_cli.compare.figures import compared, figures, table
 from llamao1_cli.compare.picture import draw_curves
 from llamao1_cli.config import Config
+from llamao1_cli.config.registry import ALGORITHMS
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.errors import InterruptedRunError, UserError
 from llamao1_cli.files.whole import write_whole
@@ -74,13 +75,15 @@ def _check(
         raise UserError("give --budget-seconds or --budget-tokens: what each run may spend")
     if "greedy" not in config.eval.strategies:
         raise UserError("eval.strategies: add greedy, which is what is compared")
-    if algorithms & {*FLAT} and config.search.algorithm != "forks":
+    flat = [name for name, entry in ALGORITHMS.items() if entry.flat]
+    if algorithms & {*flat} and config.search.algorithm != "forks":
         raise UserError(
-            f"--algorithms: {', '.join(FLAT)} sample as many solutions as search.chains and "
+            f"--algorithms: {', '.join(flat)} sample as many solutions as search.chains and "
             "search.forks say; set search.algorithm: forks"
         )
-    if "continued_warmup" in algorithms and config.warmup is None:
-        raise UserError("--algorithms: continued_warmup needs the section `warmup`")
+    for name in algorithms:
+        if not ALGORITHMS[name].plays and config.warmup is None:
+            raise UserError(f"--algorithms: {name} needs the section `warmup`")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {out} is a file; name a folder")
     for variant in variants:

@@ -56,12 +56,6 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def changed_keys(before: Config, now: Config) -> list[str]:
-    """The dotted keys in which two configurations differ, in order."""
-    old, new = (flat_settings(each.model_dump(mode="json")) for each in (before, now))
-    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -151,13 +145,3 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]
-
-
-def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key, in order."""
-    if not isinstance(settings, dict):
-        return {prefix: settings}
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= flat_settings(value, f"{prefix}.{key}".lstrip("."))
-    return flat

@@ -5,7 +5,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from llamao1_cli.config.registry import SEARCH_RULES, OneOf, phrases
-from llamao1_cli.config.section import Count, Fraction, Natural, Positive, Section, Weight
+from llamao1_cli.config.section import (
+    ON_RESUME,
+    Count,
+    Fraction,
+    Natural,
+    Positive,
+    Section,
+    Weight,
+)
 from llamao1_cli.language.marked import METAS, Meta
 from llamao1_cli.language.sampling import Sampling
 
@@ -16,9 +24,13 @@ class EngineConfig(Section):
     backend: Literal["builtin", "vllm"] = Field(
         "builtin", description="What runs the model: this program, or vLLM (extra `vllm`)."
     )
-    rows: Count = Field(256, description="Most continuations in flight at once.")
+    rows: Count = Field(
+        256, description="Most continuations in flight at once.", json_schema_extra=ON_RESUME
+    )
     memory_gib: Positive = Field(
-        4.0, description="Most memory for keys and values; what was not used for longest goes."
+        4.0,
+        description="Most memory for keys and values; what was not used for longest goes.",
+        json_schema_extra=ON_RESUME,
     )
     dtype: Literal["float32", "bfloat16"] | None = Field(
         None, description="Type of the rollout weights; null takes model.dtype."
@@ -32,20 +44,32 @@ class SelfPlayConfig(Section):
     """
 
     backend: Literal["local", "ray"] = Field(
-        "local", description="This process, or a pool of actors on a Ray cluster (extra `ray`)."
+        "local",
+        description="This process, or a pool of actors on a Ray cluster (extra `ray`).",
+        json_schema_extra=ON_RESUME,
     )
     address: str | None = Field(
         None,
         description="Address of the Ray cluster, such as 10.0.0.1:6379; null takes the one that "
         "the variable RAY_ADDRESS names, else starts one on this machine.",
+        json_schema_extra=ON_RESUME,
     )
-    actors: Count = Field(1, description="Actors; one that dies is started again.")
-    cpus: Positive = Field(1.0, description="Cores that an actor reserves.")
-    gpus: Weight = Field(0.0, description="GPUs, or the share of one, that an actor reserves.")
+    actors: Count = Field(
+        1, description="Actors; one that dies is started again.", json_schema_extra=ON_RESUME
+    )
+    cpus: Positive = Field(
+        1.0, description="Cores that an actor reserves.", json_schema_extra=ON_RESUME
+    )
+    gpus: Weight = Field(
+        0.0,
+        description="GPUs, or the share of one, that an actor reserves.",
+        json_schema_extra=ON_RESUME,
+    )
     problems_at_once: Count | None = Field(
         None,
         description="Problems that an actor is handed at a time; null hands out even shares. Fewer "
         "balance the load, more fill the engine.",
+        json_schema_extra=ON_RESUME,
     )
     max_staleness: Natural = Field(
         0,

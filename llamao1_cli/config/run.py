@@ -10,27 +10,47 @@ from llamao1_cli.config.learn import LearnConfig, ReplayConfig
 from llamao1_cli.config.model import ModelConfig, WarmupConfig
 from llamao1_cli.config.play import EngineConfig, SearchConfig, SelfPlayConfig
 from llamao1_cli.config.registry import ALGORITHMS
-from llamao1_cli.config.section import Count, Natural, Section, Weight
+from llamao1_cli.config.section import ANY_TIME, ON_RESUME, Count, Natural, Section, Weight
 from llamao1_cli.config.task import ArithmeticTask, GradingConfig, Task
 
 
 class RunConfig(Section):
     """Where the run lives and how long it goes on."""
 
-    dir: str = Field("runs/default", description="Run folder; every file of the run is in it.")
+    dir: str = Field(
+        "runs/default",
+        description="Run folder; every file of the run is in it.",
+        json_schema_extra=ON_RESUME,
+    )
     seed: Natural = Field(0, description="Seed of everything random in the run.")
-    iterations: Natural = Field(10, description="Rounds of self-play and update.")
+    iterations: Natural = Field(
+        10, description="Rounds of self-play and update.", json_schema_extra=ON_RESUME
+    )
     budget_seconds: Weight = Field(
-        0.0, description="Stop earlier after so many seconds of self-play and update; 0: never."
+        0.0,
+        description="Stop earlier after so many seconds of self-play and update; 0: never.",
+        json_schema_extra=ON_RESUME,
     )
     budget_tokens: Natural = Field(
-        0, description="Stop earlier after so many generated tokens; 0: never."
+        0,
+        description="Stop earlier after so many generated tokens; 0: never.",
+        json_schema_extra=ON_RESUME,
     )
-    checkpoint_every: Count = Field(5, description="Iterations between checkpoints.")
-    keep_checkpoints: Count = Field(2, description="Newest checkpoints that are kept.")
-    threads: Natural = Field(0, description="CPU threads of torch; 0 leaves torch's own choice.")
+    checkpoint_every: Count = Field(
+        5, description="Iterations between checkpoints.", json_schema_extra=ANY_TIME
+    )
+    keep_checkpoints: Count = Field(
+        2, description="Newest checkpoints that are kept.", json_schema_extra=ANY_TIME
+    )
+    threads: Natural = Field(
+        0,
+        description="CPU threads of torch; 0 leaves torch's own choice.",
+        json_schema_extra=ANY_TIME,
+    )
     trackers: list[Literal["tensorboard", "wandb"]] = Field(
-        [], description="Trackers beside metrics.jsonl; each needs the extra of its name."
+        [],
+        description="Trackers beside metrics.jsonl; each needs the extra of its name.",
+        json_schema_extra=ANY_TIME,
     )
 
 
@@ -51,11 +71,17 @@ class Config(Section):
         description="What judges the thoughts; null leaves them their ratings.",
     )
     judge: JudgeConfig | None = Field(
-        None, description="An external judge, for the strategies with `_judge` in their names."
+        None,
+        description="An external judge, for the strategies with `_judge` in their names.",
+        json_schema_extra=ON_RESUME,
     )
-    reward: RewardConfig | None = Field(None, description="Training of judges; no part of a run.")
+    reward: RewardConfig | None = Field(
+        None, description="Training of judges; no part of a run.", json_schema_extra=ON_RESUME
+    )
     replay: ReplayConfig = Field(ReplayConfig(), description="The replay buffer.")
-    eval: EvalConfig = Field(EvalConfig(), description="The evaluation.")
+    eval: EvalConfig = Field(
+        EvalConfig(), description="The evaluation.", json_schema_extra=ON_RESUME
+    )
 
     @model_validator(mode="after")
     def _fit_the_algorithm(self) -> "Config":

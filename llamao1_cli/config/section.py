@@ -3,12 +3,18 @@
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+
+
+# Metadata of a field, and of all below it: when it may differ from what a run began with.
+ANY_TIME: JsonDict = {"may_change": "any time"}  # it shows in none of the run's numbers
+ON_RESUME: JsonDict = {"may_change": "on resume"}  # the numbers go on as they would have
 
 
 class Section(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from llamao1_cli.config.section import Count, Natural, Positive, Section
+from llamao1_cli.config.section import ON_RESUME, Count, Natural, Positive, Section
 
 
 class ArithmeticTask(Section):
@@ -64,5 +64,5 @@ Task = Annotated[ArithmeticTask | DataTask, Field(discriminator="kind")]
 class GradingConfig(Section):
     """How answers are graded: math-verify in worker processes that can be killed."""
 
-    workers: Count = Field(1, description="Worker processes.")
+    workers: Count = Field(1, description="Worker processes.", json_schema_extra=ON_RESUME)
     timeout_s: Positive = Field(3.0, description="Seconds after which an answer counts as wrong.")

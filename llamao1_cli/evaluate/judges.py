@@ -7,10 +7,10 @@ from pathlib import Path
 from llamao1_cli.config import Config
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.endpoint import Endpoint
+from llamao1_cli.evaluate.judge_folder import load_pairwise
 from llamao1_cli.evaluate.pairwise import PairwiseJudge
 from llamao1_cli.evaluate.strategies import SELF_REFINE, by_growth
 from llamao1_cli.language.marked import Meta
-from llamao1_cli.reward.folder import load_pairwise
 from llamao1_cli.search.refine.self_refine import Prefer
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from accelerate import Accelerator
 
-from llamao1_cli.config import Config
+from llamao1_cli.config import LearnConfig, ReplayConfig
 from llamao1_cli.distributed.optimizer_step import ramp_and_line
 from llamao1_cli.learn.experience import Experience
 from llamao1_cli.learn.experience_arrays import collect
@@ -15,7 +15,9 @@ def learn_from(
     replay: Replay[Experience],
     updater: Updater,
     accelerator: Accelerator,
-    config: Config,
+    config: LearnConfig,
+    settings: ReplayConfig,
+    seed: int,
     *,
     fresh: int,
     number: int,
@@ -27,16 +29,16 @@ def learn_from(
     learning rate and the replay's beta follow. Priorities are brought up to date. Every rank draws
     alike, and its shard gives to a batch what it has of it.
     """
-    draws = round(config.replay.draws * fresh)
+    draws = round(settings.draws * fresh)
     if not draws:
         return {}
-    beta = config.replay.beta + (1 - config.replay.beta) * progress
-    rng = np.random.default_rng([config.run.seed, 4, number])
+    beta = settings.beta + (1 - settings.beta) * progress
+    rng = np.random.default_rng([seed, 4, number])
     serials, weights = replay.sample(draws, beta, rng)
     rate = learning_rate(config, number, progress)
     steps = []
-    for begin in range(0, draws, config.learn.batch_size):
-        batch = serials[begin : begin + config.learn.batch_size].tolist()
+    for begin in range(0, draws, config.batch_size):
+        batch = serials[begin : begin + config.batch_size].tolist()
         items = collect(accelerator, replay.items, batch)
         name = f"iteration {number}, trees {batch}"
         metrics, errors = updater.step(
@@ -53,11 +55,10 @@ def learn_from(
     }
 
 
-def learning_rate(config: Config, number: int, progress: float) -> float:
+def learning_rate(config: LearnConfig, number: int, progress: float) -> float:
     """The rate of iteration `number` when `progress` of the run is over."""
-    learn = config.learn
-    return learn.learning_rate * ramp_and_line(
-        number, learn.ramp_iterations, progress, learn.final_rate
+    return config.learning_rate * ramp_and_line(
+        number, config.ramp_iterations, progress, config.final_rate
     )
 
 

@@ -14,7 +14,8 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from llamao1_cli.config.file import dump_config, flat_settings
+from llamao1_cli.config.changes import flat_settings
+from llamao1_cli.config.file import dump_config
 from llamao1_cli.report.curves import Chart, charts, flat, played
 from llamao1_cli.report.embedding import embedded
 from llamao1_cli.report.reading import Evaluation, Figures, Run

@@ -11,8 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from llamao1_cli.config.registry import ALGORITHMS
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.distributed.optimizer_step import make_optimizer
 from llamao1_cli.distributed.ranks import main_says
@@ -22,18 +21,20 @@ from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.files.whole import write_whole
 from llamao1_cli.language.codec import MarkedIds
 from llamao1_cli.learn.experience import Experience, experiences, grew
+from llamao1_cli.learn.imitation import Imitation
 from llamao1_cli.learn.iteration import learn_from, learning_rate
 from llamao1_cli.learn.replay import Replay
 from llamao1_cli.learn.update import Updater, trainable_weights
 from llamao1_cli.learn.warmup import Warmup
 from llamao1_cli.report.display import Display
 from llamao1_cli.run import checkpoint
-from llamao1_cli.run.assembly import Parts, make_value_trainer
+from llamao1_cli.run.assembly import Parts
 from llamao1_cli.run.spending import Spending
 from llamao1_cli.run.tracking import Tracker
 from llamao1_cli.run.tree_source import TreeSource
 from llamao1_cli.search.forest import forest_metrics
 from llamao1_cli.search.tree import Tree
+from llamao1_cli.value.make import make_value_trainer
 
 
 class RLSPTrainer:
@@ -55,7 +56,7 @@ class RLSPTrainer:
             if config.warmup
             else None
         )
-        self._demonstrations: Iterator[list[MarkedIds]] | None = None  # what the control reads
+        self._imitation = Imitation(self._warmup, config.learn) if self._warmup else None
         self._tracker, self._display, self._interrupts = tracker, display, interrupts
         self._accelerator = parts.accelerator
         self._model = prepare_model(self._accelerator, parts.language_model.model)
@@ -65,7 +66,9 @@ class RLSPTrainer:
             rank=self._accelerator.process_index,
             ranks=self._accelerator.num_processes,
         )
-        self._values = make_value_trainer(parts)
+        self._values = make_value_trainer(
+            config.value_head, parts.value_function, parts.accelerator
+        )
         self._warmup_done = 0
         self._iteration = 0
         self._stage = "warmup" if config.warmup else "self-play"
@@ -109,7 +112,7 @@ class RLSPTrainer:
                     self._evaluate()
                 number = self._iteration + 1
                 self._spending.begin()
-                if self._config.learn.algorithm == "continued_warmup":
+                if not ALGORITHMS[self._config.learn.algorithm].plays:
                     with self._interrupts.deferred():
                         self._imitate(number, last)
                 else:
@@ -177,7 +180,9 @@ class RLSPTrainer:
                 self._replay,
                 self._updater,
                 self._accelerator,
-                config,
+                config.learn,
+                config.replay,
+                config.run.seed,
                 fresh=fresh,
                 number=number,
                 progress=self._spending.progress(number),
@@ -190,21 +195,12 @@ class RLSPTrainer:
 
     def _imitate(self, number: int, last: int) -> None:
         """The control's iteration: as many demonstrations as there would be problems."""
-        warmup = self._warmup
-        assert warmup is not None
-        count = max(self._config.learn.problems // warmup.config.batch_size, 1)
-        if self._demonstrations is None:
-            done = warmup.steps + (number - 1) * count
-            self._demonstrations = islice(warmup.batches(), done, None)
-        rate = learning_rate(self._config, number, self._spending.progress(number))
-        losses = []
+        assert self._imitation is not None
+        rate = learning_rate(self._config.learn, number, self._spending.progress(number))
         with self._spending.timed("update"):
-            for batch in islice(self._demonstrations, count):
-                name = f"iteration {number}"
-                metrics = warmup.step(self._model, self._optimizer, batch, rate, name)
-                losses.append(metrics["loss"])
-                self._spending.tokens += sum(len(text.inputs) for text in batch)
-        self._close("imitation", {"loss": float(np.mean(losses))}, number, last)
+            loss, tokens = self._imitation.learn(self._model, self._optimizer, number, rate)
+        self._spending.tokens += tokens
+        self._close("imitation", {"loss": loss}, number, last)
 
     def _close(self, stage: str, metrics: dict[str, float], number: int, last: int) -> None:
         """Take the new weights over, note what happened, save."""

@@ -17,16 +17,24 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from llamao1_cli.config import Config, SearchConfig
+from llamao1_cli.config import Config, SearchConfig, SelfPlayConfig
 from llamao1_cli.config.file import load_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.run.assembly import Parts, assemble
+from llamao1_cli.search.grow import SearchRequest
+from llamao1_cli.search.pending import TokenBudget
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import play_seeds
-from llamao1_cli.selfplay.ray.actor import Order, SelfPlayActor, job_to_json, trees_from_json
-from llamao1_cli.selfplay.ray.crew import RayCrew
-from llamao1_cli.selfplay.ray.pipeline import Play
+from llamao1_cli.selfplay.ray.actor import (
+    PlaySettings,
+    SelfPlayActor,
+    chunk_to_json,
+    trees_from_json,
+)
+from llamao1_cli.selfplay.ray.pipeline import Job
+from llamao1_cli.selfplay.ray.pool import RayPool
 from llamao1_cli.selfplay.ray.weights import pack_weights, unpack_weights
+from llamao1_cli.value.adapter import ValueAdapter
 
 TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 LORA = "model.lora={rank: 2, alpha: 4}"
@@ -39,11 +47,11 @@ def tiny(*overrides: str) -> Config:
 def disturb(parts: Parts) -> None:
     """Other weights everywhere that training would change."""
     generator = torch.Generator().manual_seed(3)
-    head = parts.value_head
-    places = [p for p in parts.language_model.model.parameters() if p.requires_grad]
-    places += list(head.weights.values() if hasattr(head, "weights") else head.parameters())
+    weights = [p for p in parts.language_model.model.parameters() if p.requires_grad]
+    head = parts.value_function
+    weights += list(head.weights.values() if isinstance(head, ValueAdapter) else head.parameters())
     with torch.no_grad():
-        for weight in places:
+        for weight in weights:
             weight.add_(torch.randn(weight.shape, generator=generator) * 0.1)
 
 
@@ -60,38 +68,41 @@ def test_an_actor_grows_the_trees_that_the_trainer_would(overrides: list[str]) -
             expected = parts.selfplay.iterate(
                 lambda number: problems, config.search, version, grade=parts.grader.grade
             )
-            places = zip(problems, play_seeds(0, version, 3), strict=True)
-            plays = [Play((version, i), *place) for i, place in enumerate(places)]
-            weights = pack_weights(parts.language_model.model, parts.value_head, parts.accelerator)
-            job = job_to_json(Order(version, version, config.search), plays)
-            data = actor.play(job, np.frombuffer(weights, np.uint8))
+            rows = zip(problems, play_seeds(0, version, 3), strict=True)
+            jobs = [Job((version, i), *row) for i, row in enumerate(rows)]
+            weights = pack_weights(
+                parts.language_model.model, parts.value_function, parts.accelerator
+            )
+            chunk = chunk_to_json(PlaySettings(version, version, config.search), jobs)
+            data = actor.play(chunk, np.frombuffer(weights, np.uint8))
             assert json.loads(data)[0]["iteration"] == version
             assert trees_from_json(data) == expected
 
 
-class CrewHere:
-    """A crew of one actor that is an object of this process."""
+class PoolHere:
+    """A pool of one actor that is an object of this process."""
 
-    def __init__(self, config: Config) -> None:
-        self._actor = SelfPlayActor(config.model_dump_json(), ".")
-        self._chunk: Sequence[Play] = []
+    def __init__(self, settings: SelfPlayConfig, config: str) -> None:
+        self._actor = SelfPlayActor(config, ".")
+        self._chunk: Sequence[Job] = []
         self._version = 0
 
-    def equip(self, weights: bytes, iteration: int, search: SearchConfig) -> None:
+    def use(self, weights: bytes, iteration: int, search: SearchConfig) -> None:
         self._version += 1
-        self._order, self._weights = Order(self._version, iteration, search), weights
+        self._settings = PlaySettings(self._version, iteration, search)
+        self._weights = weights
 
-    def room(self) -> bool:
+    def has_room(self) -> bool:
         return not self._chunk
 
-    def submit(self, plays: Sequence[Play]) -> None:
-        self._chunk = plays
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self._chunk = jobs
 
-    def wait(self) -> list[tuple[Sequence[Play], list[Tree] | None]]:
-        plays, self._chunk = self._chunk, []
-        job = job_to_json(self._order, plays)
-        trees = trees_from_json(self._actor.play(job, np.frombuffer(self._weights, np.uint8)))
-        return [(plays, trees)]
+    def wait(self) -> list[tuple[Sequence[Job], list[Tree] | None]]:
+        jobs, self._chunk = self._chunk, []
+        chunk = chunk_to_json(self._settings, jobs)
+        trees = trees_from_json(self._actor.play(chunk, np.frombuffer(self._weights, np.uint8)))
+        return [(jobs, trees)]
 
     def close(self) -> None:
         pass
@@ -101,7 +112,7 @@ def test_files_of_self_play_are_the_same_by_actors_and_when_some_are_missing(
     main: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
-    monkeypatch.setattr("llamao1_cli.selfplay.ray.selfplay.RayCrew", CrewHere)
+    monkeypatch.setattr("llamao1_cli.selfplay.make.RayPool", PoolHere)
     command = ["self-play", "--config", TINY, "--set", "run.iterations=3"]
     command += ["--set", "learn.problems=2"]
     assert main(*command, "--out", tmp_path / "here").returncode == 0
@@ -137,10 +148,10 @@ def mesh() -> Iterator[DeviceMesh]:
 def test_sharded_weights_travel_whole(mesh: DeviceMesh) -> None:
     parts = assemble(tiny())
     model = parts.language_model.model
-    plain = load(pack_weights(model, parts.value_head, parts.accelerator))
+    plain = load(pack_weights(model, parts.value_function, parts.accelerator))
     fully_shard(model, mesh=mesh)
     assert any(isinstance(weight, DTensor) for weight in model.parameters())
-    sharded = load(pack_weights(model, parts.value_head, parts.accelerator))
+    sharded = load(pack_weights(model, parts.value_function, parts.accelerator))
     assert plain.keys() == sharded.keys()
     assert all(torch.equal(plain[name], sharded[name]) for name in plain)
 
@@ -153,8 +164,10 @@ def test_what_self_play_alone_does_not_play_is_played_here(
     problems, trees = here.task.train_problems(0, 1, 2), []
     for parts in (here, ray):
         with parts.grader as grader:
-            play, search = parts.selfplay.play, parts.config.search
-            trees.append(play(problems, search, "limited", grade=grader.grade, budget=20))
+            request = SearchRequest(
+                problems, parts.config.search, grade=grader.grade, budget=TokenBudget(20)
+            )
+            trees.append(parts.selfplay.play(request, "limited"))
     assert trees[0] == trees[1]
 
 
@@ -162,7 +175,7 @@ def test_problems_that_are_owed_and_are_not_there_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
-    monkeypatch.setattr(RayCrew, "equip", lambda *weights: None)
+    monkeypatch.setattr(RayPool, "use", lambda *weights: None)
     parts = assemble(tiny("self_play.backend=ray"))
     parts.selfplay.restore({"next": 3, "outstanding": [[2, 4]]})
     with pytest.raises(UserError, match="problem 4 of iteration 2, which has 4"):
@@ -176,9 +189,9 @@ def test_problems_that_are_owed_and_are_not_there_are_named(
 
 def test_weights_of_another_model_are_refused() -> None:
     one, other = assemble(tiny()), assemble(tiny(LORA))
-    data = pack_weights(one.language_model.model, one.value_head, one.accelerator)
+    data = pack_weights(one.language_model.model, one.value_function, one.accelerator)
     with pytest.raises(ValueError, match="another model"):
-        unpack_weights(data, other.language_model.model, other.value_head)
+        unpack_weights(data, other.language_model.model, other.value_function)
 
 
 def test_an_actor_is_no_rank_of_the_launcher_that_it_inherits_from(
@@ -198,7 +211,7 @@ def test_a_node_without_the_folder_says_so(tmp_path: Path) -> None:
 def test_a_cluster_that_is_not_there_is_named() -> None:
     config = tiny("self_play.backend=ray", "self_play.address=127.0.0.1:1")
     with pytest.raises(UserError, match=r"self_play\.address: no Ray cluster at 127\.0\.0\.1:1"):
-        RayCrew(config).equip(b"", 1, config.search)
+        RayPool(config.self_play, "").use(b"", 1, config.search)
 
 
 @pytest.mark.parametrize("error", [Exception, ConnectionError, RuntimeError])
@@ -211,7 +224,7 @@ def test_a_cluster_that_does_not_start_here_is_told_in_one_line(
     ray = SimpleNamespace(init=init, is_initialized=lambda: False)
     monkeypatch.setitem(sys.modules, "ray", ray)
     with pytest.raises(UserError, match=r"this machine: Ray does not start there \(The current"):
-        RayCrew(tiny("self_play.backend=ray")).equip(b"", 1, SearchConfig())
+        RayPool(tiny("self_play.backend=ray").self_play, "").use(b"", 1, SearchConfig())
 
 
 def test_only_actors_can_play_ahead() -> None:
