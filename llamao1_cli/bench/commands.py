@@ -1,4 +1,4 @@
-"""What the bench commands do once their options are read."""
+"""The bench commands, once their options are read."""
 
 import importlib.util
 import json
@@ -38,7 +38,7 @@ def run_rollout(
     repeats: int,
     json_file: Path | None,
 ) -> None:
-    """Measure rollouts, print the table, and write the figures as JSON if asked to."""
+    """Measure rollouts, print the table, and write the figures to `json_file` if there is one."""
     unknown = sorted(set(variants) - {*BUILTIN, *VLLM})
     if unknown:
         raise UserError(f"--variant {unknown[0]}: choose from {', '.join([*BUILTIN, *VLLM])}")
@@ -68,9 +68,10 @@ def run_update(
     repeats: int,
     json_file: Path | None,
 ) -> None:
-    """Measure optimizer steps, print the table, and write the figures as JSON if asked to.
+    """Measure optimizer steps, print the table, and write the figures to `json_file` if there is
+    one.
 
-    The trees are those of `trees_file`, or of the configured search's shape.
+    The trees are those of `trees_file`, or grown in the shape of the configured search.
     """
     if not isinstance(configured_algorithm(config.learn), ClippedLoss):
         raise UserError(
@@ -84,7 +85,7 @@ def run_update(
         )
     if config.search.algorithm == "forks":
         shape = shape | {"chains": config.search.chains, "forks": config.search.max_forks}
-    # Stored trees have the lengths of the configured model.
+    # Stored trees are as long as the configured model allows.
     length = None if trees_file is None else config.model.max_length
     workload, loaded = _prepare(config, shape, json_file, length)
     codec = loaded.codec(METAS)
@@ -107,7 +108,7 @@ def run_update(
 
 
 def _stored(path: Path, codec: Codec, count: int) -> list[Tree]:
-    """The first `count` trees of a run's file."""
+    """Returns the first `count` trees of a run's file."""
     if not path.is_file():
         raise UserError(f"--stored {path}: no such file; give one of a run's folder `trees`")
     return read_trees(path, codec)[:count]
@@ -116,8 +117,8 @@ def _stored(path: Path, codec: Codec, count: int) -> list[Tree]:
 def _prepare(
     config: Config, shape: dict[str, Any], json_file: Path | None, length: int | None = None
 ) -> tuple[Workload, LanguageModel]:
-    """The workload, checked, and the model with a context of `length`; None: one that holds the
-    workload's longest path."""
+    """Returns the workload, checked, and the model with a context of `length`; None: a context that
+    holds the workload's longest path."""
     if json_file is not None and not json_file.parent.is_dir():
         raise UserError(f"--json {json_file}: its folder does not exist; make it first")
     set_threads(config.run)
@@ -140,7 +141,7 @@ def _show(table: Table, result: dict[str, Any], json_file: Path | None) -> None:
 
 
 def rollout_table(result: dict[str, Any]) -> Table:
-    """One line a variant."""
+    """Returns a table with one line a variant."""
     model = result["model"]
     title = f"{model['name']}, {model['parameters'] / 1e6:.1f} million parameters"
     table = Table(title=title, title_justify="left")
@@ -170,7 +171,7 @@ def rollout_table(result: dict[str, Any]) -> Table:
 
 
 def update_table(result: dict[str, Any]) -> Table:
-    """One line a variant."""
+    """Returns a table with one line a variant."""
     title = f"one step over {result['trees']} trees, {result['thoughts']:,} thoughts"
     table = Table(title=title, title_justify="left")
     for column in ("variant", "seconds", "thoughts/s", "paths", "padded", "tokens", "peak MiB"):

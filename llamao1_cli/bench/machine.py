@@ -1,4 +1,4 @@
-"""What the machine itself can do, and what a measurement took of it."""
+"""What the machine itself can do, and what a measurement needed of it."""
 
 import ctypes
 import gc
@@ -17,7 +17,7 @@ from llamao1_cli.engine.builtin.packed_linear import PackedLinear
 
 
 def describe() -> dict[str, str | int]:
-    """The machine and the versions that a figure depends on."""
+    """Returns the machine and the versions that a figure depends on."""
     described: dict[str, str | int] = {
         "processor": platform.machine(),
         "cores": os.cpu_count() or 0,
@@ -32,8 +32,8 @@ def describe() -> dict[str, str | int]:
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
-    """Afterwards the yielded function gives by how many bytes the process (on CUDA: its tensors)
-    grew inside at most; 0 where the system does not tell."""
+    """Yields a function that returns, afterwards, by how many bytes the process (on CUDA: its
+    tensors) grew inside at most; 0 where the system does not tell."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -48,7 +48,7 @@ def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
 
 
 def return_free_memory() -> None:
-    """Have glibc give back what was freed, or what follows may seem to need nothing."""
+    """Have glibc return freed memory to the system, or what follows may seem to need none."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -61,10 +61,10 @@ def _kilobytes(status: Path, name: str) -> int:
 
 
 def weights_roofline(model: PreTrainedModel, tokens: int, repeats: int = 5) -> float:
-    """Tokens a second if a step of `tokens` rows cost nothing but its matrix products.
+    """Returns tokens a second if a step of `tokens` rows cost nothing but its matrix products.
 
-    Runs every linear layer of the model, the output head among them, on random rows; the fastest of
-    the repetitions counts.
+    Runs every linear layer of the model, the output head among them, on random rows; the fastest
+    repetition counts.
     """
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | PackedLinear)]
     rows = {
@@ -86,6 +86,6 @@ def weights_roofline(model: PreTrainedModel, tokens: int, repeats: int = 5) -> f
 
 
 def synchronise(model: PreTrainedModel) -> None:
-    """Wait until the GPU has done what it was asked to; nothing on CPU."""
+    """Wait until the GPU has done its work; nothing on CPU."""
     if model.device.type == "cuda":
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""The plain ways to train on trees: every path from root to leaf a row of a padded batch."""
+"""Two plain ways to train on trees: every path from root to leaf is a row of a padded batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -17,10 +17,10 @@ from llamao1_cli.search.tree import Node, Tree, node_tokens
 
 
 @dataclass(frozen=True)
-class Path:
-    """One path from root to leaf; arrays over its T tokens, or `[B, T]` of a padded batch.
+class TrainingPath:
+    """One path from root to leaf as arrays over its tokens `[T]`, or a padded batch `[B, T]`.
 
-    A node shared by several paths trains in the first of them and is context in the others.
+    A node that several paths share trains in the first of them and is context in the others.
     """
 
     ids: np.ndarray
@@ -29,7 +29,7 @@ class Path:
     role: np.ndarray  # `Role` of a sampled token
     logprob: np.ndarray
     advantage: np.ndarray
-    leaves: np.ndarray  # where the value is read, how many leaves it speaks for; else 0
+    leaves: np.ndarray  # where a rating is read, how many leaves it stands for; else 0
     target: np.ndarray
 
 
@@ -43,12 +43,13 @@ class PathStep:
         config: LearnConfig,
         sampling: Sampling,
         optimizer: torch.optim.Optimizer,
-        paths: Sequence[Path],
+        paths: Sequence[TrainingPath],
         *,
         lean: bool,
     ) -> None:
-        """Plain: paths in the order they come, logits and log-probs at every token. `lean`: paths
-        of like length together, logits only where some row of the batch trains."""
+        """`lean` puts paths of like length together, and makes logits only where some row of the
+        batch trains; else paths are in the order they come, with logits and log-probs at every
+        token."""
         self._model, self._codec, self._config = model, codec, config
         self._sampling, self._optimizer, self._lean = sampling, optimizer, lean
         vocabulary = model.get_output_embeddings().weight.shape[0]
@@ -61,11 +62,13 @@ class PathStep:
         self.forwarded = sum(batch.ids.size for batch in self._rows)
 
     def __call__(self, rate: float) -> None:
-        """One step at the learning rate."""
+        """Take one step at the learning rate."""
         config = self._config
         self._model.eval()  # nothing is checkpointed here
         for batch in self._rows:
-            arrays = {f.name: torch.from_numpy(getattr(batch, f.name)) for f in fields(Path)}
+            arrays = {
+                f.name: torch.from_numpy(getattr(batch, f.name)) for f in fields(TrainingPath)
+            }
             rows = {name: array.to(self._model.device) for name, array in arrays.items()}
             rated = rows["leaves"] > 0
             logprobs, differences = self._forward(rows, rated)
@@ -90,7 +93,8 @@ class PathStep:
     def _forward(
         self, rows: dict[str, torch.Tensor], rated: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probs of the actions and positive - negative logits of the ratings, row by row."""
+        """Returns log-probs of the actions, and positive - negative logits of the ratings, row by
+        row."""
         ids, mask, action = rows["ids"], rows["mask"], rows["action"]
         before = torch.roll(action, -1, dims=1)  # logits at t - 1 speak of token t
         read = (before | rated).any(0) if self._lean else torch.ones_like(before[0])
@@ -113,8 +117,9 @@ class PathStep:
 
 def tree_paths(
     trees: Sequence[Tree], codec: Codec, config: LearnConfig, discount: float, min_tokens: int = 1
-) -> list[Path]:
-    """The paths that the trees' experiences speak of: one a leaf, one a tree without signal."""
+) -> list[TrainingPath]:
+    """Returns the paths that the trees' experiences hold: one a leaf, or one a tree without
+    signal."""
     made = []
     credit = scaled_advantages(trees, config, discount)
     for tree, values in zip(trees, credit, strict=True):
@@ -134,7 +139,7 @@ def _path(
     codec: Codec,
     seen: set[int],
     min_tokens: int,
-) -> Path:
+) -> TrainingPath:
     ids = tree.path_ids(nodes[-1], codec)
     size, end = len(ids), 0
     action, role = np.zeros(size, bool), np.full(size, Role.INSIDE, np.int64)
@@ -151,12 +156,12 @@ def _path(
         weight = tree.root.leaves if credit is None else node.leaves
         leaves[read], target[read] = weight * (node.id not in seen), node.target
     mask = np.ones(size, np.int64)
-    return Path(np.array(ids), mask, action, role, logprob, advantage, leaves, target)
+    return TrainingPath(np.array(ids), mask, action, role, logprob, advantage, leaves, target)
 
 
-def _rows(paths: Sequence[Path], limit: int) -> list[Path]:
-    """Padded batches of at most `limit` tokens, padding included, or of one longer path."""
-    groups: list[list[Path]] = []
+def _rows(paths: Sequence[TrainingPath], limit: int) -> list[TrainingPath]:
+    """Returns padded batches of at most `limit` tokens, padding included, or of one longer path."""
+    groups: list[list[TrainingPath]] = []
     for path in paths:
         longest = max([len(path.ids), *(len(p.ids) for p in groups[-1])]) if groups else 0
         if not groups or longest * (len(groups[-1]) + 1) > limit:
@@ -165,10 +170,10 @@ def _rows(paths: Sequence[Path], limit: int) -> list[Path]:
     return [_padded(group) for group in groups]
 
 
-def _padded(paths: Sequence[Path]) -> Path:
+def _padded(paths: Sequence[TrainingPath]) -> TrainingPath:
     longest = max(len(path.ids) for path in paths)
     columns = (
         [np.pad(getattr(path, f.name), (0, longest - len(path.ids))) for path in paths]
-        for f in fields(Path)
+        for f in fields(TrainingPath)
     )
-    return Path(*(np.stack(rows) for rows in columns))
+    return TrainingPath(*(np.stack(rows) for rows in columns))

@@ -1,4 +1,4 @@
-"""`llamao1 bench rollout`: thoughts a second of every engine on one forced workload."""
+"""`llamao1 bench rollout`: thoughts a second of every engine on one workload."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,17 +13,17 @@ from llamao1_cli.bench.baselines import GenerateEngine
 from llamao1_cli.bench.machine import describe, peak_memory, weights_roofline
 from llamao1_cli.bench.workload import Workload, thoughts, unique_tokens
 from llamao1_cli.engine.builtin.engine import TreeEngine
+from llamao1_cli.engine.tickets import TicketEngine
 from llamao1_cli.engine.vllm.engine import VllmEngine
 from llamao1_cli.language.codec import Codec
 
 ROOFLINE_ROWS = (1, 16, 64)
 BUILTIN = ("reference", "generate", "tree-float32", "tree-bfloat16")
 VLLM = ("vllm-float32", "vllm-bfloat16")
-Countable = GenerateEngine | TreeEngine | VllmEngine
 
 
 @dataclass
-class Measured:
+class Measurement:
     """The repetitions of one variant."""
 
     trees: int
@@ -47,14 +47,15 @@ def bench_rollout(
     memory: int,
     on_measured: Callable[[str, float], None] = lambda name, seconds: None,
 ) -> dict[str, Any]:
-    """Figures of each variant, JSON-ready; repetitions interleave, so that a busy minute hits all.
+    """Returns the figures of each variant, ready for JSON; repetitions interleave, so that a busy
+    minute hits all.
 
-    The reference works off one request after the other, whatever waits, and grows `baseline_trees`
-    of the trees only: rates are thoughts a second.
+    The reference answers one request after the other, and grows only `baseline_trees` of the trees:
+    what is compared are thoughts a second.
     """
     engines = {name: _engine(name, model, codec, workload, rows, memory) for name in variants}
     results = {
-        name: Measured(baseline_trees if name == "reference" else workload.trees)
+        name: Measurement(baseline_trees if name == "reference" else workload.trees)
         for name in variants
     }
     for repeat in range(repeats + 1):  # the first round warms up
@@ -78,7 +79,7 @@ def bench_rollout(
 
 def _engine(
     name: str, model: PreTrainedModel, codec: Codec, workload: Workload, rows: int, memory: int
-) -> Countable:
+) -> TicketEngine:
     if name in ("reference", "generate"):
         return GenerateEngine(
             model, codec, max_length=workload.max_length, batched=name == "generate"
@@ -95,15 +96,16 @@ def _engine(
 
 
 def _measure(
-    engine: Countable,
+    engine: TicketEngine,
     codec: Codec,
     workload: Workload,
-    result: Measured,
+    result: Measurement,
     device: torch.device,
     *,
     keep: bool,
 ) -> float:
-    """One repetition, from fresh caches to fresh caches."""
+    """Returns the seconds of one repetition, with empty caches before and after; `keep` puts its
+    figures into `result`."""
     engine.refresh()
     before = engine.forwarded
     with peak_memory(device) as peak:
@@ -121,20 +123,23 @@ def _measure(
     return seconds
 
 
-def _roofline(model: PreTrainedModel, engines: dict[str, Countable]) -> dict[str, dict[str, float]]:
-    """Tokens a second of the matrix products alone, by type of the weights and rows a step."""
+def _roofline(
+    model: PreTrainedModel, engines: dict[str, TicketEngine]
+) -> dict[str, dict[str, float]]:
+    """Returns tokens a second of the matrix products alone, by type of the weights and rows a
+    step."""
     copies = {str(model.dtype).removeprefix("torch."): model}
     for engine in engines.values():
         if isinstance(engine, TreeEngine):
             copies[str(engine.model.dtype).removeprefix("torch.")] = engine.model
     return {
-        dtype: {str(rows): weights_roofline(copy, rows) for rows in ROOFLINE_ROWS}
-        for dtype, copy in copies.items()
+        dtype: {str(rows): weights_roofline(plain, rows) for rows in ROOFLINE_ROWS}
+        for dtype, plain in copies.items()
     }
 
 
 def _figures(
-    results: dict[str, Measured], roofline: dict[str, dict[str, float]], plain: str
+    results: dict[str, Measurement], roofline: dict[str, dict[str, float]], plain: str
 ) -> dict[str, dict[str, Any]]:
     base = results.get("reference")
     slowest = median(base.seconds) / base.nodes if base else None

@@ -23,7 +23,7 @@ from llamao1_cli.learn.update import Updater
 from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 
-RATE = 1e-6  # small enough that repetitions train the same model
+LEARNING_RATE = 1e-6  # small enough that repetitions train the same model
 VARIANTS = ("padded", "paths", "packed")
 
 Step = Callable[[], object]
@@ -39,12 +39,12 @@ def bench_update(
     repeats: int,
     on_measured: Callable[[str, float], None] = lambda name, seconds: None,
 ) -> dict[str, Any]:
-    """Seconds, memory and forwarded tokens of one step over the same rectified trees, JSON-ready;
-    repetitions interleave."""
+    """Returns seconds, memory and forwarded tokens of one step over the same rectified trees, ready
+    for JSON; repetitions interleave."""
     steps, forwarded = _steps(model, codec, trees, config, search)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     peaks: dict[str, int] = {}
-    steps["packed"]()  # the optimizer's state is no variant's share
+    steps["packed"]()  # makes the optimizer's state, which counts for no variant
     for name, step in steps.items():
         return_free_memory()
         with peak_memory(model.device) as peak:
@@ -57,7 +57,7 @@ def bench_update(
             synchronise(model)
             seconds[name].append(time.perf_counter() - start)
             on_measured(name, seconds[name][-1])
-    middle = {name: median(took) for name, took in seconds.items()}
+    medians = {name: median(took) for name, took in seconds.items()}
     nodes = len(thoughts(trees))
     return {
         "machine": describe(),
@@ -68,9 +68,9 @@ def bench_update(
             name: {
                 "seconds": seconds[name],
                 "forwarded_tokens": forwarded[name],
-                "thoughts_per_second": nodes / middle[name],
-                "ratio_to_paths": middle["paths"] / middle[name],
-                "ratio_to_padded": middle["padded"] / middle[name],
+                "thoughts_per_second": nodes / medians[name],
+                "ratio_to_paths": medians["paths"] / medians[name],
+                "ratio_to_padded": medians["padded"] / medians[name],
                 "peak_bytes": peaks[name],
             }
             for name in steps
@@ -81,7 +81,8 @@ def bench_update(
 def grown(
     model: PreTrainedModel, codec: Codec, workload: Workload, rows: int, memory: int
 ) -> list[Tree]:
-    """The workload's trees with every leaf right or wrong at random, so that all of them teach."""
+    """Returns the workload's trees with every leaf right or wrong at random, so that all of them
+    train the policy."""
     engine = TreeEngine(
         model,
         codec,
@@ -106,7 +107,7 @@ def _steps(
     config: LearnConfig,
     search: SearchConfig,
 ) -> tuple[dict[str, Step], dict[str, int]]:
-    """One step of each variant, and the tokens that it forwards."""
+    """Returns one step of each variant, and the tokens that it forwards."""
     optimizer = make_optimizer(model, config.betas, config.weight_decay)
     least = search.min_thought_tokens
     paths = tree_paths(trees, codec, config, search.discount, least)
@@ -115,12 +116,12 @@ def _steps(
     for name in VARIANTS[:2]:
         lean = name == "paths"
         step = PathStep(model, codec, config, search.sampling, optimizer, paths, lean=lean)
-        steps[name], forwarded[name] = partial(step, RATE), step.forwarded
+        steps[name], forwarded[name] = partial(step, LEARNING_RATE), step.forwarded
     batch = experiences(trees, codec, config, search.discount, min_tokens=least)
     parts = micro_batches(list(enumerate(batch)), config.micro_batch_tokens)
     forwarded["packed"] = sum(len(part.ids) for group in parts for _, part in group)
     accelerator = Accelerator(cpu=model.device.type == "cpu")
     updater = Updater(config, codec, search.sampling, accelerator, model, optimizer)
     ones = np.ones(len(batch), np.float32)
-    steps["packed"] = partial(updater.step, batch, ones, RATE, "bench")
+    steps["packed"] = partial(updater.step, batch, ones, LEARNING_RATE, "bench")
     return steps, forwarded

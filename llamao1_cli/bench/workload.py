@@ -1,4 +1,4 @@
-"""Trees whose shape and lengths are given by a seed alone, so that every engine does equal work."""
+"""Trees whose shape and lengths depend on a seed alone, so that every engine does equal work."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ ROOM = 16  # tokens of headers and ratings a thought, at most
 
 @dataclass(frozen=True)
 class Workload:
-    """What one measurement grows."""
+    """The trees that one measurement grows."""
 
     trees: int
     simulations: int  # expansions a tree
@@ -34,18 +34,18 @@ class Workload:
 
     @property
     def max_length(self) -> int:
-        """Longest path there can be."""
+        """How long a path can be at most."""
         thought = self.thought_tokens[1] + ROOM
         return self.prompt_tokens[1] + ROOM + self.max_depth * thought
 
     @property
     def room(self) -> int:
-        """Expansions that a tree has room for."""
+        """How many expansions a tree has room for."""
         inner = sum(self.max_children**depth for depth in range(self.max_depth))
         return inner * -(-self.max_children // self.candidates)
 
     def problems(self, codec: Codec) -> list[Problem]:
-        """Prompts of random words of the tokenizer, each of its own length."""
+        """Returns problems of random words, each of its own length."""
         rng = np.random.default_rng([self.seed, 0])
         words = [" one", " two", " red", " blue", " of", " and", " has", " gives", " then", " it"]
         made = []
@@ -57,7 +57,7 @@ class Workload:
         return made
 
     def grow(self, engine: Engine, codec: Codec, trees: int | None = None) -> list[Tree]:
-        """The first `trees` of the workload's trees (None: all), grown by the engine."""
+        """Returns the first `trees` of the workload's trees (None: all), grown by the engine."""
         problems = self.problems(codec)[:trees]
         config = SearchConfig(
             candidates=self.candidates,
@@ -120,7 +120,7 @@ class _Fork:
                 # Where chains are one thought long, a fork is one more of them.
                 inner = [node for node in tree.nodes[1:] if node.children] or [tree.root]
                 drawn = np.random.default_rng(tree.seed).integers(len(inner), size=self._forks)
-                picks += [(tree, inner[place], 1) for place in drawn]
+                picks += [(tree, inner[index], 1) for index in drawn]
         return picks
 
     def reach(self, node: Node) -> int:
@@ -131,7 +131,7 @@ class _Fork:
 
 
 class _Sized:
-    """An engine whose thoughts have lengths given by their requests' seeds."""
+    """An engine whose thoughts have lengths that depend on their requests' seeds alone."""
 
     def __init__(self, engine: Engine, thought_tokens: tuple[int, int]) -> None:
         self._engine, self._range = engine, thought_tokens
@@ -156,7 +156,7 @@ class _Sized:
 
 
 def unique_tokens(trees: Sequence[Tree], codec: Codec) -> int:
-    """Tokens that any engine must read at least once to grow and rate the trees.
+    """Returns the tokens that any engine must read at least once to grow and rate the trees.
 
     Root prompts and thoughts up to the start of their rating, once each; the closing rating and the
     header below it once for every node that has children.
@@ -174,5 +174,5 @@ def unique_tokens(trees: Sequence[Tree], codec: Codec) -> int:
 
 
 def thoughts(trees: Sequence[Tree]) -> list[Thought]:
-    """All sampled thoughts."""
+    """Returns all sampled thoughts."""
     return [node.thought for tree in trees for node in tree.nodes[1:]]
