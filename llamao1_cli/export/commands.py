@@ -16,7 +16,7 @@ from llamao1_cli.export.rows import Row, dpo_rows, openlongcot_row, prm_rows, sf
 from llamao1_cli.export.spelling import Speller
 from llamao1_cli.export.steps import problem_steps
 from llamao1_cli.files.run_folder import RunFolder
-from llamao1_cli.files.whole import check_place, write_whole
+from llamao1_cli.files.whole import check_writable, write_whole
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MARKERS, METAS
 from llamao1_cli.report.display import Display
@@ -150,7 +150,7 @@ def _write(out: Path, rows: list[Row], files: list[Path], left_out: int = 0) -> 
 
 
 def _check_file(out: Path, overwrite: bool) -> None:
-    check_place("--out", out)
+    check_writable("--out", out)
     if out.exists() and not overwrite:
         raise UserError(f"--out: {out} exists; add --overwrite, or name another file")
 

@@ -1,6 +1,6 @@
 """The manifest of a checkpoint: the size and SHA-256 of each of its files, written last.
 
-What was cut short or altered since is found before anything of it is read.
+Files that were cut short or changed since are found before any of them is read.
 """
 
 import hashlib
@@ -9,28 +9,28 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-NAME = "manifest.json"
+MANIFEST_FILE = "manifest.json"
 _FILES = TypeAdapter(dict[str, tuple[int, str]])  # size in bytes and SHA-256, by relative path
 
 
 def write_manifest(folder: Path) -> None:
-    """Note the size and digest of every file in `folder`; its last file."""
+    """Write the size and digest of every file in `folder`; call it when all others are there."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     entries = {
         path.relative_to(folder).as_posix(): (path.stat().st_size, _digest(path)) for path in files
     }
-    (folder / NAME).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+    (folder / MANIFEST_FILE).write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
 
 def damage(folder: Path, part: str = "") -> str | None:
-    """What is wrong with the files below `part` of a folder that has a manifest, all by default;
-    None if they are those that were written."""
+    """Returns what is wrong with the files of a folder whose names start with `part`, compared with
+    its manifest; None if they are as they were written."""
     try:
-        files = _FILES.validate_json((folder / NAME).read_bytes())
+        files = _FILES.validate_json((folder / MANIFEST_FILE).read_bytes())
     except OSError:
-        return f"{NAME} is missing"
+        return f"{MANIFEST_FILE} is missing"
     except ValidationError:
-        return f"{NAME} is broken"
+        return f"{MANIFEST_FILE} is broken"
     for name, (size, digest) in files.items():
         path = folder / name
         if not name.startswith(part):

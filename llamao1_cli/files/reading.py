@@ -11,7 +11,8 @@ from llamao1_cli.errors import UserError
 
 @contextmanager
 def reading(path: Path) -> Iterator[Path]:
-    """Inside, a file of a checkpoint is read; UserError, naming it, if it is not what was saved."""
+    """Inside, read a file of a checkpoint; raises UserError, naming it, if it does not hold what
+    was saved."""
     try:
         yield path
     except (OSError, SafetensorError, RuntimeError, LookupError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The run folder: where the files of a run are, and files that are there whole or not at all."""
+"""The run folder: where the files of a run are, and which checkpoints are usable."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a step."""
+        """The metrics, one JSON object a step."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -44,55 +44,54 @@ class RunFolder:
         return self.path / "trees"
 
     def trees(self, iteration: int) -> Path:
-        """The trees of an iteration, one a line."""
+        """Returns the file of an iteration's trees, one a line."""
         return self.forest / f"iteration-{iteration:06d}.jsonl"
 
     def evaluation(self, iteration: int) -> Path:
-        """The evaluation after an iteration; 0 is before self-play."""
+        """Returns the file of the evaluation after an iteration; 0 is before self-play."""
         return self.path / "eval" / f"iteration-{iteration:06d}.json"
 
     def evaluations(self) -> dict[int, Path]:
-        """The evaluations that are there by their iteration, in order."""
+        """Returns the evaluations that are there by their iteration, in order."""
         return _numbered(self.path / "eval", ".json")
 
     def tree_files(self) -> dict[int, Path]:
-        """The tree files that are there by their iteration, in order."""
+        """Returns the tree files that are there by their iteration, in order."""
         return _numbered(self.forest, ".jsonl")
 
     def forget_evaluations(self, iteration: int) -> None:
-        """Delete the evaluations after a later iteration, which is going to be run again."""
+        """Delete the evaluations after later iterations, which are going to be run again."""
         for number, file in self.evaluations().items():
             if number > iteration:
                 file.unlink()
 
     def forget_checkpoints(self, last: Path) -> None:
-        """Delete the checkpoints after `last`, which are going to be written again, and what is
-        left of those that were never completed."""
+        """Delete the checkpoints after `last`, which are going to be written again, and those that
+        were never completed."""
         found = complete_checkpoints(self.checkpoints)
         unfinished = list(self.checkpoints.glob(".*.part"))
         for path in found[found.index(last) + 1 :] + unfinished:
             shutil.rmtree(path)
 
     def occupied(self) -> bool:
-        """Whether another run has been here; one that was killed before its first file was whole
-        has not."""
+        """Returns whether another run has left files here; unfinished ones do not count."""
         names = [path.name for path in self.path.iterdir()] if self.path.exists() else []
         return any(not (name.startswith(".") and name.endswith(".part")) for name in names)
 
     def clear(self) -> None:
-        """Delete what a run writes, and nothing else that may lie there."""
+        """Delete the files that a run writes, and no others."""
         for name in ("checkpoints", "trees", "eval", "tensorboard"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         for file in (self.config, self.metrics, self.path / "report.html"):
             file.unlink(missing_ok=True)
 
     def checkpointed(self) -> bool:
-        """Whether there is a complete checkpoint."""
+        """Returns whether there is a complete checkpoint."""
         return bool(complete_checkpoints(self.checkpoints))
 
     def latest(self, say: Callable[[str], None] = _complain) -> Path:
-        """The newest complete checkpoint that is as it was written; `say` takes a line about each
-        newer one, which was damaged. UserError if there is none."""
+        """Returns the newest complete checkpoint that is as it was written; `say` is told of each
+        newer one, which is damaged. Raises UserError if there is none."""
         found = complete_checkpoints(self.checkpoints)
         if not found:
             raise UserError(f"{self.path}: holds no checkpoint; train there first")
@@ -108,7 +107,7 @@ class RunFolder:
 
 
 def run_folder(path: Path) -> RunFolder:
-    """The folder of a run that has begun; UserError for any other."""
+    """Returns the folder of a run that has begun; raises UserError for any other."""
     folder = RunFolder(path)
     if not folder.config.is_file():
         raise UserError(f"{path}: not a run folder (no config.yaml); check the path")
@@ -116,8 +115,8 @@ def run_folder(path: Path) -> RunFolder:
 
 
 def check_model_folder(key: str, folder: Path) -> None:
-    """UserError, naming the configuration's `key`, if `folder` is the model of a checkpoint and
-    not as it was written."""
+    """Raise UserError, naming the configuration's `key`, if `folder` is a checkpoint's model and
+    damaged."""
     checkpoint = folder.absolute().parent
     if folder.name == "model" and _NAME.fullmatch(checkpoint.name):
         wrong = damage(checkpoint, "model/")
@@ -126,13 +125,13 @@ def check_model_folder(key: str, folder: Path) -> None:
 
 
 def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
-    """The files of a folder that are called `iteration-N`, by N."""
+    """Returns the files of a folder that are called `iteration-N`, by N."""
     files = ((_NAME.fullmatch(file.stem), file) for file in folder.glob(f"iteration-*{suffix}"))
     return dict(sorted((int(match[2]), file) for match, file in files if match))
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first; those of the warm-up come before self-play's."""
+    """Returns the complete checkpoints, oldest first; warm-up's come before self-play's."""
     found = []
     for path in folder.iterdir() if folder.is_dir() else []:
         match = _NAME.fullmatch(path.name)

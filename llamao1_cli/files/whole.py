@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writing files so that they are there whole or not at all."""
 
 import os
 from contextlib import suppress
@@ -7,8 +7,8 @@ from pathlib import Path
 from llamao1_cli.errors import RunFailedError, UserError
 
 
-def check_place(option: str, path: Path | None) -> None:
-    """UserError if a file is to be written where a folder is, or below a file."""
+def check_writable(option: str, path: Path | None) -> None:
+    """Raise UserError, naming the option, if `path` is a folder or lies below a file."""
     if path is None:
         return
     if path.is_dir():

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llamao1_cli.config import Config
-from llamao1_cli.files.whole import check_place, write_whole
+from llamao1_cli.files.whole import check_writable, write_whole
 from llamao1_cli.plan.measure import measure_rates, rates_from_runs
 from llamao1_cli.plan.memory import Memory, ModelShape, memory, paths_held, replay_trees
 from llamao1_cli.plan.model_shape import model_shape
@@ -31,7 +31,7 @@ def plan(
     Rates are those of the run folders `runs`, or are measured here and now; `bandwidth` is that
     between two machines in GB/s.
     """
-    check_place("--json", json_file)
+    check_writable("--json", json_file)
     shape = model_shape(config)
     problems = config.learn.problems
     rates = rates_from_runs(runs) if runs else measure_rates(config, weights, problems)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.errors import InterruptedRunError, UserError
-from llamao1_cli.files.whole import check_place, write_whole
+from llamao1_cli.files.whole import check_writable, write_whole
 from llamao1_cli.report.live import serving
 from llamao1_cli.report.page import render
 from llamao1_cli.report.reading import read_run
@@ -19,7 +19,7 @@ def write_report(folders: Sequence[Path], out: Path | None) -> Path:
     hold a file.
     """
     path = out or folders[0] / "report.html"
-    check_place("--out", path)
+    check_writable("--out", path)
     runs = [read_run(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
     write_whole(path, render(runs, path))
     return path
