@@ -18,10 +18,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class Interrupts:
     """Turns the first signal into InterruptedRunError: at once, or at the end of a `deferred` part.
 
-    Of several ranks none may leave the others waiting: once they have joined, a signal to any of
-    them ends a `deferred` part on all, and takes effect at once only where a rank works `alone`.
-    A second signal falls to the handlers that were there before; of joined ranks, whose launcher
-    passes on what they were sent already, it does nothing.
+    Several ranks must not leave each other waiting: once they have joined, a signal to any of them
+    stops all at the end of a `deferred` part, and acts at once only where a rank works `alone`.
+    A second signal goes to the handlers that were there before. In joined ranks it does nothing,
+    because their launcher forwards signals that they have received already.
     """
 
     def __init__(self) -> None:
@@ -47,8 +47,8 @@ class Interrupts:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """A signal that comes inside takes effect at the end; the part is never half done. Joined
-        ranks all come to the end of it, and stop there if one of them was to."""
+        """A signal that comes inside takes effect at the end, so that the part is never half done.
+        Joined ranks all come to that end, and stop there if any of them had a signal."""
         with self._deferring_as(True):
             yield
         number = self._pending or 0
@@ -60,8 +60,8 @@ class Interrupts:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Inside, where no rank waits for another, a signal takes effect at once. The ranks must
-        tell each other of it afterwards."""
+        """Inside, where no rank waits for another, a signal takes effect at once. The rank must
+        tell the others of it afterwards."""
         with self._deferring_as(False):
             if self._pending is not None:
                 raise InterruptedRunError(self._pending)

@@ -1,4 +1,4 @@
-"""What an optimizer remembers, as named tensors."""
+"""The state of an optimizer as named tensors."""
 
 from collections.abc import Mapping
 
@@ -7,29 +7,31 @@ import torch
 from llamao1_cli.distributed.sharding import sharded_like
 
 
-def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """What the optimizer remembers of each parameter, by the parameter's place."""
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Returns the state of each parameter, such as `3.exp_avg` of parameter 3."""
     return {
-        f"{place}.{name}": value
-        for place, values in optimizer.state_dict()["state"].items()
+        f"{index}.{name}": value
+        for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
 
 
-def restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put what `moments` gave back into an optimizer of the same parameters.
+def restore_optimizer_tensors(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Put what `optimizer_tensors` returned back into an optimizer of the same parameters.
 
-    Raises ValueError or LookupError for the moments of others.
+    Raises ValueError or LookupError for the state of others.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
-        place, name = key.split(".", 1)
-        weight = weights[int(place)]
+        index, name = key.split(".", 1)
+        weight = weights[int(index)]
         if value.shape not in ((), weight.shape):
             raise ValueError(f"{key} has the shape {list(value.shape)}")
         same = value.shape == weight.shape
-        state.setdefault(int(place), {})[name] = sharded_like(value, weight) if same else value
+        state.setdefault(int(index), {})[name] = sharded_like(value, weight) if same else value
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )

@@ -1,4 +1,4 @@
-"""What warm-up and self-play updates share: the optimizer, its schedules, one optimizer step."""
+"""The optimizer, its schedules and one optimizer step, for warm-up and self-play alike."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,13 +15,14 @@ from llamao1_cli.errors import RunFailedError
 def make_optimizer(
     model: torch.nn.Module, betas: tuple[float, float], weight_decay: float
 ) -> MasterAdamW:
-    """AdamW over the trainable parameters; the rate is set before every step."""
+    """Returns AdamW over the trainable parameters; the rate is set before every step."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return MasterAdamW(trainable, lr=0.0, betas=betas, weight_decay=weight_decay)
 
 
 def ramp_and_cosine(progress: float, ramp: float, floor: float) -> float:
-    """Share of the peak rate at `progress` in [0, 1]: a linear ramp, then a cosine to `floor`."""
+    """Returns the share of the peak rate at `progress` in [0, 1]: a linear ramp, then a cosine down
+    to `floor`."""
     if progress < ramp:
         return progress / ramp
     angle = math.pi * (progress - ramp) / max(1.0 - ramp, 1e-9)
@@ -29,8 +30,8 @@ def ramp_and_cosine(progress: float, ramp: float, floor: float) -> float:
 
 
 def ramp_and_line(step: int, ramp: int, progress: float, floor: float) -> float:
-    """Share of the peak rate at step number `step` of a run that is done to `progress` in [0, 1]:
-    a line to `floor`, and up to it a linear ramp over the first `ramp` steps."""
+    """Returns the share of the peak rate at step number `step`, at `progress` in [0, 1] of the run:
+    a line from 1 to `floor`, times a linear ramp over the first `ramp` steps."""
     return min(step / max(ramp, 1), 1.0) * (1.0 - (1.0 - floor) * min(progress, 1.0))
 
 
@@ -44,8 +45,8 @@ def optimizer_step(
     max_grad_norm: float,
     name: str,
 ) -> float:
-    """One step down the sum of `losses` over all micro-batches and ranks; returns the norm before
-    clipping.
+    """Take one step down the sum of `losses` over all micro-batches and ranks; returns the
+    gradient's norm before clipping.
 
     Each loss is already divided by the size of the whole step. DDP averages over ranks, so the sum
     is restored here. Raises RunFailedError naming the batch if a gradient is not finite; the
@@ -54,13 +55,13 @@ def optimizer_step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
-    for place, loss in enumerate(losses):
-        last = place == len(losses) - 1
+    for index, loss in enumerate(losses):
+        last = index == len(losses) - 1
         with nullcontext() if last else accelerator.no_sync(model):
             value = loss()
-            # A clamped NaN has no gradient: this keeps a loss that is not finite from hiding.
-            honest = 1 + 0 * value.detach()
-            accelerator.backward(value * honest * accelerator.num_processes)
+            # A NaN that was clamped has no gradient. This factor makes it NaN where the loss is.
+            one_or_nan = 1 + 0 * value.detach()
+            accelerator.backward(value * one_or_nan * accelerator.num_processes)
     norm = float(whole(accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)))
     if not math.isfinite(norm):
         optimizer.zero_grad()

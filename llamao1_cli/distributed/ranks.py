@@ -1,4 +1,4 @@
-"""What the ranks of a run tell each other beside gradients: bytes, experiences, decisions.
+"""The ranks of a run, and what they send each other beside gradients: bytes and decisions.
 
 Nothing that travels is pickled: trees go as JSON, experiences as safetensors.
 """
@@ -13,14 +13,17 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from llamao1_cli.distributed.zero import ZeroAccelerator, launched_for_zero
 from llamao1_cli.errors import UserError
 
-# Ranks wait for the one with the longest rollouts. That a rank has died the launcher sees at once;
-# this ends a run of which a rank lives and does nothing.
+# Ranks wait for the one with the longest rollouts. The launcher notices at once when a rank dies;
+# this limit ends a run in which a rank hangs.
 LONGEST_WAIT = timedelta(minutes=30)
 
 
 def make_accelerator(device: str) -> Accelerator:
-    """The ranks that the launcher started, joined; one alone without a launcher. `device` is that
-    of the model, as configured. UserError for a layout that the update does not run in."""
+    """Returns the accelerator that joins the ranks of the launcher; without one there is one rank.
+
+    `device` is that of the model, as configured. Raises UserError for a layout that the update does
+    not run in.
+    """
     # Without a GPU accelerate would leave the ranks apart unless it is told.
     cpu = device == "cpu" or not torch.cuda.is_available()
     group = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
@@ -42,7 +45,7 @@ def _check_fsdp(accelerator: Accelerator) -> None:
 
 
 def gather_bytes(accelerator: Accelerator, data: bytes) -> list[bytes]:
-    """What each rank has, in their order, on every rank."""
+    """Returns the `data` of all ranks, in their order, on every rank."""
     if accelerator.num_processes == 1:
         return [data]
     device = accelerator.device
@@ -54,6 +57,6 @@ def gather_bytes(accelerator: Accelerator, data: bytes) -> list[bytes]:
 
 
 def main_says(accelerator: Accelerator, answer: bool) -> bool:
-    """The main process's answer, on every rank: files may look different from each."""
+    """Returns the main process's answer on every rank; what files there are may look different."""
     mine = torch.tensor(int(answer and accelerator.is_main_process), device=accelerator.device)
     return bool(accelerator.reduce(mine, "sum"))

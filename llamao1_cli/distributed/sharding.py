@@ -1,6 +1,7 @@
 """Weights that FSDP2 shards over the ranks: DTensors, of which each rank stores a part.
 
-What gathers a whole tensor needs every rank. Tensors and models that are not sharded pass through.
+Every rank must call what gathers whole tensors. Tensors and models that are not sharded pass
+through unchanged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,13 +18,13 @@ from llamao1_cli.distributed.zero import ZeroAccelerator
 
 
 def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
-    """The model as the ranks train it together: under FSDP2 itself, its weights sharded."""
+    """Returns the model ready for the ranks to train: wrapped, or under FSDP2 itself, sharded."""
     if not accelerator.is_fsdp2:
         return accelerator.prepare(model)
     plugin = accelerator.state.fsdp_plugin
     layers = [each for each in model.modules() if isinstance(each, GradientCheckpointingLayer)]
-    # accelerate's own way tells tied embeddings by their weights, which the trainable tokens of
-    # LoRA compute. Here both are in the last group, with all that is in no layer.
+    # accelerate finds tied embeddings by comparing weights, but under LoRA's trainable tokens those
+    # are computed. Here both embeddings are in the last group, with all that is in no layer.
     for module in [*layers, model]:
         fully_shard(
             module,
@@ -37,25 +38,26 @@ def prepare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
 def prepare_optimizer(
     accelerator: Accelerator, optimizer: torch.optim.Optimizer
 ) -> torch.optim.Optimizer:
-    """The optimizer of a prepared model. accelerate would hold on to those of earlier stages, so
-    it is told of none but where the model's own engine takes the steps."""
+    """Returns the optimizer of a prepared model. accelerate would keep those of earlier stages in
+    memory, so it gets to know one only where the model's own engine takes the steps."""
     if isinstance(accelerator, ZeroAccelerator):
         return accelerator.prepare_optimizer(optimizer)
     return optimizer
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether each rank stores a part of the model's weights."""
+    """Returns whether each rank stores a part of the model's weights."""
     return isinstance(model, FSDPModule)
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The whole of a tensor, on every rank."""
+    """Returns the whole tensor, on every rank."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def gathered(tensors: Mapping[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
-    """Whole tensors on the CPU, on the main process alone; what was one stays one."""
+    """Returns the whole tensors on the CPU of the main process, elsewhere nothing; names of one and
+    the same tensor get the same copy."""
     found: dict[int, Tensor] = {}
     for tensor in {id(tensor): tensor for tensor in tensors.values()}.values():
         full = whole(tensor.detach())
@@ -65,7 +67,7 @@ def gathered(tensors: Mapping[str, Tensor], accelerator: Accelerator) -> dict[st
 
 
 def sharded_like(tensor: Tensor, weight: Tensor) -> Tensor:
-    """A whole tensor that every rank has, where the weight of its shape is, and sharded as it."""
+    """Returns a tensor that every rank has whole on the device of `weight`, and sharded alike."""
     tensor = tensor.to(weight.device)
     if not isinstance(weight, DTensor):
         return tensor
@@ -74,8 +76,8 @@ def sharded_like(tensor: Tensor, weight: Tensor) -> Tensor:
 
 @contextmanager
 def unsharded(model: nn.Module) -> Iterator[None]:
-    """Inside, every rank has all weights whole, and passes through the model need no other rank.
-    They are to be read, also by a backward pass to other weights."""
+    """Inside, every rank has all weights whole, and a pass through the model needs no other rank.
+    The weights must not change inside; a backward pass may go through them to others."""
     shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for module in shards:
         module.unshard()
@@ -89,7 +91,7 @@ def unsharded(model: nn.Module) -> Iterator[None]:
 
 
 def _share(module: FSDPModule, on: bool) -> None:
-    """Whether a group of weights goes back to its shards after a pass, and sums gradients."""
+    """Set whether a group of weights is sharded again after a pass and sums its gradients."""
     module.set_reshard_after_forward(on, recurse=False)
     module.set_reshard_after_backward(on, recurse=False)
     module.set_requires_gradient_sync(on, recurse=False)

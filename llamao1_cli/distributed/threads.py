@@ -6,6 +6,6 @@ from llamao1_cli.config import RunConfig
 
 
 def set_threads(config: RunConfig) -> None:
-    """As many as `run.threads` says; 0 leaves torch's own choice."""
+    """Have torch use as many threads as `run.threads` says; 0 leaves torch's own choice."""
     if config.threads:
         torch.set_num_threads(config.threads)

@@ -53,7 +53,7 @@ class ZeroAccelerator(Accelerator):
     _engine: Any
 
     def prepare_model(self, model: nn.Module, *_: Any, **__: Any) -> nn.Module:
-        """DeepSpeed's engine around the model, whose weights stay as they are on every rank."""
+        """Returns DeepSpeed's engine around the model, whose weights stay whole on every rank."""
         import deepspeed
 
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
@@ -61,10 +61,10 @@ class ZeroAccelerator(Accelerator):
         bf16 = all(weight.dtype == torch.bfloat16 for weight in trainable)
         self._engine = deepspeed.initialize(
             model=model,
-            # What it does at what rate and decay a `ZeroOptimizer` says.
+            # A `ZeroOptimizer` sets its rate and decay.
             optimizer=torch.optim.AdamW(trainable, lr=0.0),
             config={
-                "train_micro_batch_size_per_gpu": 1,  # it would only count examples by it
+                "train_micro_batch_size_per_gpu": 1,  # required, but used only to count examples
                 "zero_optimization": {"stage": 2},
                 "zero_allow_untested_optimizer": True,
                 "steps_per_print": None,
@@ -74,8 +74,8 @@ class ZeroAccelerator(Accelerator):
         return self._engine
 
     def prepare_optimizer(self, optimizer: Any, *_: Any, **__: Any) -> "ZeroOptimizer":
-        """The engine's optimizer with the settings of `optimizer`, an AdamW that has not stepped.
-        Its moments begin anew; float32 copies of weights go on."""
+        """Returns the engine's optimizer with the settings of `optimizer`, an AdamW that has not
+        stepped. Moments start at zero; float32 copies of weights stay as they are."""
         return ZeroOptimizer(self._engine, optimizer)
 
     @contextmanager
@@ -88,19 +88,19 @@ class ZeroAccelerator(Accelerator):
             self._engine.set_gradient_accumulation_boundary(True)
 
     def backward(self, loss: Tensor, **_: Any) -> None:
-        """Add the loss's gradient to what each rank holds of it, averaged over the ranks."""
+        """Add the loss's gradient, averaged over the ranks, to the part that each rank holds."""
         self._engine.backward(loss)
 
     def clip_grad_norm_(self, parameters: Any, max_norm: float, norm_type: float = 2.0) -> Tensor:
-        """Have the next step clip to `max_norm`; gives the norm before, NaN if it is not finite."""
+        """Have the next step clip to `max_norm`; returns the norm before, NaN if not finite."""
         sharded = self._engine.optimizer
         sharded.clip_grad = max_norm
         norm: Tensor = sharded.scaled_global_norm()
-        return torch.where(norm < 0, torch.nan, norm)  # -1 is how it says that it is not finite
+        return torch.where(norm < 0, torch.nan, norm)  # DeepSpeed's -1 stands for "not finite"
 
 
 class ZeroOptimizer(torch.optim.Optimizer):
-    """AdamW of an engine, that looks like one of whole weights."""
+    """The AdamW of an engine, with the interface of one over whole weights."""
 
     def __init__(self, engine: Any, optimizer: torch.optim.Optimizer) -> None:
         super().__init__(optimizer.param_groups, optimizer.defaults)
@@ -113,39 +113,39 @@ class ZeroOptimizer(torch.optim.Optimizer):
         engine.optimizer._lazy_init_hp_params_optimizer_state()
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """The engine's step, with the rates and decays that the groups have now."""
+        """Take the engine's step, with the rates and decays that the groups have now."""
         for own, group in zip(self.param_groups, self._adamw.param_groups, strict=True):
             group |= {name: value for name, value in own.items() if name != "params"}
         self._engine.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Nothing: the engine's step leaves no gradients."""
+        """Do nothing: the engine's step leaves no gradients."""
 
     def state_dict(self) -> dict[str, Any]:
-        """As `MasterAdamW` gives it, gathered from all ranks, which must call it; the tensors are
-        there on the first rank alone."""
+        """Returns a state as `MasterAdamW` does, gathered from all ranks, each of which must call
+        this; only the first rank gets the tensors."""
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         (step, *_) = (self._adamw.state[part]["step"] for part in self._parts())
-        place = "cpu" if self._engine.global_rank == 0 else "meta"
+        device = "cpu" if self._engine.global_rank == 0 else "meta"
         state: dict[int, dict[str, Tensor]] = {}
         for index, weight in enumerate(self._weights()):
             found = {name: safe_get_full_optimizer_state(weight, name) for name in MOMENTS}
             if is_narrow(weight):
                 found[MASTER] = safe_get_full_fp32_param(weight)
-            state[index] = {"step": step.clone()} | {n: t.to(place) for n, t in found.items()}
+            state[index] = {"step": step.clone()} | {n: t.to(device) for n, t in found.items()}
         return super().state_dict() | {"state": state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the tensors that `state_dict` gave, whole on every rank; the groups stay."""
+        """Take over the tensors of a `state_dict`, whole on every rank; the groups stay."""
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         weights = self._weights()
-        for place, state in state_dict["state"].items():
+        for index, state in state_dict["state"].items():
             for name in MOMENTS:
-                safe_set_full_optimizer_state(weights[place], state[name], name)
-            if is_narrow(weights[place]):
-                safe_set_full_fp32_param(weights[place], state[MASTER])
+                safe_set_full_optimizer_state(weights[index], state[name], name)
+            if is_narrow(weights[index]):
+                safe_set_full_fp32_param(weights[index], state[MASTER])
             for part in self._parts():
                 self._adamw.state[part]["step"].copy_(state["step"])
 
@@ -153,5 +153,5 @@ class ZeroOptimizer(torch.optim.Optimizer):
         return [weight for group in self.param_groups for weight in group["params"]]
 
     def _parts(self) -> list[Tensor]:
-        """The weights of each group of which this rank has the moments, joined."""
+        """Returns, for each group, the joined weights whose moments this rank has."""
         return [part for group in self._adamw.param_groups for part in group["params"]]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from two_ranks import Launched, sharding
 
 from llamao1_cli.distributed.master_weights import MASTER, MasterAdamW
-from llamao1_cli.distributed.optimizer_state import moments
+from llamao1_cli.distributed.optimizer_state import optimizer_tensors
 from llamao1_cli.distributed.optimizer_step import make_optimizer, optimizer_step
 from llamao1_cli.distributed.sharding import prepare_model, prepare_optimizer, whole
 from llamao1_cli.errors import UserError
@@ -67,7 +67,7 @@ def test_a_checkpoint_keeps_what_rounding_would_lose(tmp_path: Path) -> None:
     steps(adamw(straight), straight, list(GRADIENTS))
     optimizer = adamw(before)
     steps(optimizer, before, list(GRADIENTS[:25]))
-    save_optimizer(tmp_path, moments(optimizer))
+    save_optimizer(tmp_path, optimizer_tensors(optimizer))
     after = bf16(before.detach())
     resumed = adamw(after)
     load_optimizer(tmp_path, resumed)
@@ -83,7 +83,7 @@ def test_a_checkpoint_without_copies_is_refused(tmp_path: Path) -> None:
     weight = nn.Parameter(BEGIN.clone())
     optimizer = adamw(weight)
     steps(optimizer, weight, list(GRADIENTS[:1]))
-    save_optimizer(tmp_path, moments(optimizer))
+    save_optimizer(tmp_path, optimizer_tensors(optimizer))
     with pytest.raises(
         UserError, match=r"not what a checkpoint holds: no float32 copy of the torch\.bfloat16"
     ):
@@ -115,7 +115,7 @@ def test_a_step_of_training_clips_and_forgets() -> None:
         rate=0.25, max_grad_norm=0.5, name="a test",
     )  # fmt: skip
     assert norm == pytest.approx(13.0)
-    assert moments(optimizer)["0.exp_avg"].tolist() == [
+    assert optimizer_tensors(optimizer)["0.exp_avg"].tolist() == [
         pytest.approx([(1 - BETAS[0]) * 0.5 / 13.0 * each for each in data[0].tolist()], rel=0.01)
     ]
     # Of AdamW's first step the sign is left.
@@ -145,7 +145,7 @@ def trained(accelerator: Accelerator, folder: Path) -> dict[str, Tensor]:
                 max_grad_norm=1e9,
                 name="a test",
             )
-        state = {name: whole(value) for name, value in moments(optimizer).items()}
+        state = {name: whole(value) for name, value in optimizer_tensors(optimizer).items()}
         if accelerator.is_main_process:
             save_optimizer(folder, state)
         accelerator.wait_for_everyone()

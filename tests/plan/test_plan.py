@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from llamao1_cli.cli.main import app
 from llamao1_cli.config.file import load_config
-from llamao1_cli.distributed.optimizer_state import moments
+from llamao1_cli.distributed.optimizer_state import optimizer_tensors
 from llamao1_cli.distributed.optimizer_step import make_optimizer
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.manifest import write_manifest
@@ -181,7 +181,8 @@ def test_the_optimizer_is_that_of_the_types_that_train(lora: str) -> None:
     for weight in trained:
         weight.grad = torch.ones_like(weight)
     optimizer.step()
-    held = sum(value.nbytes for name, value in moments(optimizer).items() if "step" not in name)
+    state = optimizer_tensors(optimizer)
+    held = sum(value.nbytes for name, value in state.items() if "step" not in name)
     shape = model_shape(config)
     planned = memory(
         shape, reference=False, micro_batch_tokens=1, checkpointed=False, cache=0, trees=0,

@@ -22,7 +22,7 @@ from test_ranks import (
 from torch import Tensor, nn
 from two_ranks import launch_for_zero, zero
 
-from llamao1_cli.distributed.optimizer_state import moments
+from llamao1_cli.distributed.optimizer_state import optimizer_tensors
 from llamao1_cli.distributed.optimizer_step import make_optimizer, optimizer_step
 from llamao1_cli.distributed.ranks import make_accelerator
 from llamao1_cli.distributed.sharding import prepare_model, prepare_optimizer
@@ -82,7 +82,7 @@ def steps(words: Sequence[str]) -> None:
         adamw = make_optimizer(model, BETAS, DECAY)
         optimizer = prepare_optimizer(accelerator, adamw)
         norm = step(optimizer, data, 1.0)
-        tensors = {**moments(optimizer), **plain.state_dict(), "norm": torch.tensor(norm)}
+        tensors = {**optimizer_tensors(optimizer), **plain.state_dict(), "norm": torch.tensor(norm)}
         found |= {prefix + name: tensor.clone() for name, tensor in tensors.items()}
     with pytest.raises(RunFailedError, match="not finite in a test; nothing was updated"):
         # One rank's gradient alone is not finite.
