@@ -22,8 +22,8 @@ class SleepingActor:
     def ready(self) -> None:
         pass
 
-    def play(self, job: str, weights: np.ndarray) -> bytes:
-        data = json.loads(job)
+    def play(self, chunk: str, weights: np.ndarray) -> bytes:
+        data = json.loads(chunk)
         time.sleep(SECONDS * len(data["seeds"]))
         pairs = zip(data["problems"], data["seeds"], strict=True)
         own = {"iteration": data["iteration"], "judging_tokens": os.getpid()}  # who it was

@@ -19,10 +19,11 @@ from llamao1_cli.files.run_folder import run_folder
 from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.update import Updater
 from llamao1_cli.plan.time import Rates, affine, rates_of_run
-from llamao1_cli.run.assembly import Parts, assemble, make_value_trainer
+from llamao1_cli.run.assembly import Parts, assemble
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import write_trees
+from llamao1_cli.value.make import make_value_trainer
 
 FEWER = 4  # the small rollout has so many times fewer problems than the large one
 
@@ -80,7 +81,7 @@ def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
     )
     rest = time.perf_counter() - begun
     update = _timed_update(parts, items)
-    values = make_value_trainer(parts)
+    values = make_value_trainer(config.value_head, parts.value_function, parts.accelerator)
     begun = time.perf_counter()
     if values:
         values.learn(trees, 1)

@@ -9,19 +9,19 @@ from transformers import AutoTokenizer
 from llamao1_cli.config import Config, OmegaConfig, ValueHeadConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.calibration import value_quality
+from llamao1_cli.evaluate.judge_folder import language_model, reward_settings
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.report.display import Display
-from llamao1_cli.reward.folder import language_model, reward_settings
 from llamao1_cli.reward.pairs import held_out
 from llamao1_cli.run.assembly import assemble
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.rules.omega import Omega, label
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import read_trees, tree_files, write_trees
-from llamao1_cli.seeds import derive_seed
 from llamao1_cli.value.head import ValueHead
-from llamao1_cli.value.head_training import ValueTrainer
+from llamao1_cli.value.head_training import HeadTrainer
+from llamao1_cli.value.make import value_seed
 
 
 def train_values(
@@ -45,7 +45,7 @@ def train_values(
     assert trees is not None
     model = language_model(config, weights)
     codec = model.codec(config.search.allowed_metas)
-    trainer = ValueTrainer(head, settings)
+    trainer = HeadTrainer(head, settings)
     for number, file in enumerate(tree_files(trees), start=1):
         taught = _of_questions(config, read_trees(file, codec), held=False)
         if taught:
@@ -112,7 +112,7 @@ def _fresh_head(config: Config) -> tuple[ValueHead, ValueHeadConfig]:
         raise UserError(
             "value_head: --kind values trains a head of features; set value_head: {kind: features}"
         )
-    return ValueHead(settings.hidden_size, derive_seed(config.run.seed, "value head")), settings
+    return ValueHead(settings.hidden_size, value_seed(config.run.seed)), settings
 
 
 def _of_questions(config: Config, trees: Sequence[Tree], *, held: bool) -> list[Tree]:

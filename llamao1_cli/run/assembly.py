@@ -7,30 +7,24 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from transformers import PreTrainedModel
 
-from llamao1_cli.config import Config, ValueAdapterConfig, ValueHeadConfig
+from llamao1_cli.config import Config
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.distributed.ranks import make_accelerator
 from llamao1_cli.distributed.threads import set_threads
-from llamao1_cli.engine.make import make_engine
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.evaluator import Evaluator, OnTurn
 from llamao1_cli.evaluate.judges import Judges, make_judges
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.model.load import LanguageModel, load_model
-from llamao1_cli.model.packed_forward import check_packs
-from llamao1_cli.seeds import derive_seed
+from llamao1_cli.model.load import LanguageModel
 from llamao1_cli.selfplay.local import SelfPlay
-from llamao1_cli.selfplay.ray.selfplay import RaySelfPlay
+from llamao1_cli.selfplay.make import make_selfplay
+from llamao1_cli.selfplay.player import make_player
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.load import load_task
 from llamao1_cli.tasks.problem import Problem, Task
-from llamao1_cli.value.adapter import ValueAdapter
-from llamao1_cli.value.adapter_training import AdapterTrainer
-from llamao1_cli.value.head import ValueHead
-from llamao1_cli.value.head_training import ValueTrainer
+from llamao1_cli.value.protocol import ValueFunction
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class Parts:
     task: Task
     language_model: LanguageModel
     codec: Codec
-    value_head: ValueHead | ValueAdapter | None
+    value_function: ValueFunction | None
     engine: Engine
     selfplay: SelfPlay
     judges: Judges
@@ -110,78 +104,16 @@ def assemble(
     if config.engine.backend == "vllm" and accelerator.num_processes > 1:
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
     judges = make_judges(strategies, config)
-    language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
-    language_model.model.to(accelerator.device)
-    codec = language_model.codec(config.search.allowed_metas)
-    value_head = make_value_head(config, language_model.model, codec, weights)
-    engine = make_engine(
-        config.engine,
-        language_model.model,
-        codec,
-        dtype=config.model.dtype,
-        max_length=config.model.max_length,
-        show_ratings=config.search.show_ratings,
-    )
-    selfplay = make_selfplay(
-        config, language_model.model, codec, engine, value_head, accelerator, interrupts
-    )
+    player = make_player(config, task.corpus(), accelerator.device, weights)
     return Parts(
         config=config,
         accelerator=accelerator,
         task=task,
-        language_model=language_model,
-        codec=codec,
-        value_head=value_head,
-        engine=engine,
-        selfplay=selfplay,
+        language_model=player.language_model,
+        codec=player.codec,
+        value_function=player.value_function,
+        engine=player.engine,
+        selfplay=make_selfplay(config, player, accelerator, interrupts),
         judges=judges,
-        grader=Grader(config.grading.workers, config.grading.timeout_s),
+        grader=player.grader,
     )
-
-
-def make_selfplay(
-    config: Config,
-    model: PreTrainedModel,
-    codec: Codec,
-    engine: Engine,
-    value_head: ValueHead | ValueAdapter | None,
-    accelerator: Accelerator,
-    interrupts: Interrupts | None,
-) -> SelfPlay:
-    """What plays, here or on a Ray cluster; UserError where Ray is not installed."""
-    if config.self_play.backend == "ray":
-        return RaySelfPlay(config, model, engine, codec, accelerator, value_head, interrupts)
-    return SelfPlay(engine, codec, accelerator, config.run.seed, value_head, interrupts)
-
-
-def make_value_head(
-    config: Config, model: PreTrainedModel, codec: Codec, weights: Path | None
-) -> ValueHead | ValueAdapter | None:
-    """The value head that was saved with `weights`, else the one in `value_head.path`, else an
-    untrained one; None if there is to be none. Raises UserError for a saved one of another kind or
-    size, a folder without one, or a model that cannot carry one."""
-    settings, seed = config.value_head, derive_seed(config.run.seed, "value head")
-    head: ValueHead | ValueAdapter
-    if settings is None:
-        return None
-    if isinstance(settings, ValueAdapterConfig):
-        check_packs(model)
-        limit = config.learn.micro_batch_tokens
-        head = ValueAdapter(model, codec, rank=settings.rank, seed=seed, max_tokens=limit)
-    else:
-        head = ValueHead(settings.hidden_size, seed)
-        if weights is None and settings.path is not None:
-            head.load_judge(Path(settings.path))
-    if weights is not None:
-        head.load(weights)
-    return head
-
-
-def make_value_trainer(parts: Parts) -> ValueTrainer | AdapterTrainer | None:
-    """What trains the value head, if there is one."""
-    head, settings = parts.value_head, parts.config.value_head
-    if isinstance(head, ValueAdapter) and isinstance(settings, ValueAdapterConfig):
-        return AdapterTrainer(head, settings, parts.accelerator)
-    if isinstance(head, ValueHead) and isinstance(settings, ValueHeadConfig):
-        return ValueTrainer(head, settings)
-    return None

@@ -15,20 +15,19 @@ from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.grow import SearchRequest, grow
-from llamao1_cli.search.protocol import Grade, Judge, keep_ratings
+from llamao1_cli.search.protocol import Grade
 from llamao1_cli.search.refine.self_refine import Prefer, Refinement, self_refine
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.tasks.problem import Problem
-from llamao1_cli.value.adapter import ValueAdapter
-from llamao1_cli.value.head import ValueHead
+from llamao1_cli.value.protocol import ValueFunction, judge_by
 
 
 class SelfPlay:
     """Plays problems with one engine a rank, each its share of them.
 
-    Every rank gets the trees of all, for as long as it takes to learn from them: what is computed
-    from the whole, such as the scale of the advantages, is then the same as on one rank.
+    Every rank gets the trees of all. So what is computed from the whole, such as the scale of the
+    advantages, is the same as on one rank.
     """
 
     def __init__(
@@ -37,10 +36,10 @@ class SelfPlay:
         codec: Codec,
         accelerator: Accelerator,
         seed: int,
-        value_head: ValueHead | ValueAdapter | None = None,
+        value_function: ValueFunction | None = None,
         interrupts: Interrupts | None = None,
     ) -> None:
-        self._engine, self._codec, self._value_head = engine, codec, value_head
+        self._engine, self._codec, self._value_function = engine, codec, value_function
         self._accelerator, self._seed = accelerator, seed
         self._interrupts = interrupts or Interrupts()
 
@@ -62,7 +61,8 @@ class SelfPlay:
         grade: Grade,
         on_turn: Callable[[list[Tree]], None] = lambda trees: None,
     ) -> list[Tree]:
-        """The graded trees of self-play iteration `number`; `problems` gives an iteration's."""
+        """Returns the graded trees of self-play iteration `number`; `problems` are those of an
+        iteration by its number."""
         request = SearchRequest(problems(number), search, grade=grade, on_growth=on_turn)
         trees = self.play(request, number)
         for tree in trees:
@@ -70,18 +70,18 @@ class SelfPlay:
         return trees
 
     def drain(self) -> dict[str, float]:
-        """What there is to tell of the trees that `iterate` gave last; of local ones nothing."""
+        """Returns the metrics of the last call of `iterate`; local play has none."""
         return {}
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must keep of the play under way; local play leaves nothing over."""
+        """Returns what a checkpoint must keep of play under way; locally none ever is."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave."""
+        """Take over what `state` returned."""
 
     def close(self) -> None:
-        """Let go of everything that was started to play."""
+        """Stop everything that was started to play."""
 
     def refine(
         self,
@@ -105,22 +105,22 @@ class SelfPlay:
             request,
             problems=request.problems[rank::world],
             seeds=seeds[rank::world],
-            judge=request.judge or own_judge(self._value_head),
+            judge=request.judge or judge_by(self._value_function),
         )
 
     def _together(self, grown: Callable[[], list[Tree]]) -> list[Tree]:
-        """The trees of all ranks in the problems' order. A signal to one rank stops all."""
-        head = self._value_head
-        reading = head.whole() if isinstance(head, ValueAdapter) else nullcontext()
+        """Returns the trees of all ranks in the problems' order. A signal to one rank stops all."""
+        values = self._value_function
+        reading = nullcontext() if values is None else values.whole()
         if self._accelerator.num_processes == 1:
             with reading:
                 return grown()
         try:
             with reading, self._interrupts.alone():
-                said = json.dumps([tree.to_json() for tree in grown()])
+                message = json.dumps([tree.to_json() for tree in grown()])
         except InterruptedRunError as stop:
-            said = json.dumps(stop.signum)
-        parts = [json.loads(data) for data in gather_bytes(self._accelerator, said.encode())]
+            message = json.dumps(stop.signum)
+        parts = [json.loads(data) for data in gather_bytes(self._accelerator, message.encode())]
         signals = [part for part in parts if isinstance(part, int)]
         if signals:
             raise InterruptedRunError(max(signals))
@@ -129,11 +129,6 @@ class SelfPlay:
         return [Tree.from_json(data) for data in ordered]
 
 
-def own_judge(value_head: ValueHead | ValueAdapter | None) -> Judge:
-    """What gives the nodes of growing trees their values where nobody else is asked."""
-    return value_head.judge() if value_head else keep_ratings
-
-
 def play_seeds(seed: int, name: str | int, count: int) -> list[int]:
-    """The seeds of the trees of `count` problems played under a name in a run of this seed."""
+    """Returns the seeds of the trees of `count` problems played under a name in a run of `seed`."""
     return [derive_seed(seed, "play", name, index) for index in range(count)]

@@ -1,1 +1,1 @@
-"""What a path of thoughts is worth: value head and value adapter."""
+"""The value functions, head and adapter: how likely a path of thoughts ends right."""

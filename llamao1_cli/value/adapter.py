@@ -1,12 +1,12 @@
-"""The value adapter: the policy's own weights, as they stand, with low-rank weights added to them
-that learn what a path is worth.
+"""The value adapter: how likely a path ends right, read by the policy's own network with low-rank
+weights added to it.
 
-It reads each tree packed, every token with the log-prob at which it was sampled, and gives the
-rating's logit plus what a linear head adds to it. The policy's modules stay as they are: hooks add
-the low-rank part while the adapter reads, and nobody else meets it.
+It reads each tree packed, every token together with the log-prob at which it was sampled. A value's
+logit is the rating's plus the output of a linear head. The policy's modules stay as they are: hooks
+add the low-rank part while the adapter reads, and are gone again afterwards.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -25,17 +25,17 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.packed_attention import attending_packed
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.value.head import FOLDER, saved_head
+from llamao1_cli.value.head import VALUE_FOLDER, saved_head
 from llamao1_cli.value.tree_tokens import TokenBatch, TokenReader, TreeTokens, token_batches
 
-FILE = FOLDER / "adapter.safetensors"
+ADAPTER_FILE = VALUE_FOLDER / "adapter.safetensors"
 SCALE = 2.0  # LoRA's alpha over its rank
-LOWEST = -10.0  # a log-prob below it says no more
+LOWEST = -10.0  # lower log-probs are clipped to it
 LOGPROB, HEAD, BIAS = "logprob", "head", "bias"
 
 
 class ValueAdapter:
-    """Logits of paths under a policy with `weights` of its own; they are fp32."""
+    """A policy's network with `weights` of its own, in fp32, that give the logits of values."""
 
     def __init__(
         self, model: PreTrainedModel, codec: Codec, rank: int, seed: int, max_tokens: int
@@ -48,30 +48,34 @@ class ValueAdapter:
 
     @property
     def untrained(self) -> bool:
-        """Whether it adds nothing to any rating."""
+        """Whether every value is still the rating; see `ValueFunction`."""
         return not any(bool(self.weights[name].any()) for name in (HEAD, BIAS))
 
     def judge(self) -> "AdapterJudge":
-        """What gives the nodes of growing trees their values."""
+        """Returns a judge for trees that grow together; see `ValueFunction`."""
         return AdapterJudge(self, self._codec)
 
     def read(self, trees: Sequence[Tree]) -> list[TreeTokens]:
-        """The tokens of whole trees."""
+        """Returns the tokens of whole trees."""
         return [TokenReader(self._codec).read(tree) for tree in trees]
 
     def batches(self, items: Sequence[TreeTokens]) -> list[TokenBatch]:
-        """All nodes of all trees in micro-batches."""
+        """Returns all nodes of all trees in micro-batches."""
         return token_batches(items, self._max_tokens, self._model.device)
 
     def whole(self) -> AbstractContextManager[None]:
-        """Inside, ranks that share the policy's weights out need not read in step."""
+        """Inside, every rank has the policy's weights whole; see `ValueFunction`."""
         return unsharded(self._model)
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Returns the adapter's weights themselves; see `ValueFunction`."""
+        return self.weights
 
     @contextmanager
     def reading(self) -> Iterator[PreTrainedModel]:
         """Inside, the policy computes with the adapter; a backward pass that computes activations
         again must run inside too."""
-        self._model.eval()  # dropout would blur what it reads
+        self._model.eval()  # without dropout
         hooks = [
             module.register_forward_hook(_adding(self.weights[down], self.weights[up]))
             for (down, up), module in self._linears.items()
@@ -84,10 +88,10 @@ class ValueAdapter:
                 hook.remove()
 
     def logits(self, batch: TokenBatch) -> Tensor:
-        """Logits `[N]` of the micro-batch's nodes; inside `reading`."""
-        told = torch.stack([batch.logprobs.clamp(min=LOWEST), -batch.logprobs.expm1()], -1)
+        """Returns the logits `[N]` of the micro-batch's nodes; call it inside `reading`."""
+        known = torch.stack([batch.logprobs.clamp(min=LOWEST), -batch.logprobs.expm1()], -1)
         embedded = self._decoder.get_input_embeddings()(batch.ids)
-        embedded = embedded + (told @ self.weights[LOGPROB]).to(embedded.dtype)
+        embedded = embedded + (known @ self.weights[LOGPROB]).to(embedded.dtype)
         states = self._decoder(
             inputs_embeds=embedded.unsqueeze(0),
             position_ids=batch.positions.unsqueeze(0),
@@ -99,7 +103,7 @@ class ValueAdapter:
 
     @torch.no_grad()
     def values(self, items: Sequence[TreeTokens]) -> list[float]:
-        """Values of all nodes of all trees."""
+        """Returns the values of all nodes of all trees."""
         batches = self.batches(items)
         logits = torch.zeros(sum(len(item.at) for item in items), device=self._model.device)
         with self.reading():
@@ -110,31 +114,30 @@ class ValueAdapter:
 
     def save(self, folder: Path) -> None:
         """Write the weights beside the model in `folder`."""
-        (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
-        save_file({n: w.detach().cpu() for n, w in self.weights.items()}, folder / FILE)
+        (folder / ADAPTER_FILE).parent.mkdir(parents=True, exist_ok=True)
+        save_file({n: w.detach().cpu() for n, w in self.weights.items()}, folder / ADAPTER_FILE)
 
     @torch.no_grad()
     def load(self, folder: Path) -> None:
-        """Take over the weights that `save` wrote; a folder without any leaves them as they are.
-
-        Raises UserError for those of another kind, rank or model.
+        """Take over what `save` wrote; see `ValueFunction`. Raises UserError for the weights of
+        another kind, rank or model.
         """
-        if not saved_head(folder / FILE):
+        if not saved_head(folder / ADAPTER_FILE):
             return
         try:
-            stored = load_file(folder / FILE)
+            stored = load_file(folder / ADAPTER_FILE)
         except SafetensorError as error:
-            raise UserError(f"{folder / FILE}: not a value adapter: {error}") from None
+            raise UserError(f"{folder / ADAPTER_FILE}: not a value adapter: {error}") from None
         if {n: w.shape for n, w in stored.items()} != {n: w.shape for n, w in self.weights.items()}:
             raise UserError(
-                f"value_head.rank: {folder / FILE} has another, or is of another model; set the "
-                "one it trained with"
+                f"value_head.rank: {folder / ADAPTER_FILE} has another, or is of another model; "
+                "set the one it trained with"
             )
         for name, weight in self.weights.items():
             weight.copy_(stored[name])
 
     def _initial(self, rank: int, seed: int) -> dict[str, Tensor]:
-        """Weights that leave every value its rating."""
+        """Returns first weights, under which every value is the rating."""
         random = torch.Generator().manual_seed(seed)
         width = self._decoder.get_input_embeddings().weight.shape[1]
         weights = {
@@ -144,7 +147,7 @@ class ValueAdapter:
         }
         for (down, up), module in self._linears.items():
             inputs, outputs = _sizes(module)
-            # As LoRA starts: uniform in 1 / sqrt(inputs), and nothing comes out of it yet.
+            # As LoRA starts: uniform in +-1 / sqrt(inputs) down, zero up.
             start = torch.rand(rank, inputs, generator=random) * 2 - 1
             weights[down] = start / inputs**0.5
             weights[up] = torch.zeros(outputs, rank)
@@ -153,14 +156,14 @@ class ValueAdapter:
 
 
 class AdapterJudge:
-    """Gives the nodes of growing trees their values; reads the paths of new nodes alone."""
+    """Sets the values of the nodes of growing trees; reads the paths of new nodes alone."""
 
     def __init__(self, adapter: ValueAdapter, codec: Codec) -> None:
         self._adapter, self._codec = adapter, codec
         self._readers: dict[int, TokenReader] = {}  # by the tree's id
 
     def __call__(self, trees: Sequence[Tree]) -> None:
-        """Value the nodes that the trees have gained since they were last seen, all at once."""
+        """Set the values of the nodes that the trees have gained since the last call."""
         if self._adapter.untrained:
             return  # a node starts with its rating
         nodes, items = [], []
@@ -173,8 +176,8 @@ class AdapterJudge:
 
 
 def _linears(decoder: PreTrainedModel) -> Iterator[tuple[tuple[str, str], nn.Module]]:
-    """The linear layers of a decoder with the names of what is added to them; a layer that has
-    LoRA of the policy's is one layer."""
+    """Yields the linear layers of a decoder with the names of the weights added to each; one with
+    LoRA of the policy's own is one layer."""
     for name, module in decoder.named_modules():
         inside = ".base_layer" in name or ".lora_" in name
         if isinstance(module, nn.Linear | Conv1D | LoraLayer) and not inside:
@@ -182,7 +185,7 @@ def _linears(decoder: PreTrainedModel) -> Iterator[tuple[tuple[str, str], nn.Mod
 
 
 def _sizes(module: nn.Module) -> tuple[int, int]:
-    """Inputs and outputs of a linear layer."""
+    """Returns the numbers of inputs and outputs of a linear layer."""
     if isinstance(module, Conv1D):
         inputs, outputs = module.weight.shape
     else:
@@ -191,7 +194,7 @@ def _sizes(module: nn.Module) -> tuple[int, int]:
 
 
 def _adding(down: Tensor, up: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-    """A forward hook that adds the low-rank part to what a linear layer gives."""
+    """Returns a forward hook that adds the low-rank part to a linear layer's output."""
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = inputs[0]

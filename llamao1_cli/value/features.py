@@ -1,4 +1,4 @@
-"""What a path tells about its end: its ratings and log-probs, which any engine returns."""
+"""Features of a path for predicting its end, from ratings and log-probs that any engine returns."""
 
 import math
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ FEATURES = (
     "rating",  # logit of the last thought's rating
     "lowest_rating",
     "mean_rating",
-    "logprob",  # of all sampled tokens together
-    "lowest_logprob",  # of a token
-    "second_logprob",  # of the next to lowest token
+    "logprob",  # summed over all sampled tokens
+    "lowest_logprob",  # of any token
+    "second_logprob",  # second lowest of any token
     "steps",
     "finished",  # whether it states an answer
 )
 RATING = FEATURES.index("rating")
-LOGIT_LIMIT = 16.0  # a rating of 0 or 1 in fp32 is no more certain than that
+LOGIT_LIMIT = 16.0  # a rating of 0 or 1 in fp32 is no more certain than this
 
 
 @dataclass(frozen=True)
-class PathFigures:
-    """Sums and extremes over a path, from which those of the next thought's path follow."""
+class PathStats:
+    """Sums and extremes over a path; a child's follow from these and its own thought."""
 
     rating: float
     lowest_rating: float
@@ -49,11 +49,11 @@ class PathFigures:
         )
 
 
-def extend_path(before: PathFigures | None, node: Node) -> PathFigures:
-    """The figures of the path to `node`, from those of its parent's; None: it is the root."""
+def extend_path(before: PathStats | None, node: Node) -> PathStats:
+    """Returns the stats of the path to `node`; `before` are its parent's, None for the root."""
     rating, logprobs = logit(node.thought.rating), node.thought.logprobs
     lowest = sorted([*logprobs, 0.0, 0.0] if before is None else [*logprobs, *before.lowest])[:2]
-    return PathFigures(
+    return PathStats(
         rating=rating,
         lowest_rating=rating if before is None else min(rating, before.lowest_rating),
         rating_sum=rating if before is None else rating + before.rating_sum,
@@ -64,20 +64,22 @@ def extend_path(before: PathFigures | None, node: Node) -> PathFigures:
     )
 
 
-def extend_paths(known: list[PathFigures], nodes: Sequence[Node]) -> None:
-    """Add the figures of a tree's nodes that follow the `known` ones; parents stand before their
-    children, so that every thought is read once."""
+def extend_paths(known: list[PathStats], nodes: Sequence[Node]) -> None:
+    """Append to `known`, the stats of a tree's first nodes, those of the `nodes` that follow them.
+
+    Parents stand before their children, so that every thought is read once.
+    """
     for node in nodes:
         known.append(extend_path(None if node.parent is None else known[node.parent], node))
 
 
-def feature_rows(paths: Sequence[PathFigures]) -> np.ndarray:
-    """Features `[N, F]`, float32."""
+def feature_rows(paths: Sequence[PathStats]) -> np.ndarray:
+    """Returns the features of paths as rows `[N, F]`, float32."""
     return np.array([path.features for path in paths], np.float32).reshape(-1, len(FEATURES))
 
 
 def logit(probability: float) -> float:
-    """log p / (1 - p), cut at +-`LOGIT_LIMIT`."""
+    """Returns log p / (1 - p), clipped to +-`LOGIT_LIMIT`."""
     if not 0.0 < probability < 1.0:
         return LOGIT_LIMIT if probability >= 1.0 else -LOGIT_LIMIT
     return min(max(math.log(probability / (1.0 - probability)), -LOGIT_LIMIT), LOGIT_LIMIT)

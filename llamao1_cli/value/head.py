@@ -1,10 +1,11 @@
 """The value head: how likely a path ends right, from its ratings and its token log-probs.
 
-The rating tells how hard a problem is, the log-probs tell which of its solutions slipped. A head
-this small reads both in next to no time, and needs nothing of the model but what engines return.
+The rating tells how hard a problem is, the log-probs tell which of its solutions made a mistake.
+The head is a small network that needs nothing but what any engine returns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -14,18 +15,18 @@ from torch import nn
 
 from llamao1_cli.errors import UserError
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.value.features import FEATURES, RATING, PathFigures, extend_paths, feature_rows
+from llamao1_cli.value.features import FEATURES, RATING, PathStats, extend_paths, feature_rows
 
 # Programs that serve a model folder take every *.safetensors in it for the model's own.
-FOLDER = Path("value_head")
-FILE = FOLDER / "weights.safetensors"
-RANGE = 6.0  # standard deviations from the mean beyond which an input says no more
+VALUE_FOLDER = Path("value_head")
+HEAD_FILE = VALUE_FOLDER / "weights.safetensors"
+RANGE = 6.0  # inputs are clipped to so many standard deviations from their mean
 
 
 class ValueHead(nn.Module):
-    """The rating's logit plus what a small network adds to it; before it has learned, nothing.
+    """A value's logit: the rating's plus the output of a small network, which starts at zero.
 
-    It runs on the CPU in fp32, and torch's own random state stays as it is.
+    It runs on the CPU in fp32 and leaves torch's own random state alone.
     """
 
     mean: torch.Tensor
@@ -45,12 +46,12 @@ class ValueHead(nn.Module):
                 parameter.zero_()
 
     def standardise(self, features: torch.Tensor) -> None:
-        """Take over mean and deviation of features `[N, F]` to read inputs by."""
+        """Normalise inputs from now on by mean and deviation of these features `[N, F]`."""
         self.mean.copy_(features.mean(0))
         self.deviation.copy_(features.std(0, correction=0).clamp(min=1e-3))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits `[N]` of features `[N, F]`."""
+        """Returns the values' logits `[N]` of features `[N, F]`."""
         return features[:, RATING] + self._added(features)
 
     def _added(self, features: torch.Tensor) -> torch.Tensor:
@@ -60,37 +61,43 @@ class ValueHead(nn.Module):
 
     @property
     def untrained(self) -> bool:
-        """Whether it adds nothing to any rating."""
+        """Whether every value is still the rating; see `ValueFunction`."""
         return not any(bool(parameter.any()) for parameter in self.outer.parameters())
 
     def judge(self) -> "PathJudge":
-        """What gives the nodes of growing trees their values."""
+        """Returns a judge for trees that grow together; see `ValueFunction`."""
         return PathJudge(self)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Nothing to do: every rank has the head whole; see `ValueFunction`."""
+        return nullcontext()
+
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        """Returns the weights and the normalisation themselves; see `ValueFunction`."""
+        return self.state_dict()
 
     def save(self, folder: Path) -> None:
         """Write the head beside the model in `folder`."""
-        (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
-        save_file(self.state_dict(), folder / FILE)
+        (folder / HEAD_FILE).parent.mkdir(parents=True, exist_ok=True)
+        save_file(self.state_dict(), folder / HEAD_FILE)
 
     def load(self, folder: Path) -> None:
-        """Take over the head that `save` wrote; a folder without one leaves it as it is.
-
-        Raises UserError for a head of another kind or size.
-        """
-        if not saved_head(folder / FILE):
+        """Take over what `save` wrote; see `ValueFunction`."""
+        if not saved_head(folder / HEAD_FILE):
             return
         try:
-            self.load_state_dict(load_file(folder / FILE))
+            self.load_state_dict(load_file(folder / HEAD_FILE))
         except SafetensorError as error:
-            raise UserError(f"{folder / FILE}: not a value head: {error}") from None
+            raise UserError(f"{folder / HEAD_FILE}: not a value head: {error}") from None
         except RuntimeError:
             raise UserError(
-                f"value_head.hidden_size: {folder / FILE} has another; set the one it trained with"
+                f"value_head.hidden_size: {folder / HEAD_FILE} has another; set the one it "
+                "trained with"
             ) from None
 
     def load_judge(self, folder: Path) -> None:
-        """Take over what `reward train --kind values` wrote; UserError if there is no head."""
-        if not saved_head(folder / "model" / FILE):
+        """Take over what `reward train --kind values` wrote; UserError if that is no value head."""
+        if not saved_head(folder / "model" / HEAD_FILE):
             raise UserError(
                 f"value_head.path: {folder} holds no value head; name a folder that `llamao1 "
                 "reward train --kind values` wrote"
@@ -99,7 +106,7 @@ class ValueHead(nn.Module):
 
 
 def saved_head(file: Path) -> bool:
-    """Whether a model folder holds this file of a value head; UserError if it holds another's."""
+    """Returns whether a value function was saved as `file`; UserError for one of another kind."""
     if file.is_file() or not any(file.parent.glob("*.safetensors")):
         return file.is_file()
     raise UserError(
@@ -109,18 +116,18 @@ def saved_head(file: Path) -> bool:
 
 
 class PathJudge:
-    """Gives the nodes of growing trees their values, and reads every thought once."""
+    """Sets the values of the nodes of growing trees, and reads every thought once."""
 
     def __init__(self, head: ValueHead) -> None:
         self._head = head
-        self._paths: dict[int, list[PathFigures]] = {}  # of each tree's nodes, by the tree's id
+        self._paths: dict[int, list[PathStats]] = {}  # of each tree's nodes, by the tree's id
 
     @torch.no_grad()
     def __call__(self, trees: Sequence[Tree]) -> None:
-        """Value the nodes that the trees have gained since they were last seen, all at once."""
+        """Set the values of the nodes that the trees have gained since the last call."""
         if self._head.untrained:
             return  # a node starts with its rating
-        nodes, paths = [], list[PathFigures]()
+        nodes, paths = [], list[PathStats]()
         for tree in trees:
             known = self._paths.setdefault(id(tree), [])
             fresh = tree.nodes[len(known) :]

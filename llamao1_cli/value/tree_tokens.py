@@ -1,4 +1,4 @@
-"""Trees as the value adapter reads them: token tries with the log-prob of every sampled token."""
+"""Trees as the value adapter reads them: token tries with the log-probs of sampled tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from llamao1_cli.value.features import logit
 
 @dataclass(frozen=True)
 class TreeTokens:
-    """T tokens of a tree as a trie, and N of its nodes."""
+    """T tokens of a tree as a trie, and N of the tree's nodes."""
 
     ids: np.ndarray  # [T] int32
-    before: np.ndarray  # [T] int32: the token before it on its paths, of lower index; or -1
+    before: np.ndarray  # [T] int32: index of the token before it on its paths, or -1
     logprobs: np.ndarray  # [T] float32; 0 where nothing was sampled
-    at: np.ndarray  # [N] int32: the token at which the node's value is read
+    at: np.ndarray  # [N] int32: index of the token at which the node's value is read
     ratings: np.ndarray  # [N] float32: their logits
 
     def part(self, tokens: np.ndarray, nodes: np.ndarray) -> "TreeTokens":
-        """The trie of `tokens`, whole paths in order, and of the nodes that are read there."""
+        """Returns the trie of `tokens` alone, which are whole paths in order, with its `nodes`."""
         number = numbers(tokens, len(self.ids))
         return TreeTokens(
             self.ids[tokens],
@@ -39,32 +39,32 @@ class TreeTokens:
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """A micro-batch as one sequence of T tokens, with N nodes."""
+    """A micro-batch: one sequence of T tokens, and N nodes whose values are read in it."""
 
     ids: torch.Tensor  # [T]
-    positions: torch.Tensor  # [T] of each token on its path
+    positions: torch.Tensor  # [T]: of each token on its path
     layout: Layout
     logprobs: torch.Tensor  # [T]
     at: torch.Tensor  # [N]
     ratings: torch.Tensor  # [N]
-    nodes: torch.Tensor  # [N] places of the nodes among those of all micro-batches
+    nodes: torch.Tensor  # [N]: indices of its nodes among those of all micro-batches
 
 
 class TokenReader:
     """Turns a growing tree into tokens, every thought once.
 
-    A value is read where the model's rating is, at the start of the rating; what follows there
-    comes before the first token of a child.
+    A value is read where the model's rating is, at the token that starts the rating. The tokens
+    behind it, which close the node, stand before the first token of each child.
     """
 
     def __init__(self, codec: Codec) -> None:
         self._codec, self._trie = codec, Trie()
         self._logprobs: list[float] = []
-        self._at: list[int] = []  # of each node read so far
+        self._at: list[int] = []  # index of the token at which each node read so far has its value
 
     def read(self, tree: Tree) -> TreeTokens:
-        """The nodes that the tree has gained since it was last read, with the tokens of their paths
-        and no others. Nodes that say the same share their tokens, with the first one's log-probs.
+        """Returns the nodes that the tree has gained since the last call, with the tokens of their
+        paths and no others. Siblings of the same text share tokens, with the first one's log-probs.
         """
         fresh = tree.nodes[len(self._at) :]
         for node in fresh:
@@ -77,7 +77,7 @@ class TokenReader:
             at,
             np.array([logit(node.thought.rating) for node in fresh], np.float32),
         )
-        return whole.part(self._behind(at), np.arange(len(fresh)))
+        return whole.part(self._tokens_up_to(at), np.arange(len(fresh)))
 
     def _add(self, tree: Tree, node: Node) -> None:
         tokens = node_tokens(tree, node, self._codec)
@@ -86,16 +86,16 @@ class TokenReader:
             behind = self._codec.behind_read(Rating(tree.nodes[node.parent].thought.shown))
             own, sampled, last = behind + own, sampled + len(behind), self._at[node.parent]
         known = len(self._trie.ids)
-        places = self._trie.extend(last, own)
-        self._at.append(places[-1])
+        added = self._trie.extend(last, own)
+        self._at.append(added[-1])
         self._logprobs += [0.0] * (len(self._trie.ids) - known)
-        # Cut off by strict=False: what closes the thought was not sampled.
-        for place, logprob in zip(places[sampled:], node.thought.logprobs, strict=False):
-            if place >= known:
-                self._logprobs[place] = logprob
+        # Not strict: the tokens that close the thought were not sampled and have no log-prob.
+        for token, logprob in zip(added[sampled:], node.thought.logprobs, strict=False):
+            if token >= known:
+                self._logprobs[token] = logprob
 
-    def _behind(self, at: np.ndarray) -> np.ndarray:
-        """The tokens of the paths that end there, in order."""
+    def _tokens_up_to(self, at: np.ndarray) -> np.ndarray:
+        """Returns the indices of the tokens on the paths that end at tokens `at`, in order."""
         kept: set[int] = set()
         for token in at.tolist():
             while token >= 0 and token not in kept:
@@ -107,8 +107,8 @@ class TokenReader:
 def token_batches(
     items: Sequence[TreeTokens], limit: int, device: torch.device
 ) -> list[TokenBatch]:
-    """All nodes of all trees in micro-batches of at most `limit` tokens; larger trees are split
-    between paths."""
+    """Returns all nodes of all trees in micro-batches of at most `limit` tokens; larger trees are
+    split between paths."""
     parts: list[tuple[np.ndarray, TreeTokens]] = []
     first = 0
     for item in items:
@@ -120,7 +120,8 @@ def token_batches(
 
 
 def _split(item: TreeTokens, limit: int) -> list[tuple[np.ndarray, TreeTokens]]:
-    """The nodes of each part, and the part; nothing of a tree that gained no nodes."""
+    """Returns parts of at most `limit` tokens where paths allow it, each with the indices of its
+    nodes; no part for a tree without new nodes."""
     if not len(item.at):
         return []
     if len(item.ids) <= limit:

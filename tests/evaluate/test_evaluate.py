@@ -197,7 +197,7 @@ def test_values_and_ratings_are_both_judged(codec: Codec) -> None:
     torch.nn.init.ones_(head.outer.bias)  # every logit is one more than the rating's
     problems = [Problem(str(i), f"How many are {i}?", "7") for i in range(6)]
     engine = FakeEngine(codec, lambda *_: ("\\boxed{8}", 0.5))
-    selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed=0, value_head=head)
+    selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed=0, value_function=head)
     search, config = SearchConfig(), EvalConfig(samples=4)
     result = Evaluator(problems, selfplay, by_equality, search, config).run(["majority"])
     assert result["rating"]["brier"] == pytest.approx(0.25)

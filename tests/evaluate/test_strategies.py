@@ -305,7 +305,8 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
 
     head = ValueHead(4, 0)
     torch.nn.init.ones_(head.outer.bias)  # one that has learned, or it would judge nothing
-    selfplay = SelfPlay(FakeEngine(codec), codec, Accelerator(cpu=True), seed=0, value_head=head)
+    accelerator = Accelerator(cpu=True)
+    selfplay = SelfPlay(FakeEngine(codec), codec, accelerator, seed=0, value_function=head)
     monkeypatch.setattr(selfplay, "play", sealed(selfplay.play, note=True))
     monkeypatch.setattr(selfplay, "refine", sealed(selfplay.refine, note=True))
     for name, strategy in STRATEGIES.items():

@@ -42,7 +42,7 @@ from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree_files import read_trees, write_trees
 from llamao1_cli.tasks.dataset import DataSet
 from llamao1_cli.value.head import ValueHead
-from llamao1_cli.value.head_training import ValueTrainer
+from llamao1_cli.value.head_training import HeadTrainer
 
 pytestmark = pytest.mark.fuzz
 INPUTS = int(os.environ.get("LLAMAO1_FUZZ", "90"))
@@ -198,7 +198,7 @@ def test_metrics(tmp_path: Path) -> None:
     check([whole], resumed, tmp_path / "metrics.jsonl")
 
 
-def toy_parts(codec: Codec) -> tuple[torch.optim.Optimizer, Replay[Experience], ValueTrainer]:
+def toy_parts(codec: Codec) -> tuple[torch.optim.Optimizer, Replay[Experience], HeadTrainer]:
     """An optimizer, a replay and a value head, each with something in it."""
     layer = torch.nn.Linear(2, 3)
     optimizer = torch.optim.AdamW(layer.parameters())
@@ -209,7 +209,7 @@ def toy_parts(codec: Codec) -> tuple[torch.optim.Optimizer, Replay[Experience], 
         rectify(tree, 1.0, "failure")
     replay: Replay[Experience] = Replay(4, 0.6)
     replay.add(experiences(trees, codec, LearnConfig(), 1.0), 1)
-    values = ValueTrainer(ValueHead(4, 0), ValueHeadConfig(steps=1))
+    values = HeadTrainer(ValueHead(4, 0), ValueHeadConfig(steps=1))
     values.learn(trees, 1)
     return optimizer, replay, values
 
@@ -235,7 +235,7 @@ def test_files_of_a_checkpoint(tmp_path: Path, codec: Codec, name: str) -> None:
     weights = {"weight": torch.ones(3, 2)}
     (tmp_path / "model").mkdir()
     checkpoint.save_state(tmp_path, STATE)
-    checkpoint.save_optimizer(tmp_path, checkpoint.moments(optimizer))
+    checkpoint.save_optimizer(tmp_path, checkpoint.optimizer_tensors(optimizer))
     checkpoint.save_replay(tmp_path, replay)
     checkpoint.save_weights(tmp_path, weights)
     values.save(tmp_path)

@@ -20,24 +20,25 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from toy_models import toy_model
 
-from llamao1_cli.config import ArithmeticTask, DataSource, ModelConfig, RewardConfig
+from llamao1_cli.config import ArithmeticTask, Config, DataSource, ModelConfig, RewardConfig
 from llamao1_cli.config.file import build_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.intervals import auc, mean_interval, wilson_interval
+from llamao1_cli.evaluate.judge_folder import load_pairwise
 from llamao1_cli.evaluate.pairwise import NO, PROMPT, YES, PairwiseJudge
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import LanguageModel, load_model, save_model
 from llamao1_cli.reward import commands
-from llamao1_cli.reward.folder import load_pairwise
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.training import accuracy, pair_figures, preference_loss, train_judge
-from llamao1_cli.run.assembly import make_value_head
 from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.refine.preference import Comparison
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import write_trees
 from llamao1_cli.tasks.arithmetic import Arithmetic
-from llamao1_cli.value.head import FILE
+from llamao1_cli.value.head import HEAD_FILE
+from llamao1_cli.value.make import make_value_function
+from llamao1_cli.value.protocol import ValueFunction
 
 Row = tuple[str, str, bool]
 
@@ -270,6 +271,20 @@ def small(tmp_path: Path, **sections: object):
     return build_config(settings, "here")
 
 
+def value_function(config: Config, model: LanguageModel, codec: Codec) -> ValueFunction:
+    """The value function of a run that starts from this model."""
+    made = make_value_function(
+        config.value_head,
+        model.model,
+        codec,
+        seed=config.run.seed,
+        micro_batch_tokens=8192,
+        weights=None,
+    )
+    assert made is not None
+    return made
+
+
 def graded_trees(codec: Codec, count: int) -> list[Tree]:
     trees = [random_tree(codec, seed, 14) for seed in range(count)]
     for tree in trees:
@@ -333,23 +348,24 @@ def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Cod
     assert figures["value"]["auc"] != figures["rating"]["auc"]
     again, run = tmp_path / "again", tmp_path / "run"
     save_model(load_model(config.model, Arithmetic(ArithmeticTask()).corpus(), 0), run)
-    shutil.copytree(out / "model" / FILE.parent, run / FILE.parent)  # a head that knows the trees
+    # A head that knows the trees.
+    shutil.copytree(out / "model" / HEAD_FILE.parent, run / HEAD_FILE.parent)
     commands.train(config, run, "values", tmp_path / "trees", again)
-    heads = [load_file(folder / "model" / FILE) for folder in (out, again)]
+    heads = [load_file(folder / "model" / HEAD_FILE) for folder in (out, again)]
     assert all((heads[0][name] == heads[1][name]).all() for name in heads[0])
     started = small(tmp_path, value_head={"path": str(out)})
     model = load_model(started.model, Arithmetic(ArithmeticTask()).corpus(), 0)
-    taken = make_value_head(started, model.model, codec, None)
-    assert all((taken.state_dict()[name].numpy() == heads[0][name]).all() for name in heads[0])
-    assert make_value_head(config, model.model, codec, None).untrained
+    taken = value_function(started, model, codec)
+    assert all((taken.tensors()[name].numpy() == heads[0][name]).all() for name in heads[0])
+    assert value_function(config, model, codec).untrained
     elsewhere = small(tmp_path, value_head={"path": str(tmp_path)})
     with pytest.raises(UserError, match=r"value_head\.path: .* holds no value head"):
-        make_value_head(elsewhere, model.model, codec, None)
+        value_function(elsewhere, model, codec)
     with pytest.raises(UserError, match="a judge of the kind values"):
         load_pairwise(out)
     with pytest.raises(UserError, match="--trees is missing"):
         commands.evaluate(out, None, None)
-    (out / "model" / FILE).unlink()
+    (out / "model" / HEAD_FILE).unlink()
     with pytest.raises(UserError, match="judge: holds no trained value head"):
         commands.evaluate(out, tmp_path / "trees", None)
 

@@ -21,12 +21,12 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.reward import commands as reward
 from llamao1_cli.reward.pairs import held_out
-from llamao1_cli.run import assembly
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.rules.omega import Omega, completion_score, label
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.search.tree_files import read_trees
 from llamao1_cli.seeds import derive_seed
+from llamao1_cli.selfplay import player
 from llamao1_cli.tasks.arithmetic import Arithmetic
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value.head import HEAD_FILE, ValueHead
@@ -212,7 +212,7 @@ def test_the_command_line_learns_from_what_the_search_measured(
     """The whole command, but for an engine that slips where the trees show it."""
     problems = [Problem(str(n), f"How many are {n}?", "7") for n in range(8)]
     monkeypatch.setattr(
-        assembly, "make_engine", lambda settings, model, codec, **_: Stumbling(codec, 5)
+        player, "make_engine", lambda settings, model, codec, **_: Stumbling(codec, 5)
     )
     monkeypatch.setattr(Arithmetic, "train_problems", lambda self, *_: problems)
     out, figures = tmp_path / "judge", tmp_path / "figures.json"

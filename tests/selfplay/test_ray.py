@@ -24,8 +24,8 @@ from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 from llamao1_cli.report.display import Display
 from llamao1_cli.run import commands
 from llamao1_cli.seeds import derive_seed
-from llamao1_cli.selfplay.ray.crew import RayCrew
-from llamao1_cli.selfplay.ray.pipeline import Pipeline, Play
+from llamao1_cli.selfplay.ray.pipeline import Job, Pipeline
+from llamao1_cli.selfplay.ray.pool import RayPool
 from llamao1_cli.tasks.problem import Problem
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def node() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes with two places for actors each. On a busy machine Ray's workers, which otherwise
+    """Two nodes with room for two actors each. On a busy machine Ray's workers, which otherwise
     give way to all else, have their share, and time to come up."""
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -170,40 +170,38 @@ def sleeping(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
     ray.cloudpickle.register_pickle_by_value(sleeping_actor)
-    monkeypatch.setattr(
-        "llamao1_cli.selfplay.ray.actor.SelfPlayActor", sleeping_actor.SleepingActor
-    )
+    monkeypatch.setattr("llamao1_cli.selfplay.ray.pool.SelfPlayActor", sleeping_actor.SleepingActor)
 
 
-def sleepers(config: Config, chunk: int = 1) -> tuple[RayCrew, Pipeline]:
-    """A crew whose actors all play, and its pipeline."""
-    crew = RayCrew(config)
-    crew.equip(b"weights", 1, config.search)
-    pipeline = Pipeline(crew, chunk, config.self_play.max_staleness)
+def sleepers(config: Config, chunk: int = 1) -> tuple[RayPool, Pipeline]:
+    """A pool whose actors all play, and its pipeline."""
+    pool = RayPool(config.self_play, config.model_dump_json())
+    pool.use(b"weights", 1, config.search)
+    pipeline = Pipeline(pool, chunk, config.self_play.max_staleness)
     seen: set[int] = set()
     for turn in range(100):
-        pipeline.add(plays(-turn, 4))
+        pipeline.add(jobs(-turn, 4))
         seen |= {tree.judging_tokens for tree in pipeline.collect(4, 1)}
         if len(seen) == config.self_play.actors:
-            return crew, pipeline
+            return pool, pipeline
     raise AssertionError("the actors did not all start")
 
 
-def plays(iteration: int, count: int) -> list[Play]:
+def jobs(iteration: int, count: int) -> list[Job]:
     return [
-        Play((iteration, i), Problem(str(i), "?", "1"), 1000 * iteration + i) for i in range(count)
+        Job((iteration, i), Problem(str(i), "?", "1"), 1000 * iteration + i) for i in range(count)
     ]
 
 
 def test_throughput_rises_with_actors(cluster: Any, sleeping: None) -> None:
     seconds = {}
     for actors in (1, 2, 4):
-        crew, pipeline = sleepers(on_ray(Path("unused"), f"self_play.actors={actors}"))
-        pipeline.add(plays(1, 16))
+        pool, pipeline = sleepers(on_ray(Path("unused"), f"self_play.actors={actors}"))
+        pipeline.add(jobs(1, 16))
         start = time.perf_counter()
         pipeline.collect(16, 1)
         seconds[actors] = time.perf_counter() - start
-        crew.close()
+        pool.close()
     print("simulated rollouts:", {n: f"{16 / s:.2f} problems/s" for n, s in seconds.items()})
     assert seconds[1] > 1.5 * seconds[2]
     assert seconds[2] > 1.4 * seconds[4]
@@ -217,13 +215,13 @@ def test_a_killed_actor_and_a_killed_node_are_replaced(cluster: Any, sleeping: N
         "self_play.actors=3",
         "self_play.max_staleness=1",
     )
-    crew, pipeline = sleepers(config)
-    pipeline.add(plays(1, 6))
+    pool, pipeline = sleepers(config)
+    pipeline.add(jobs(1, 6))
     collected, dead = [], None
     for number in range(1, 7):
-        crew.equip(b"weights", number, config.search)
+        pool.use(b"weights", number, config.search)
         if number < 6:
-            pipeline.add(plays(number + 1, 6))
+            pipeline.add(jobs(number + 1, 6))
         if number == 2:
             dead = actor_processes()[0]
             os.kill(dead, signal.SIGKILL)
@@ -234,11 +232,11 @@ def test_a_killed_actor_and_a_killed_node_are_replaced(cluster: Any, sleeping: N
         collected += trees
     assert pipeline.outstanding() == []
     seeds = sorted(tree.seed for tree in collected)
-    assert seeds == [play.seed for number in range(1, 7) for play in plays(number, 6)]
+    assert seeds == [job.seed for number in range(1, 7) for job in jobs(number, 6)]
     assert pipeline.replayed >= 1  # what the dead had
     wait_for(lambda: len(actor_processes()) == 3)
     assert dead not in actor_processes()
-    crew.close()
+    pool.close()
 
 
 def test_an_actor_that_cannot_play_says_why(cluster: Any, tmp_path: Path) -> None:
@@ -250,10 +248,10 @@ def actor_processes() -> list[int]:
     """Processes of self-play actors on this machine; Ray names them."""
     names = (b"ray::SelfPlayActor", b"ray::SleepingActor")
     found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            if place.read_bytes().startswith(names):
-                found.append(int(place.parent.name))
+            if file.read_bytes().startswith(names):
+                found.append(int(file.parent.name))
     return sorted(found)
 
 

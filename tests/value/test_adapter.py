@@ -22,7 +22,7 @@ from llamao1_cli.language.marked import Rating
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
-from llamao1_cli.value.adapter import FILE, ValueAdapter
+from llamao1_cli.value.adapter import ADAPTER_FILE, ValueAdapter
 from llamao1_cli.value.features import logit
 from llamao1_cli.value.head import ValueHead
 from llamao1_cli.value.tree_tokens import TokenReader
@@ -228,7 +228,7 @@ def test_a_saved_adapter_comes_back_whole(
         ValueAdapter(toy, codec, rank=5, seed=0, max_tokens=100).load(tmp_path)
     with pytest.raises(UserError, match=r"value_head\.kind"):
         ValueHead(8, 0).load(tmp_path)
-    (tmp_path / FILE).write_bytes(b"nothing of the kind")
+    (tmp_path / ADAPTER_FILE).write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match="not a value adapter"):
         again.load(tmp_path)
     ValueHead(8, 0).save(tmp_path / "other")

@@ -24,7 +24,7 @@ from llamao1_cli.learn.update import trainable_weights
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.value.adapter import ValueAdapter
 from llamao1_cli.value.adapter_training import AdapterTrainer
-from llamao1_cli.value.lessons import tree_pairs
+from llamao1_cli.value.supervision import tree_pairs
 
 PAIR_WEIGHT = 0.7
 

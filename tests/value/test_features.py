@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.tree import Node, Tree
-from llamao1_cli.value.features import FEATURES, PathFigures, extend_paths, feature_rows, logit
+from llamao1_cli.value.features import FEATURES, PathStats, extend_paths, feature_rows, logit
 
 
 def features(tree: Tree) -> np.ndarray:
-    paths: list[PathFigures] = []
+    paths: list[PathStats] = []
     extend_paths(paths, tree.nodes)
     return feature_rows(paths)
 
@@ -49,7 +49,7 @@ def test_features_equal_those_of_every_path_read_alone(codec: Codec, seed: int, 
 
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, 19))
 def test_a_tree_read_in_two_parts_has_the_same_features(codec: Codec, seed: int, cut: int) -> None:
-    tree, paths = random_tree(codec, seed, 20), list[PathFigures]()
+    tree, paths = random_tree(codec, seed, 20), list[PathStats]()
     extend_paths(paths, tree.nodes[:cut])
     assert len(paths) == cut
     extend_paths(paths, tree.nodes[cut:])

@@ -16,7 +16,7 @@ from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value import features as path_features
-from llamao1_cli.value.features import FEATURES, PathFigures, extend_paths, feature_rows
+from llamao1_cli.value.features import FEATURES, PathStats, extend_paths, feature_rows
 from llamao1_cli.value.head import PathJudge, ValueHead
 
 PROBLEMS = [Problem(f"p{number}", f"How many are {number}?", "7") for number in range(4)]
@@ -34,7 +34,7 @@ def opinionated(seed: int = 0) -> ValueHead:
 
 
 def features(tree: Tree) -> torch.Tensor:
-    paths: list[PathFigures] = []
+    paths: list[PathStats] = []
     extend_paths(paths, tree.nodes)
     return torch.from_numpy(feature_rows(paths))
 

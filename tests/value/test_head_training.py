@@ -22,8 +22,8 @@ from llamao1_cli.learn.losses import pair_loss
 from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.value.head import PathJudge, ValueHead
-from llamao1_cli.value.head_training import FILE, ValueTrainer, examples_of
-from llamao1_cli.value.lessons import MARGIN, tree_pairs
+from llamao1_cli.value.head_training import EXAMPLES_FILE, HeadTrainer, examples_of
+from llamao1_cli.value.supervision import MARGIN, tree_pairs
 
 
 def within(head: ValueHead, trees: Sequence[Tree]) -> float | None:
@@ -36,7 +36,7 @@ def within(head: ValueHead, trees: Sequence[Tree]) -> float | None:
 def test_log_probs_come_to_tell_right_from_wrong() -> None:
     head, unseen = ValueHead(32, 0), telling_trees(1000, 30)
     assert within(head, unseen) == pytest.approx(0.5, abs=0.1)
-    trainer = ValueTrainer(head, ValueHeadConfig())
+    trainer = HeadTrainer(head, ValueHeadConfig())
     for number in range(5):
         trainer.learn(telling_trees(100 * number), number)
     assert within(head, unseen) > 0.99
@@ -82,16 +82,16 @@ def test_pairs_of_many_trees_name_their_own_nodes(codec: Codec) -> None:
     for tree in trees:
         rectify(tree, 1.0, "failure")
     whole, alone = examples_of(trees), [examples_of([tree]) for tree in trees]
-    assert len(whole.lesson.targets) == sum(len(tree.nodes) for tree in trees)
-    ends = [part.features[part.lesson.pairs] for part in alone]
+    assert len(whole.supervision.targets) == sum(len(tree.nodes) for tree in trees)
+    ends = [part.features[part.supervision.pairs] for part in alone]
     assert sum(map(len, ends)) > 10
-    assert (whole.features[whole.lesson.pairs] == np.concatenate(ends)).all()
+    assert (whole.features[whole.supervision.pairs] == np.concatenate(ends)).all()
 
 
 def test_the_first_losses_are_those_of_the_ratings() -> None:
     trees = telling_trees(0, 3)
     config = ValueHeadConfig(steps=1, learning_rate=0.1)
-    losses = ValueTrainer(ValueHead(8, 0), config).learn(trees, 1)
+    losses = HeadTrainer(ValueHead(8, 0), config).learn(trees, 1)
     nodes = [node for tree in trees for node in tree.nodes]
     entropies = [
         -n.leaves
@@ -114,7 +114,7 @@ def test_the_first_losses_are_those_of_the_ratings() -> None:
 def test_the_pair_weight_tells_pairs_apart() -> None:
     ends = {}
     for weight in (0.0, 10.0):
-        trainer = ValueTrainer(ValueHead(8, 0), ValueHeadConfig(pair_weight=weight, steps=20))
+        trainer = HeadTrainer(ValueHead(8, 0), ValueHeadConfig(pair_weight=weight, steps=20))
         ends[weight] = trainer.learn(telling_trees(0), 1)
     assert ends[10.0]["value_head_pair_loss"] < ends[0.0]["value_head_pair_loss"]
     assert ends[10.0]["value_head_loss"] > ends[0.0]["value_head_loss"]
@@ -128,7 +128,7 @@ def same_weights(one: ValueHead, other: ValueHead) -> bool:
 def test_two_and_two_iterations_are_four(tmp_path: Path) -> None:
     config, plays = ValueHeadConfig(steps=10), [telling_trees(100 * n, 2) for n in range(4)]
     straight, stopped, resumed = (ValueHead(8, seed) for seed in (0, 0, 1))
-    whole, first, second = (ValueTrainer(h, config) for h in (straight, stopped, resumed))
+    whole, first, second = (HeadTrainer(h, config) for h in (straight, stopped, resumed))
     for number, trees in enumerate(plays, start=1):
         whole.learn(trees, number)
     for number in (1, 2):
@@ -138,7 +138,7 @@ def test_two_and_two_iterations_are_four(tmp_path: Path) -> None:
     forgetful = ValueHead(8, 1)
     forgetful.load(tmp_path / "model")
     second.load(tmp_path)
-    for trainer in (second, ValueTrainer(forgetful, config)):
+    for trainer in (second, HeadTrainer(forgetful, config)):
         for number in (3, 4):
             trainer.learn(plays[number - 1], number)
     assert same_weights(straight, resumed)
@@ -146,11 +146,11 @@ def test_two_and_two_iterations_are_four(tmp_path: Path) -> None:
 
 
 def test_old_iterations_are_forgotten(tmp_path: Path) -> None:
-    trainer = ValueTrainer(ValueHead(8, 0), ValueHeadConfig(steps=1))
+    trainer = HeadTrainer(ValueHead(8, 0), ValueHeadConfig(steps=1))
     for number in range(1, 7):
         trainer.learn(telling_trees(100 * number, number), number)
     trainer.save(tmp_path)
-    arrays = load_file(tmp_path / FILE)
+    arrays = load_file(tmp_path / EXAMPLES_FILE)
     sizes = [len(arrays[f"{place}.targets"]) for place in range(len(arrays) // 4)]
     assert sizes == [25 * number for number in (3, 4, 5, 6)]
 
@@ -161,7 +161,7 @@ def test_trees_that_travelled_teach_every_rank_the_same() -> None:
     travelled = [Tree.from_json(json.loads(json.dumps(tree.to_json()))) for tree in trees]
     before = torch.get_rng_state()
     for head, mine in zip(heads, (trees, travelled), strict=True):
-        ValueTrainer(head, ValueHeadConfig(steps=5)).learn(mine, 1)
+        HeadTrainer(head, ValueHeadConfig(steps=5)).learn(mine, 1)
     assert same_weights(*heads)
     assert (torch.get_rng_state() == before).all()
 
@@ -170,4 +170,4 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
     trees = telling_trees(0, 1)
     trees[0].nodes[3].thought.logprobs[0] = -math.inf
     with pytest.raises(RunFailedError, match="iteration 5"):
-        ValueTrainer(ValueHead(8, 0), ValueHeadConfig(steps=2)).learn(trees, 5)
+        HeadTrainer(ValueHead(8, 0), ValueHeadConfig(steps=2)).learn(trees, 5)

@@ -1,7 +1,7 @@
 """One self-play actor: an engine of its own, problems in, trees out.
 
-It is a plain class that knows nothing of Ray. What it is given and what it gives back is JSON, and
-the weights are safetensors: no object of ours is pickled on the way.
+It is a plain class that knows nothing of Ray. What it takes and returns is JSON, and the weights
+are safetensors: no object of ours is pickled on the way.
 """
 
 import json
@@ -13,99 +13,103 @@ from pathlib import Path
 
 import numpy as np
 
-from llamao1_cli.config import Config, SearchConfig, SelfPlayConfig
+from llamao1_cli.config import Config, SearchConfig
+from llamao1_cli.distributed.ranks import make_accelerator
+from llamao1_cli.distributed.threads import set_threads
 from llamao1_cli.errors import UserError
-from llamao1_cli.run.assembly import assemble
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.selfplay.local import own_judge
-from llamao1_cli.selfplay.ray.pipeline import Play
+from llamao1_cli.selfplay.player import make_player
+from llamao1_cli.selfplay.ray.pipeline import Job
 from llamao1_cli.selfplay.ray.weights import unpack_weights
+from llamao1_cli.tasks.load import load_task
 from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.value.protocol import judge_by
 
-# What a launcher tells its ranks by. A cluster that one of them starts inherits it.
-RANK = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+# Variables that tell a process its rank. A cluster that a rank starts inherits them.
+RANK_NAMES = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 RANK_PREFIXES = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_")
 
 
 @dataclass(frozen=True)
-class Order:
-    """How the plays that come with it are to be played."""
+class PlaySettings:
+    """How the jobs of a chunk are to be played."""
 
     version: int  # of the weights; each set of weights that is sent has its own
-    iteration: int  # of self-play, whose weights they are; the trees carry it
+    iteration: int  # of self-play that the weights belong to; the trees note it
     search: SearchConfig
 
 
 class SelfPlayActor:
-    """Plays what it is handed with the weights that come along."""
+    """Plays chunks of jobs with the weights that come with them."""
 
     def __init__(self, config: str, folder: str) -> None:
         """`config` is the run's configuration as JSON, `folder` the one that its paths start from.
 
-        Raises UserError where that is not there, and what `assemble` raises.
+        Raises UserError where that is missing, and what `make_player` raises.
         """
         if not Path(folder).is_dir():
             raise UserError(f"self-play: {platform.node()} has no folder {folder}; share it")
         os.chdir(folder)
         _leave_ranks()
-        alone = Config.model_validate_json(config).model_copy(
-            update={"self_play": SelfPlayConfig()}
-        )
-        self._parts = assemble(alone)
+        settings = Config.model_validate_json(config)
+        set_threads(settings.run)
+        corpus = load_task(settings.task).corpus()
+        self._player = make_player(settings, corpus, make_accelerator(settings.model.device).device)
         self._version = 0  # of the weights in use; 0: those it was loaded with
 
     def ready(self) -> None:
-        """Answers once the actor can play."""
+        """Return once the actor can play."""
 
-    def play(self, job: str, weights: np.ndarray) -> bytes:
-        """The graded trees of a job, as `trees_from_json` reads them; `weights` are bytes
-        `[N]` of the job's version."""
-        order, problems, seeds = _read_job(job)
-        parts = self._parts
-        if order.version != self._version:
-            unpack_weights(weights.tobytes(), parts.language_model.model, parts.value_head)
-            parts.engine.refresh()
-            self._version = order.version
+    def play(self, chunk: str, weights: np.ndarray) -> bytes:
+        """Returns the graded trees of a chunk for `trees_from_json` to read; `weights` are bytes
+        `[N]` of the chunk's version."""
+        settings, problems, seeds = _read_chunk(chunk)
+        player = self._player
+        if settings.version != self._version:
+            unpack_weights(weights.tobytes(), player.language_model.model, player.value_function)
+            player.engine.refresh()
+            self._version = settings.version
         request = SearchRequest(
             problems,
-            order.search,
+            settings.search,
             seeds,
-            grade=parts.grader.grade,
-            judge=own_judge(parts.value_head),
+            grade=player.grader.grade,
+            judge=judge_by(player.value_function),
         )
-        trees = grow(request, parts.engine, parts.codec)
+        trees = grow(request, player.engine, player.codec)
         for tree in trees:
-            tree.iteration = order.iteration
+            tree.iteration = settings.iteration
         return json.dumps([tree.to_json() for tree in trees]).encode()
 
 
-def job_to_json(order: Order, plays: Sequence[Play]) -> str:
-    """Plays and how to play them, as an actor takes them."""
+def chunk_to_json(settings: PlaySettings, jobs: Sequence[Job]) -> str:
+    """Returns jobs and how to play them, for an actor to read."""
     return json.dumps(
         {
-            "version": order.version,
-            "iteration": order.iteration,
-            "search": order.search.model_dump(mode="json"),
-            "problems": [asdict(play.problem) for play in plays],
-            "seeds": [play.seed for play in plays],
+            "version": settings.version,
+            "iteration": settings.iteration,
+            "search": settings.search.model_dump(mode="json"),
+            "problems": [asdict(job.problem) for job in jobs],
+            "seeds": [job.seed for job in jobs],
         }
     )
 
 
 def trees_from_json(data: bytes) -> list[Tree]:
-    """The trees that an actor gave back, in the order of their plays."""
+    """Returns the trees that an actor sent back, in the order of their jobs."""
     return [Tree.from_json(tree) for tree in json.loads(data)]
 
 
 def _leave_ranks() -> None:
-    """Be no rank of the trainer: an actor plays alone."""
+    """Forget that this process has a rank in the trainer's launcher: an actor plays alone."""
     for name in list(os.environ):
-        if name in RANK or name.startswith(RANK_PREFIXES):
+        if name in RANK_NAMES or name.startswith(RANK_PREFIXES):
             del os.environ[name]
 
 
-def _read_job(job: str) -> tuple[Order, list[Problem], list[int]]:
-    data = json.loads(job)
-    order = Order(data["version"], data["iteration"], SearchConfig.model_validate(data["search"]))
-    return order, [Problem(**problem) for problem in data["problems"]], data["seeds"]
+def _read_chunk(chunk: str) -> tuple[PlaySettings, list[Problem], list[int]]:
+    data = json.loads(chunk)
+    search = SearchConfig.model_validate(data["search"])
+    settings = PlaySettings(data["version"], data["iteration"], search)
+    return settings, [Problem(**problem) for problem in data["problems"]], data["seeds"]

@@ -1,7 +1,7 @@
-"""What is to be played, what is being played, and what has come back: every problem once.
+"""Jobs that wait, jobs that are being played, and trees that have come back: every problem once.
 
-The pipeline knows no Ray. A crew takes plays a chunk at a time and gives each chunk back once,
-with its trees or lost; what is lost is handed out again, and so is what has become too old.
+The pipeline knows no Ray. A pool of actors takes jobs a chunk at a time and returns each chunk
+once, with its trees or lost. Lost jobs are handed out again, as are those whose trees are too old.
 """
 
 from collections import Counter, deque
@@ -13,12 +13,12 @@ from llamao1_cli.errors import RunFailedError
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 
-Key = tuple[int, int]  # iteration that a problem was drawn for, and its place there
+Key = tuple[int, int]  # iteration that a problem was drawn for, and its index there
 MOST_LOSSES = 5  # actors that may die over one problem
 
 
 @dataclass(frozen=True)
-class Play:
+class Job:
     """A problem to play, and the seed of its tree."""
 
     key: Key
@@ -26,41 +26,41 @@ class Play:
     seed: int
 
 
-class Crew(Protocol):
-    """Those who play."""
+class ActorPool(Protocol):
+    """Actors that play."""
 
-    def room(self) -> bool:
-        """Whether another chunk can be taken now."""
+    def has_room(self) -> bool:
+        """Returns whether an actor can take another chunk now."""
         ...
 
-    def submit(self, plays: Sequence[Play]) -> None:
-        """Take a chunk; there must be room."""
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Hand a chunk to an actor; there must be room."""
         ...
 
-    def wait(self) -> list[tuple[Sequence[Play], list[Tree] | None]]:
-        """Wait until something has changed; gives the chunks that came back, each with its trees
+    def wait(self) -> list[tuple[Sequence[Job], list[Tree] | None]]:
+        """Wait until something has changed; returns the chunks that came back, each with its trees
         in order, or None where it was lost with the actor that played it."""
         ...
 
 
 class Pipeline:
-    """Hands plays out, oldest first, and gives their trees back, oldest first."""
+    """Hands jobs out, oldest first, and returns their trees, oldest first."""
 
-    def __init__(self, crew: Crew, chunk: int, max_staleness: int) -> None:
-        self._crew, self._chunk, self._max_staleness = crew, chunk, max_staleness
-        self._waiting: deque[Play] = deque()
-        self._playing: dict[Key, Play] = {}
-        self._ready: dict[Key, tuple[Play, Tree]] = {}
+    def __init__(self, pool: ActorPool, chunk: int, max_staleness: int) -> None:
+        self._pool, self._chunk, self._max_staleness = pool, chunk, max_staleness
+        self._waiting: deque[Job] = deque()
+        self._playing: dict[Key, Job] = {}
+        self._ready: dict[Key, tuple[Job, Tree]] = {}
         self._losses: Counter[Key] = Counter()
-        self.dropped = self.replayed = 0  # trees too old, plays lost with an actor; so far
+        self.dropped = self.replayed = 0  # trees too old and jobs lost with an actor, so far
 
-    def add(self, plays: Sequence[Play]) -> None:
-        """Queue plays behind those that are there."""
-        self._waiting.extend(plays)
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Queue jobs behind those that wait."""
+        self._waiting.extend(jobs)
 
     def outstanding(self) -> list[Key]:
-        """The plays whose trees have not been collected, in order."""
-        return sorted([*(play.key for play in self._waiting), *self._playing, *self._ready])
+        """Returns the keys of the jobs whose trees have not been collected, in order."""
+        return sorted([*(job.key for job in self._waiting), *self._playing, *self._ready])
 
     def collect(
         self,
@@ -68,52 +68,52 @@ class Pipeline:
         number: int,
         on_turn: Callable[[list[Tree]], None] = lambda trees: None,
     ) -> list[Tree]:
-        """The first `count` trees to come back, in the order of their plays; at least so many must
-        be outstanding.
+        """Returns the first `count` trees to come back, in the order of their jobs; at least so
+        many must be outstanding.
 
         A tree is too old if iteration `number` is more than the allowed staleness after that whose
-        weights grew it. What is not collected goes on meanwhile.
+        weights grew it. Jobs that are not collected now are played on.
         """
         self._drop_older(number - self._max_staleness)
         while len(self._ready) < count:
             self._hand_out()
-            for plays, trees in self._crew.wait():
-                self._take(plays, trees)
+            for jobs, trees in self._pool.wait():
+                self._take(jobs, trees)
             self._drop_older(number - self._max_staleness)
             on_turn([tree for _, tree in self._ready.values()])
         self._hand_out()
         return [self._ready.pop(key)[1] for key in sorted(self._ready)[:count]]
 
     def _hand_out(self) -> None:
-        while self._waiting and self._crew.room():
+        while self._waiting and self._pool.has_room():
             size = min(self._chunk, len(self._waiting))
-            plays = [self._waiting.popleft() for _ in range(size)]
-            self._playing |= {play.key: play for play in plays}
-            self._crew.submit(plays)
+            jobs = [self._waiting.popleft() for _ in range(size)]
+            self._playing |= {job.key: job for job in jobs}
+            self._pool.submit(jobs)
 
-    def _take(self, plays: Sequence[Play], trees: list[Tree] | None) -> None:
-        for play in plays:
-            del self._playing[play.key]
+    def _take(self, jobs: Sequence[Job], trees: list[Tree] | None) -> None:
+        for job in jobs:
+            del self._playing[job.key]
         if trees is not None:
-            self._ready |= {p.key: (p, t) for p, t in zip(plays, trees, strict=True)}
+            self._ready |= {job.key: (job, tree) for job, tree in zip(jobs, trees, strict=True)}
             return
-        self.replayed += len(plays)
-        self._losses.update(play.key for play in plays)
-        for play in plays:
-            if self._losses[play.key] == MOST_LOSSES:
+        self.replayed += len(jobs)
+        self._losses.update(job.key for job in jobs)
+        for job in jobs:
+            if self._losses[job.key] == MOST_LOSSES:
                 raise RunFailedError(
-                    f"self-play: {MOST_LOSSES} actors died over problem {play.problem.id}; see the "
+                    f"self-play: {MOST_LOSSES} actors died over problem {job.problem.id}; see the "
                     "logs of the Ray cluster"
                 )
-        self._again(plays)
+        self._requeue(jobs)
 
     def _drop_older(self, iteration: int) -> None:
-        old = [play for play, tree in self._ready.values() if tree.iteration < iteration]
-        for play in old:
-            del self._ready[play.key]
+        old = [job for job, tree in self._ready.values() if tree.iteration < iteration]
+        for job in old:
+            del self._ready[job.key]
         self.dropped += len(old)
-        self._again(old)
+        self._requeue(old)
 
-    def _again(self, plays: Sequence[Play]) -> None:
-        """Put plays in front of all that wait, in order."""
-        self._waiting.extendleft(sorted(plays, key=lambda play: play.key, reverse=True))
+    def _requeue(self, jobs: Sequence[Job]) -> None:
+        """Put jobs in front of all that wait, in order."""
+        self._waiting.extendleft(sorted(jobs, key=lambda job: job.key, reverse=True))

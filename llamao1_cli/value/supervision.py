@@ -1,4 +1,4 @@
-"""What the outcomes of a tree teach a value: targets for its nodes, and pairs to tell apart."""
+"""What the outcomes of trees teach a value function: targets of nodes, and pairs to rank."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,20 @@ import torch
 from llamao1_cli.learn.losses import pair_loss, value_loss
 from llamao1_cli.search.tree import Tree
 
-MARGIN = 0.3  # nodes whose targets differ by no more are not told apart
+MARGIN = 0.3  # nodes whose targets differ by no more are not ranked
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What the outcomes teach of `N` nodes, and of `P` pairs of them to be told apart."""
+class Supervision:
+    """The targets of `N` nodes, and `P` pairs of nodes of which the first has the higher one."""
 
     targets: np.ndarray  # [N] float32: rectified values
-    leaves: np.ndarray  # [N] float32: how many leaves a node speaks for
-    pairs: np.ndarray  # [P, 2] int64: first the node that has the higher target
+    leaves: np.ndarray  # [N] float32: how many leaves lie below a node, its weight in the loss
+    pairs: np.ndarray  # [P, 2] int64: indices of nodes
 
     def losses(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sums over leaves and over pairs, of the nodes with `logits` `[N]`."""
+        """Returns the value loss summed over leaves and the pair loss summed over pairs, for nodes
+        with these `logits` `[N]`."""
         targets, leaves, pairs = (
             torch.from_numpy(array).to(logits.device)
             for array in (self.targets, self.leaves, self.pairs)
@@ -30,27 +31,28 @@ class Lesson:
 
     @property
     def sizes(self) -> tuple[float, int]:
-        """What the two losses are divided by for their means."""
+        """The numbers of leaves and of pairs, at least 1: the two summed losses over them are
+        means."""
         return max(float(self.leaves.sum()), 1.0), max(len(self.pairs), 1)
 
 
-def lesson_of(trees: Sequence[Tree]) -> Lesson:
-    """All nodes of rectified trees and all pairs in them, tree after tree."""
-    return join([_lesson(tree) for tree in trees])
+def supervision_of(trees: Sequence[Tree]) -> Supervision:
+    """Returns the targets of all nodes of rectified trees and all pairs in them, tree by tree."""
+    return join([_of_tree(tree) for tree in trees])
 
 
-def _lesson(tree: Tree) -> Lesson:
-    return Lesson(
+def _of_tree(tree: Tree) -> Supervision:
+    return Supervision(
         targets=np.array([node.target for node in tree.nodes], np.float32),
         leaves=np.array([node.leaves for node in tree.nodes], np.float32),
         pairs=tree_pairs(tree),
     )
 
 
-def join(parts: Sequence[Lesson]) -> Lesson:
-    """The nodes and the pairs of all parts, one after another."""
+def join(parts: Sequence[Supervision]) -> Supervision:
+    """Returns the nodes and the pairs of all parts, one part after another."""
     starts = np.cumsum([0, *(len(part.targets) for part in parts[:-1])])
-    return Lesson(
+    return Supervision(
         targets=np.concatenate([part.targets for part in parts]),
         leaves=np.concatenate([part.leaves for part in parts]),
         pairs=np.concatenate([p.pairs + start for p, start in zip(parts, starts, strict=True)]),
@@ -58,8 +60,8 @@ def join(parts: Sequence[Lesson]) -> Lesson:
 
 
 def tree_pairs(tree: Tree) -> np.ndarray:
-    """Pairs of leaves, and of siblings, whose targets differ by more than `MARGIN` `[P, 2]`: node
-    numbers, the one of the higher target first."""
+    """Returns the pairs of leaves, and of siblings, whose targets differ by more than `MARGIN`, as
+    node ids `[P, 2]`, the node of the higher target first."""
     targets = np.array([node.target for node in tree.nodes])
     groups = [[leaf.id for leaf in tree.leaf_nodes()]]
     groups += [node.children for node in tree.nodes]
