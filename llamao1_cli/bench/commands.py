@@ -4,7 +4,6 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from accelerate import Accelerator
@@ -12,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from llamao1_cli.bench.rollout import BUILTIN, VLLM, bench_rollout
+from llamao1_cli.bench.tables import rollout_table, update_table
 from llamao1_cli.bench.update import VARIANTS, bench_update, grown
 from llamao1_cli.bench.workload import Workload
-from llamao1_cli.config import Config
+from llamao1_cli.config import Config, LearnConfig
 from llamao1_cli.distributed.threads import set_threads
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.whole import write_whole
@@ -73,16 +73,7 @@ def run_update(
 
     The trees are those of `trees_file`, or grown in the shape of the configured search.
     """
-    if not isinstance(configured_algorithm(config.learn), ClippedLoss):
-        raise UserError(
-            f"learn.algorithm: {config.learn.algorithm}: its loss has no padded counterpart here; "
-            "measure rlsp or grpo"
-        )
-    if config.learn.kl_weight or config.learn.checkpoint_activations:
-        raise UserError(
-            "learn.kl_weight and learn.checkpoint_activations would burden packed trees alone; "
-            "leave them out"
-        )
+    _check_comparable(config.learn)
     if config.search.algorithm == "forks":
         shape = shape | {"chains": config.search.chains, "forks": config.search.max_forks}
     # Stored trees are as long as the configured model allows.
@@ -105,6 +96,20 @@ def run_update(
             on_measured=lambda name, seconds: advance(f"{name} {seconds:.1f} s"),
         )
     _show(update_table(result), result, json_file)
+
+
+def _check_comparable(learn: LearnConfig) -> None:
+    """Raises UserError for an update that the padded variants cannot make."""
+    if not isinstance(configured_algorithm(learn), ClippedLoss):
+        raise UserError(
+            f"learn.algorithm: {learn.algorithm}: its loss has no padded counterpart here; "
+            "measure rlsp or grpo"
+        )
+    if learn.kl_weight or learn.checkpoint_activations:
+        raise UserError(
+            "learn.kl_weight and learn.checkpoint_activations would burden packed trees alone; "
+            "leave them out"
+        )
 
 
 def _stored(path: Path, codec: Codec, count: int) -> list[Tree]:
@@ -138,52 +143,3 @@ def _show(table: Table, result: dict[str, Any], json_file: Path | None) -> None:
     Console().print(table)
     if json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
-
-
-def rollout_table(result: dict[str, Any]) -> Table:
-    """Returns a table with one line a variant."""
-    model = result["model"]
-    title = f"{model['name']}, {model['parameters'] / 1e6:.1f} million parameters"
-    table = Table(title=title, title_justify="left")
-    for column in (
-        "variant",
-        "thoughts/s",
-        "range",
-        "ratio",
-        "read/unique",
-        "roofline",
-        "peak MiB",
-    ):
-        table.add_column(column, justify="left" if column == "variant" else "right")
-    for name, row in result["variants"].items():
-        speed = row["thoughts_per_second"]
-        ratio, share = row["ratio_to_reference"], row["roofline_share"]
-        table.add_row(
-            name,
-            f"{speed['median']:.2f}",
-            f"{speed['min']:.2f} to {speed['max']:.2f}",
-            f"{ratio:.1f}x" if ratio else "",
-            f"{row['forwarded_over_unique']:.2f}",
-            f"{share:.0%}" if share else "",
-            f"{row['peak_bytes'] / 2**20:.0f}",
-        )
-    return table
-
-
-def update_table(result: dict[str, Any]) -> Table:
-    """Returns a table with one line a variant."""
-    title = f"one step over {result['trees']} trees, {result['thoughts']:,} thoughts"
-    table = Table(title=title, title_justify="left")
-    for column in ("variant", "seconds", "thoughts/s", "paths", "padded", "tokens", "peak MiB"):
-        table.add_column(column, justify="left" if column == "variant" else "right")
-    for name, row in result["variants"].items():
-        table.add_row(
-            name,
-            f"{median(row['seconds']):.2f}",
-            f"{row['thoughts_per_second']:.1f}",
-            f"{row['ratio_to_paths']:.2f}x",
-            f"{row['ratio_to_padded']:.2f}x",
-            f"{row['forwarded_tokens']:,}",
-            f"{row['peak_bytes'] / 2**20:.0f}",
-        )
-    return table

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
@@ -43,13 +44,7 @@ def bench_update(
     for JSON; repetitions interleave."""
     steps, forwarded = _steps(model, codec, trees, config, search)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    peaks: dict[str, int] = {}
-    steps["packed"]()  # makes the optimizer's state, which counts for no variant
-    for name, step in steps.items():
-        return_free_memory()
-        with peak_memory(model.device) as peak:
-            step()
-        peaks[name] = peak()
+    peaks = _peaks(steps, model.device)
     for _ in range(repeats):
         for name, step in steps.items():
             start = time.perf_counter()
@@ -98,6 +93,18 @@ def grown(
             leaf.outcome = bool(rng.random() < 0.5)
         rectify(tree, 1.0, "failure")
     return trees
+
+
+def _peaks(steps: dict[str, Step], device: torch.device) -> dict[str, int]:
+    """Returns the bytes that one step of each variant takes at most."""
+    steps["packed"]()  # makes the optimizer's state, which counts for no variant
+    peaks = {}
+    for name, step in steps.items():
+        return_free_memory()
+        with peak_memory(device) as peak:
+            step()
+        peaks[name] = peak()
+    return peaks
 
 
 def _steps(
