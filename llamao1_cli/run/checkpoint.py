@@ -25,7 +25,10 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 from typing_extensions import TypedDict
 
-from llamao1_cli.distributed.optimizer_state import moments, restore_moments
+from llamao1_cli.distributed.optimizer_state import (
+    optimizer_tensors,
+    restore_optimizer_tensors,
+)
 from llamao1_cli.distributed.sharding import gathered, is_sharded, sharded_like
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.files.manifest import write_manifest
@@ -44,9 +47,13 @@ class PlayState(TypedDict, total=False):
     outstanding: list[tuple[NonNegativeInt, NonNegativeInt]]  # iteration and place of a problem
 
 
+FORMAT = 2  # of checkpoints; format 1 named the arrays of the replay otherwise
+
+
 class State(TypedDict):
     """The plain part of a checkpoint."""
 
+    format: int
     stage: Literal["warmup", "self-play"]
     iteration: NonNegativeInt
     warmup_steps: NonNegativeInt
@@ -121,7 +128,7 @@ def whole_tensors(
     """Gathered from all ranks, each of which must ask for them."""
     return WholeTensors(
         gathered(model.state_dict(keep_vars=True), accelerator) if is_sharded(model) else None,
-        gathered(moments(optimizer), accelerator),
+        gathered(optimizer_tensors(optimizer), accelerator),
         gathered(reference or {}, accelerator),
     )
 
@@ -136,13 +143,21 @@ def save_whole(folder: Path, language_model: LanguageModel, whole: WholeTensors)
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """The plain part of a checkpoint."""
-    (folder / "state.json").write_text(json.dumps(dict(state), indent=1), encoding="utf-8")
+    plain = {"format": FORMAT} | dict(state)
+    (folder / "state.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
 
 
 def load_state(folder: Path) -> dict[str, Any]:
     """The plain part of a checkpoint; UserError if it is not one."""
     with reading(folder / "state.json") as path:
-        return dict(_STATE.validate_json(path.read_bytes()))
+        plain = json.loads(path.read_bytes())
+        written = plain.get("format", 1) if isinstance(plain, dict) else FORMAT
+        if written != FORMAT:
+            raise UserError(
+                f"{folder}: a checkpoint of format {written}, and this version of llamao1 resumes "
+                f"{FORMAT}; finish the run with the version that began it, or start another"
+            )
+        return dict(_STATE.validate_python(plain))
 
 
 def save_optimizer(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
@@ -156,7 +171,7 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     with reading(folder / "optimizer.safetensors") as path:
         tensors = load_file(path)
         torch.set_rng_state(tensors.pop("torch_rng"))
-        restore_moments(optimizer, tensors)
+        restore_optimizer_tensors(optimizer, tensors)
 
 
 def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:

@@ -210,3 +210,15 @@ def test_what_a_kill_leaves_at_the_very_start_is_no_run(tmp_path: Path) -> None:
     (run / ".config.yaml.part").write_text("run: {di")
     fit(tiny_run(run, "run.iterations=0"), resume=True)
     assert RunFolder(run).checkpointed()
+
+
+def test_a_checkpoint_of_another_format_is_refused_in_one_sentence(run: Path) -> None:
+    newest = RunFolder(run).latest()
+    state = json.loads((newest / "state.json").read_text())
+    del state["format"]  # as the first format had none
+    (newest / "state.json").write_text(json.dumps(state))
+    (newest / "manifest.json").unlink()
+    write_manifest(newest)
+    with pytest.raises(UserError, match="of format 1, and this version of llamao1 resumes 2"):
+        fit(tiny_run(run, "run.iterations=3", "run.keep_checkpoints=9"), resume=True)
+    assert resolve(None, run, [])[1] == newest / "model"  # its weights can still be used

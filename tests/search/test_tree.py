@@ -214,3 +214,10 @@ def test_figures_of_a_node() -> None:
     assert node.varentropy == 0.75
     node.visits, node.value_sum = 2, 0.0
     assert node.mean_value == 0.0
+
+
+def test_a_tree_of_another_format_is_refused_in_one_sentence(codec: Codec) -> None:
+    data = random_tree(codec, 1).to_json()
+    del data["format"]  # as the first format had none
+    with pytest.raises(ValueError, match="of format 1, and this version of llamao1 reads 2"):
+        Tree.from_json(data)
