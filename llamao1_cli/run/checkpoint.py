@@ -30,7 +30,7 @@ from llamao1_cli.distributed.optimizer_state import (
     restore_optimizer_tensors,
 )
 from llamao1_cli.distributed.sharding import gathered, is_sharded, sharded_like
-from llamao1_cli.errors import RunFailedError
+from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.files.manifest import write_manifest
 from llamao1_cli.files.reading import reading
 from llamao1_cli.files.run_folder import complete_checkpoints
