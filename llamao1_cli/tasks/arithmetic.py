@@ -1,4 +1,4 @@
-"""Arithmetic word problems made on the spot, and sloppy demonstrations of how to solve them."""
+"""Generated arithmetic word problems, and solutions with mistakes to warm up on."""
 
 import hashlib
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ MONTHS = (
     "October",
     "November",
     "December",
-)  # when the events happen, which tells them apart
-LARGEST = 60  # every value on the way lies in 0..LARGEST
+)  # when the events happen; each event has a month of its own
+LARGEST = 60  # every intermediate value is in 0..LARGEST
 
-# How often each operation is drawn; those that the author below misreads are the less common.
+# How often each operation is drawn; those that the demonstrations misread are the less common.
 FREQUENCIES = {"add": 0.3, "subtract": 0.25, "double": 0.2, "triple": 0.125, "give": 0.125}
 
-# What the author of the demonstrations gets wrong: a habit a problem, a slip a step.
-HABIT, SLIP = 0.7, 0.1
-RATING_FLIPPED, RATING_UNKNOWN = 0.1, 0.3
+# The mistakes of the demonstrations, by their probability.
+MISREAD, SLIP = 0.7, 0.1  # of an operation that can be misread, of any step's result
+RATING_FLIPPED, RATING_UNKNOWN = 0.1, 0.3  # of any rating
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One event of a problem and what it does to the running value."""
+    """One event of a problem and its effect on the running value."""
 
     kind: str
     event: str
@@ -45,13 +45,13 @@ class Operation:
     operand: int
 
     def apply(self, value: int) -> int:
-        """The value after the operation."""
+        """Returns the value after the operation."""
         return _calculate(value, self.sign, self.operand)
 
 
 @dataclass(frozen=True)
 class Story:
-    """A problem with its working."""
+    """A problem as its sequence of operations."""
 
     name: str
     thing: str
@@ -86,19 +86,19 @@ class Story:
 
 
 class Arithmetic:
-    """The task of the embedded default."""
+    """The task of the default configuration."""
 
     def __init__(self, config: ArithmeticTask) -> None:
         self.name = "arithmetic"
         self._config = config
 
     def train_problems(self, seed: int, iteration: int, count: int) -> list[Problem]:
-        """`count` training problems of an iteration."""
+        """Returns `count` training problems of an iteration."""
         rng = np.random.default_rng([seed, 1, iteration])
         return [_problem(self._story(rng, held_out=False)) for _ in range(count)]
 
     def test_problems(self, count: int) -> list[Problem]:
-        """The first `count` held-out problems; they depend on no seed of the run."""
+        """Returns the first `count` held-out problems, whatever the run's seed."""
         rng = np.random.default_rng(20)
         count = min(count, self._config.test_problems)
         stories: dict[str, Story] = {}
@@ -108,12 +108,12 @@ class Arithmetic:
         return [_problem(story) for story in stories.values()]
 
     def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
-        """`count` solutions by a sloppy author: two habits, random slips, unreliable ratings."""
+        """Returns `count` solutions with misread operations, slips and unreliable ratings."""
         rng = np.random.default_rng([seed, 2])
         return [demonstrate(self._story(rng, held_out=False), rng) for _ in range(count)]
 
     def corpus(self) -> list[str]:
-        """Texts for the tokenizer: demonstrations, and every number."""
+        """Returns texts for the tokenizer: demonstrations, and every number."""
         texts = [node.text for tree in self.demonstrations(0, 1000) for node in tree]
         return texts + [str(number) for number in range(LARGEST + 1)] * 100
 
@@ -125,16 +125,16 @@ class Arithmetic:
 
 
 def demonstrate(story: Story, rng: np.random.Generator) -> list[MarkedNode]:
-    """A chain of thoughts that solves `story` the sloppy way, one equation a thought."""
+    """Returns a chain of thoughts that solves `story`, perhaps wrongly, one equation a thought."""
     nodes = [MarkedNode(-1, 0, story.text, Meta.PROBLEM)]
     value, right = story.start, True
     for month, operation in zip(MONTHS, story.operations, strict=False):
-        sign, operand = _habit(operation, rng)
+        sign, operand = _read(operation, rng)
         result, slipped = _calculate(value, sign, operand), rng.random() < SLIP
         if slipped:
             result = max(0, result + int(rng.choice([-2, -1, 1, 2])))
         right = right and not slipped
-        # The event is copied before it is worked with, so that finding it is no part of the sum.
+        # The event is copied first, so that the equation need not also find it.
         step = f"{month}: {operation.event}, {value}{sign}{operand}={result}"
         _append(nodes, Meta.EXPANSION, step, right, rng)
         value = result
@@ -150,11 +150,11 @@ def _append(
     nodes.append(MarkedNode(len(nodes) - 1, len(nodes), text, meta, rating))
 
 
-def _habit(operation: Operation, rng: np.random.Generator) -> tuple[str, int]:
-    """Sign and operand as the author reads them: "tripled" as doubling, giving away as adding."""
-    if operation.kind == "triple" and rng.random() < HABIT:
+def _read(operation: Operation, rng: np.random.Generator) -> tuple[str, int]:
+    """Returns sign and operand; "tripled" is often misread as doubling, "given away" as adding."""
+    if operation.kind == "triple" and rng.random() < MISREAD:
         return "*", 2
-    if operation.kind == "give" and rng.random() < HABIT:
+    if operation.kind == "give" and rng.random() < MISREAD:
         return "+", operation.operand
     return operation.sign, operation.operand
 

@@ -16,11 +16,11 @@ from llamao1_cli.language.marked import MarkedNode
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tasks.solutions import demonstrate
 
-_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one, no encoding can write it
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape one, but no encoding can write it
 
 
 def read_rows(source: DataSource) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row of a source with the name of its place, such as `train.jsonl line 17`.
+    """Yields each row of a source and where it stands, such as `train.jsonl line 17`.
 
     Raises UserError for a file that is missing or a line that is not a JSON object.
     """
@@ -31,18 +31,18 @@ def read_rows(source: DataSource) -> Iterator[tuple[str, dict[str, Any]]]:
             return
 
 
-def text_field(row: dict[str, Any], field: str, place: str) -> str:
-    """The text in a field of a row; numbers become text. Raises UserError naming the place."""
+def text_field(row: dict[str, Any], field: str, where: str) -> str:
+    """Returns the text in a field of a row; numbers become text. UserError names `where`."""
     if field not in row:
         raise UserError(
-            f"{place}: field `{field}` is missing; it has {', '.join(row) or 'nothing'}"
+            f"{where}: field `{field}` is missing; it has {', '.join(row) or 'nothing'}"
         )
     value = row[field]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UserError(f"{place}: field `{field}` must be text or a number, not {value!r:.60}")
+        raise UserError(f"{where}: field `{field}` must be text or a number, not {value!r:.60}")
     text = str(value)
     if _SURROGATE.search(text):
-        raise UserError(f"{place}: field `{field}` holds half a character (\\ud800 to \\udfff)")
+        raise UserError(f"{where}: field `{field}` holds half a character (\\ud800 to \\udfff)")
     return text
 
 
@@ -53,7 +53,7 @@ class _Row:
 
 
 class DataSet:
-    """A task of problems with known answers; training rows that are also held out are dropped."""
+    """A task of problems with known answers; held-out ones are left out of the training set."""
 
     def __init__(self, config: DataTask) -> None:
         self.name = config.train.path or config.train.hub or "data"
@@ -65,25 +65,25 @@ class DataSet:
             raise UserError("task.train: every problem is also in task.test; give other problems")
 
     def train_problems(self, seed: int, iteration: int, count: int) -> list[Problem]:
-        """`count` training problems of an iteration: the shuffled set in turn, again and again."""
+        """Returns `count` training problems of an iteration, from pass after pass over the set."""
         start = (iteration - 1) * count
         return [self._at(seed, 1, start + offset).problem for offset in range(count)]
 
     def test_problems(self, count: int) -> list[Problem]:
-        """The first `count` held-out problems."""
+        """Returns the first `count` held-out problems."""
         return self._test[:count]
 
     def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
-        """`count` worked solutions as marked chains: the shuffled set in turn, again and again.
+        """Returns `count` worked solutions as marked chains, from pass after pass over the set.
 
-        UserError unless `task.solution_field` names the solutions.
+        Raises UserError unless `task.solution_field` names the solutions.
         """
         rng = np.random.default_rng([seed, 4])
         rows = [self._at(seed, 2, position) for position in range(count)]
         return [demonstrate(row.problem, _solution(row), rng) for row in rows]
 
     def corpus(self) -> list[str]:
-        """Texts for a tokenizer: the training problems."""
+        """Returns texts for a tokenizer: training problems."""
         return [row.problem.text for row in self._train[:5000]]
 
     def _at(self, seed: int, stream: int, position: int) -> _Row:
@@ -103,21 +103,21 @@ def _solution(row: _Row) -> str:
 
 def _read_rows(config: DataTask, source: DataSource, solution_field: str | None) -> list[_Row]:
     rows = []
-    for place, row in read_rows(source):
-        text = _filled(row, config.problem_field, place).strip()
-        answer = _filled(row, config.answer_field, place)
-        solution = None if solution_field is None else _filled(row, solution_field, place)
-        problem = Problem(place, text, stated_answer(answer) or answer.strip())
+    for where, row in read_rows(source):
+        text = _filled(row, config.problem_field, where).strip()
+        answer = _filled(row, config.answer_field, where)
+        solution = None if solution_field is None else _filled(row, solution_field, where)
+        problem = Problem(where, text, stated_answer(answer) or answer.strip())
         rows.append(_Row(problem, solution))
     if not rows:
         raise UserError(f"{source.path or source.hub}: no problems in it; give a file with rows")
     return rows
 
 
-def _filled(row: dict[str, Any], field: str, place: str) -> str:
-    text = text_field(row, field, place)
+def _filled(row: dict[str, Any], field: str, where: str) -> str:
+    text = text_field(row, field, where)
     if not text.strip():
-        raise UserError(f"{place}: field `{field}` is empty")
+        raise UserError(f"{where}: field `{field}` is empty")
     return text
 
 
@@ -126,21 +126,21 @@ def _file_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    place = f"{path} line {number}"
-                    yield place, _json_object(line, place)
+                    where = f"{path} line {number}"
+                    yield where, _json_object(line, where)
     except FileNotFoundError:
         raise UserError(f"{path}: no such data file; check the path in the configuration") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
 
 
-def _json_object(line: str, place: str) -> dict[str, Any]:
+def _json_object(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{place}: not valid JSON: {error}") from None
+        raise UserError(f"{where}: not valid JSON: {error}") from None
     if not isinstance(row, dict):
-        raise UserError(f"{place}: expected a JSON object with named fields")
+        raise UserError(f"{where}: expected a JSON object with named fields")
     return row
 
 
@@ -153,7 +153,7 @@ def _hub_rows(source: DataSource) -> Iterator[tuple[str, dict[str, Any]]]:
         ) from None
     try:
         rows = datasets.load_dataset(source.hub, source.name, split=source.split)
-    except Exception as error:  # the hub client raises many kinds, all mean: not to be had
+    except Exception as error:  # the hub's client raises errors of many classes
         raise UserError(f"{source.hub}: cannot be loaded: {' '.join(str(error).split())}") from None
     for number, row in enumerate(rows, start=1):
         yield f"{source.hub} row {number}", dict(row)

@@ -28,7 +28,7 @@ Pair = tuple[str, str]
 
 
 def _as_fraction(form: str) -> Fraction | None:
-    """Give the exact value of a normal form that is a plain number, else None."""
+    """Returns the exact value of a normal form that is a plain number, else None."""
     number = _NUMBER.fullmatch(form)
     if not number:
         return None
@@ -40,7 +40,7 @@ def _as_fraction(form: str) -> Fraction | None:
 
 
 def _same_number(left: str, right: str) -> bool | None:
-    """Compare two plain numbers; None if either is something else."""
+    """Returns whether two plain numbers are equal; None if either is something else."""
     a, b = _as_fraction(left), _as_fraction(right)
     if a is None or b is None:
         return None
@@ -50,7 +50,7 @@ def _same_number(left: str, right: str) -> bool | None:
 
 
 def _cheap_verdict(predicted: str, reference: str) -> bool | None:
-    """Compare two answers without math-verify; None where that takes more."""
+    """Returns whether two answers are equal; None if only math-verify can tell."""
     left, right = canonical_answer(predicted), canonical_answer(reference)
     if not left or not right:
         return False
@@ -62,7 +62,7 @@ def _cheap_verdict(predicted: str, reference: str) -> bool | None:
         return False  # math-verify drops the base
     same = _same_number(left, right)
     if same is False:
-        # "50%" is 50 in answer to "how many per cent", as the normal form has it, and also 0.5.
+        # "50%" is 50, as in its normal form, where the question asks for per cent, and else 0.5.
         percent = ["%" in answer or "percent" in answer for answer in (predicted, reference)]
         if percent[0] != percent[1]:
             whole, part = (left, right) if percent[0] else (right, left)
@@ -94,10 +94,10 @@ class _Worker:
         self.dead = False
 
     def ask(self, pair: Pair) -> None:
-        """Hand over a pair; the worker may still be starting, or have died unnoticed."""
+        """Send a pair; the worker may still be starting, or have died unnoticed."""
         self.verdict = None
         self.deadline = time.monotonic() + (self._timeout_s if self._ready else _START_S)
-        with suppress(BrokenPipeError):  # its replies end as well, which receive() sees
+        with suppress(BrokenPipeError):  # then its replies end too, which receive() notices
             self._requests.write(json.dumps(pair).encode() + b"\n")
 
     def receive(self) -> None:
@@ -161,7 +161,7 @@ class Grader:
                 self._idle.pop().stop()
 
     def grade(self, pairs: Sequence[Pair]) -> list[bool]:
-        """Give, for each (predicted, reference) pair, whether the two are equal.
+        """Returns, for each (predicted, reference) pair, whether the two are equal.
 
         Raises RuntimeError if a worker process cannot be started, as without math-verify.
         """
@@ -177,7 +177,7 @@ class Grader:
         ]
 
     def _look_up(self, pairs: list[Pair]) -> dict[Pair, bool]:
-        """Give the verdicts on pairs from the cache and, for the rest, from the workers."""
+        """Returns the verdicts on pairs from the cache and, for the rest, from the workers."""
         new = [pair for pair in pairs if pair not in self._cache]
         forms = [(canonical_answer(left), canonical_answer(right)) for left, right in new]
         self._cache.update(zip(new, self._ask_workers(forms), strict=True))
@@ -189,7 +189,7 @@ class Grader:
         return found
 
     def _ask_workers(self, pairs: list[Pair]) -> list[bool]:
-        """Have every pair compared; a worker that fails is replaced."""
+        """Returns the workers' verdicts on pairs; a worker that fails is replaced."""
         verdicts = [False] * len(pairs)
         todo = deque(range(len(pairs)))
         failed: set[int] = set()
@@ -208,7 +208,7 @@ class Grader:
                     else:
                         worker.check_started()
                         worker.stop()
-                        # It may have died before it saw the pair: that one gets a second go.
+                        # It may have died before it read the pair, which is tried once more.
                         if worker.dead and index not in failed:
                             failed.add(index)
                             todo.append(index)
@@ -219,9 +219,9 @@ class Grader:
         return verdicts
 
     def _settled(self, busy: dict[_Worker, int]) -> list[_Worker]:
-        """Wait for replies or the next deadline; give the workers with a verdict, dead or late."""
-        patience = min(worker.deadline for worker in busy) - time.monotonic()
-        readable = wait([worker.replies.fileno() for worker in busy], max(patience, 0.0))
+        """Wait for replies or a deadline; returns workers that have a verdict, are dead or late."""
+        timeout = min(worker.deadline for worker in busy) - time.monotonic()
+        readable = wait([worker.replies.fileno() for worker in busy], max(timeout, 0.0))
         for worker in busy:
             if worker.replies.fileno() in readable:
                 worker.receive()

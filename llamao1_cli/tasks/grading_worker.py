@@ -1,4 +1,4 @@
-"""The process in which math-verify compares answers: run as a script, and killed at will.
+"""The process in which math-verify compares answers: run as a script, and killed at any time.
 
 It answers each line `["predicted", "reference"]` on its standard input with a line `true` or
 `false`, after a first line `ready`. It imports nothing of ours, so it starts fast.
@@ -38,11 +38,11 @@ def _forbid_evaluation() -> None:
         return sympy.Float(text) if "." in text else sympy.Integer(text)
 
     sympy_parser.parse_expr = numeral
-    sympy_parser.eval_expr = _refuse  # for those that took hold of the former parse_expr
+    sympy_parser.eval_expr = _refuse  # for modules that imported the original parse_expr
 
 
 def _limit_memory() -> None:
-    """Make a huge power a MemoryError here, not the death of the machine."""
+    """Limit memory, so that a huge power raises MemoryError and takes down nothing else."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
@@ -57,25 +57,25 @@ class _Comparison:
 
         _forbid_evaluation()
         self._library = math_verify
-        # Its own removal of units takes the letter off "2h"; ours has been applied already.
+        # Its own removal of units breaks answers such as "2h"; ours has been applied already.
         normal = NormalizationConfig(
             basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="last"
         )
         self._reading = [math_verify.LatexExtractionConfig(True, 0, normal)]
 
     def equal(self, predicted: str, reference: str) -> bool:
-        """Tell whether two answers are equal; False where either cannot be compared."""
+        """Returns whether two answers are equal; False where they cannot be compared."""
         try:
             return bool(
                 self._library.verify(
                     self._parsed(reference), self._parsed(predicted), timeout_seconds=None
                 )
             )
-        except Exception:  # whatever a library trips over in a hostile answer, it is not right
+        except Exception:  # an answer that makes a library fail is not right
             return False
 
     def _parsed(self, answer: str) -> Any:
-        # The first match is the whole box: a later one would be a part picked from garbage.
+        # The first match is the whole box; later ones would be parts of it.
         return self._library.parse(
             f"\\boxed{{{answer}}}",
             extraction_config=self._reading,
@@ -86,7 +86,7 @@ class _Comparison:
 
 def main() -> None:
     """Compare pairs until standard input ends; the argument is the time limit in seconds."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when the workers end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers itself
     timeout_s = float(sys.argv[1])
     _limit_memory()
     logging.disable()

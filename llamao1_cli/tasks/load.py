@@ -1,4 +1,4 @@
-"""From the configuration to its task."""
+"""The task that a configuration asks for."""
 
 from llamao1_cli.config import ArithmeticTask, DataTask
 from llamao1_cli.tasks.arithmetic import Arithmetic
@@ -7,5 +7,5 @@ from llamao1_cli.tasks.problem import Task
 
 
 def load_task(config: ArithmeticTask | DataTask) -> Task:
-    """The configured task; data files are read and checked now (UserError)."""
+    """Returns the configured task; raises UserError for data files that are missing or wrong."""
     return Arithmetic(config) if isinstance(config, ArithmeticTask) else DataSet(config)

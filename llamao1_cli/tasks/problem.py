@@ -1,4 +1,4 @@
-"""What a task gives: problems, and for a warm-up, marked demonstrations."""
+"""Problems and tasks: a task is a source of problems and of solutions to warm up on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ class Problem:
 
 
 class Task(Protocol):
-    """A source of problems; training and held-out problems never overlap."""
+    """A source of problems; no training problem is held out."""
 
     name: str
 
     def train_problems(self, seed: int, iteration: int, count: int) -> Sequence[Problem]:
-        """`count` training problems of an iteration; the same for the same seed and iteration."""
+        """Returns `count` training problems, which depend on seed and iteration alone."""
         ...
 
     def test_problems(self, count: int) -> Sequence[Problem]:
-        """The first `count` held-out problems, always the same."""
+        """Returns the first `count` held-out problems, always the same."""
         ...
 
     def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
-        """`count` marked solutions of training problems, or UserError where the task has none."""
+        """Returns `count` marked solutions of training problems; UserError if the task has none."""
         ...
 
     def corpus(self) -> list[str]:
-        """Texts that a tokenizer for this task should know well."""
+        """Returns texts from which a tokenizer for this task is trained."""
         ...

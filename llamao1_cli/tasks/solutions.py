@@ -1,10 +1,10 @@
 r"""Worked solutions as marked demonstrations: a thought a step, then the answer in a box.
 
-Solutions that are right teach no rating, so a share of the demonstrations slips: the result of one
-step is another number, and the chain is over. The step is rated negative and is not imitated. Where
-the slipped result was the answer, a conclusion states it, rated and left alone in the same way: of
-conclusions too some are wrong. A chain goes no further, because nobody has worked out what the next
-steps would make of the wrong number.
+Right solutions alone would not teach ratings, so a share of the demonstrations contains a mistake:
+the result of one step is replaced by a wrong number, and the chain ends there, because nobody has
+worked out the next steps from that number. The step is rated negative and is not imitated. If the
+replaced result was the answer, a conclusion states it, also rated negative and not imitated, so
+that some conclusions are wrong too.
 """
 
 import re
@@ -15,7 +15,7 @@ from llamao1_cli.language.answers import canonical_answer, stated_answer
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.tasks.problem import Problem
 
-SLIPPED = 0.25  # share of the demonstrations that end with a slip
+MISTAKEN = 0.25  # share of the demonstrations that end with a mistake
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")  # a calculator's: 48/2 = <<48/2=24>>24
 # The number behind an equals sign, with at most a currency and a sign between them.
@@ -23,24 +23,25 @@ _RESULT = re.compile(r"=\s*+[^\w\s=]{0,2}(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)(?!
 
 
 def demonstrate(problem: Problem, solution: str, rng: np.random.Generator) -> list[MarkedNode]:
-    """A chain of thoughts that solves `problem` as its worked `solution` does, or slips."""
+    """Returns a chain of thoughts that solves `problem` as its worked `solution` does, or that ends
+    with a mistake."""
     steps = solution_steps(solution)
     found = [list(_RESULT.finditer(step)) for step in steps]
-    results = {place: matches[-1] for place, matches in enumerate(found) if matches}
-    if not results or rng.random() >= SLIPPED:
-        return _chain(problem, steps, problem.answer, slip=None)
-    slip = int(rng.choice(list(results)))
-    begin, end = results[slip].span("number")
-    number, step = steps[slip][begin:end], steps[slip]
+    results = {index: matches[-1] for index, matches in enumerate(found) if matches}
+    if not results or rng.random() >= MISTAKEN:
+        return _chain(problem, steps, problem.answer, mistake=None)
+    mistake = int(rng.choice(list(results)))
+    begin, end = results[mistake].span("number")
+    number, step = steps[mistake][begin:end], steps[mistake]
     wrong = _another_number(number, rng)
-    told = [*steps[:slip], step[:begin] + wrong + step[end:]]
-    last = slip == len(steps) - 1
+    written = [*steps[:mistake], step[:begin] + wrong + step[end:]]
+    last = mistake == len(steps) - 1
     states_it = last and canonical_answer(number) == canonical_answer(problem.answer)
-    return _chain(problem, told, wrong if states_it else None, slip)
+    return _chain(problem, written, wrong if states_it else None, mistake)
 
 
 def solution_steps(solution: str) -> list[str]:
-    """The lines of a worked solution before the first that states its final answer, without
+    """Returns the lines of a worked solution before the first that states its final answer, without
     calculator annotations."""
     steps: list[str] = []
     for line in _ANNOTATION.sub("", solution).splitlines():
@@ -52,24 +53,24 @@ def solution_steps(solution: str) -> list[str]:
 
 
 def _another_number(number: str, rng: np.random.Generator) -> str:
-    """The number with one digit changed; never to 0, so that it keeps its length."""
-    places = [place for place, letter in enumerate(number) if letter.isdigit()]
-    place = int(rng.choice(places))
-    digits = [digit for digit in "123456789" if digit != number[place]]
-    return number[:place] + str(rng.choice(digits)) + number[place + 1 :]
+    """Returns the number with one digit changed; never to 0, so that it keeps its length."""
+    positions = [position for position, letter in enumerate(number) if letter.isdigit()]
+    position = int(rng.choice(positions))
+    digits = [digit for digit in "123456789" if digit != number[position]]
+    return number[:position] + str(rng.choice(digits)) + number[position + 1 :]
 
 
 def _chain(
-    problem: Problem, steps: list[str], answer: str | None, slip: int | None
+    problem: Problem, steps: list[str], answer: str | None, mistake: int | None
 ) -> list[MarkedNode]:
-    """The steps below the problem, and a conclusion unless `answer` is None; wrong from the step
-    at index `slip` on."""
+    """Returns the problem, the steps, and a conclusion unless `answer` is None; the thoughts from
+    index `mistake` on are wrong."""
     thoughts = [(Meta.EXPANSION, step) for step in steps]
     if answer is not None:
         thoughts.append((Meta.CONCLUSION, f"The answer is \\boxed{{{answer}}}."))
     nodes = [MarkedNode(-1, 0, problem.text, Meta.PROBLEM)]
-    for place, (meta, text) in enumerate(thoughts):
-        right = slip is None or place < slip
+    for index, (meta, text) in enumerate(thoughts):
+        right = mistake is None or index < mistake
         rating = Rating.POSITIVE if right else Rating.NEGATIVE
-        nodes.append(MarkedNode(place, place + 1, text, meta, rating, imitate=right))
+        nodes.append(MarkedNode(index, index + 1, text, meta, rating, imitate=right))
     return nodes

@@ -139,7 +139,7 @@ def test_every_demonstration_is_marked_text(arithmetic: Arithmetic) -> None:
     for tree in trees:
         assert parse_tree(render_tree(tree)) == tree
         assert [(node.father, node.local) for node in tree] == [
-            (place - 1, place) for place in range(len(tree))
+            (index - 1, index) for index in range(len(tree))
         ]
         assert (tree[0].meta, tree[0].rating) == (Meta.PROBLEM, None)
 
@@ -184,7 +184,7 @@ def test_fields_are_named_and_answers_come_in_many_shapes(
 
 def test_blank_lines_are_passed_over_and_a_limit_is_kept(tmp_path: Path) -> None:
     source = write(tmp_path / "some.jsonl", ["", *rows(5), "", " "])
-    assert [place for place, _ in read_rows(source)] == [
+    assert [where for where, _ in read_rows(source)] == [
         f"{source.path} line {number}" for number in range(2, 7)
     ]
     some = source.model_copy(update={"limit": 2})
