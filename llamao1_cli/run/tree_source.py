@@ -31,7 +31,7 @@ class TreeSource:
                 self._parts.config.search,
                 number,
                 grade=self._grade,
-                on_turn=on_turn,
+                on_growth=on_turn,
             )
         self._spending.shift("rollout", -self._spending.phase("grading"))
         if self._parts.accelerator.is_main_process:

@@ -15,7 +15,7 @@ from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.grow import SearchRequest, grow
-from llamao1_cli.search.protocol import Grade
+from llamao1_cli.search.protocol import Grade, OnGrowth, unwatched
 from llamao1_cli.search.refine.self_refine import Prefer, Refinement, self_refine
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
@@ -59,11 +59,11 @@ class SelfPlay:
         number: int,
         *,
         grade: Grade,
-        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+        on_growth: OnGrowth = unwatched,
     ) -> list[Tree]:
-        """Returns the graded trees of self-play iteration `number`; `problems` are those of an
-        iteration by its number."""
-        request = SearchRequest(problems(number), search, grade=grade, on_growth=on_turn)
+        """Returns the graded trees of self-play iteration `number`, whose problems are
+        `problems(number)`."""
+        request = SearchRequest(problems(number), search, grade=grade, on_growth=on_growth)
         trees = self.play(request, number)
         for tree in trees:
             tree.iteration = number

@@ -167,8 +167,8 @@ def test_a_tree_is_read_once_and_new_nodes_with_their_paths_alone(
     ids = tree.path_ids(tree.nodes[-1], codec)[:-2]
     assert first.ids.tolist() == ids
     assert (first.before == np.arange(-1, len(ids) - 1)).all()
-    said = [place for place, logprob in enumerate(first.logprobs.tolist()) if logprob]
-    assert [ids[place] for place in said] == [t for node in tree.nodes for t in node.thought.ids]
+    said = [index for index, logprob in enumerate(first.logprobs.tolist()) if logprob]
+    assert [ids[index] for index in said] == [t for node in tree.nodes for t in node.thought.ids]
     sampled = [lp for node in tree.nodes for lp in node.thought.logprobs]
     assert first.logprobs[said].tolist() == pytest.approx(sampled)
     tree.attach(tree.nodes[1], chains[1])

@@ -92,7 +92,7 @@ def test_inputs_are_standardised_and_a_constant_one_does_no_harm() -> None:
     head.standardise(rows)
     scaled = (rows - head.mean) / head.deviation
     assert scaled.mean(0).tolist() == pytest.approx([0.0] * len(FEATURES), abs=1e-5)
-    expected = [0.0 if place == 2 else 1.0 for place in range(len(FEATURES))]
+    expected = [0.0 if index == 2 else 1.0 for index in range(len(FEATURES))]
     assert scaled.std(0, correction=0).tolist() == pytest.approx(expected, abs=1e-5)
 
 

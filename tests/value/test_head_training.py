@@ -151,7 +151,7 @@ def test_old_iterations_are_forgotten(tmp_path: Path) -> None:
         trainer.learn(telling_trees(100 * number, number), number)
     trainer.save(tmp_path)
     arrays = load_file(tmp_path / EXAMPLES_FILE)
-    sizes = [len(arrays[f"{place}.targets"]) for place in range(len(arrays) // 4)]
+    sizes = [len(arrays[f"{index}.targets"]) for index in range(len(arrays) // 4)]
     assert sizes == [25 * number for number in (3, 4, 5, 6)]
 
 

@@ -5,11 +5,12 @@ once, with its trees or lost. Lost jobs are handed out again, as are those whose
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from llamao1_cli.errors import RunFailedError
+from llamao1_cli.search.protocol import OnGrowth, unwatched
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -62,12 +63,7 @@ class Pipeline:
         """Returns the keys of the jobs whose trees have not been collected, in order."""
         return sorted([*(job.key for job in self._waiting), *self._playing, *self._ready])
 
-    def collect(
-        self,
-        count: int,
-        number: int,
-        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
-    ) -> list[Tree]:
+    def collect(self, count: int, number: int, on_growth: OnGrowth = unwatched) -> list[Tree]:
         """Returns the first `count` trees to come back, in the order of their jobs; at least so
         many must be outstanding.
 
@@ -80,7 +76,7 @@ class Pipeline:
             for jobs, trees in self._pool.wait():
                 self._take(jobs, trees)
             self._drop_older(number - self._max_staleness)
-            on_turn([tree for _, tree in self._ready.values()])
+            on_growth([tree for _, tree in self._ready.values()])
         self._hand_out()
         return [self._ready.pop(key)[1] for key in sorted(self._ready)[:count]]
 

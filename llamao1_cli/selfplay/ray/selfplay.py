@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from llamao1_cli.config import RunConfig, SearchConfig, SelfPlayConfig
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.errors import UserError
-from llamao1_cli.search.protocol import Grade
+from llamao1_cli.search.protocol import Grade, OnGrowth, unwatched
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay, play_seeds
 from llamao1_cli.selfplay.player import Player
@@ -57,7 +57,7 @@ class RaySelfPlay(SelfPlay):
         number: int,
         *,
         grade: Grade,
-        on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+        on_growth: OnGrowth = unwatched,
     ) -> list[Tree]:
         """Returns the trees of self-play iteration `number`; see `SelfPlay.iterate`.
 
@@ -72,7 +72,7 @@ class RaySelfPlay(SelfPlay):
             self._pool.use(weights, number, search)
             self._add_problems(problems, number)
             count = min(len(problems(number)), len(self._pipeline.outstanding()))
-            return self._pipeline.collect(count, number, on_turn)
+            return self._pipeline.collect(count, number, on_growth)
 
         trees = self._together(collected)
         self._staleness = sum(number - tree.iteration for tree in trees) / max(len(trees), 1)
