@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compares algorithms on the standard and the hard arithmetic task, with two passes over an
-# iteration's trees and two of them with a single one: the tables of the README.
+# iteration's trees and two of them with a single one: the tables of docs/results.md.
 # usage: bash scripts/compare.sh [OPTION…]     options go to `llamao1 compare`
 set -euo pipefail
 cd "$(dirname "$0")/.."

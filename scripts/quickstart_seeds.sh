@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Repeats the quickstart on seeds 0, 1 and 2 and prints the table of the README.
+# Repeats the quickstart on seeds 0, 1 and 2 and prints the table of docs/results.md.
 # usage: bash scripts/quickstart_seeds.sh [OPTION…]     options go to `llamao1 train`
 set -euo pipefail
 cd "$(dirname "$0")/.."
