@@ -33,27 +33,27 @@ class Packed(PackedTokens):
     role: torch.Tensor  # [U] `Role` of that token
     predicted: torch.Tensor  # [A] prediction that scores the action, in [0, U)
     solution: torch.Tensor  # [A] which of the S solutions it belongs to
-    solvers: torch.Tensor  # [S] index of the solution's tree in the batch
+    solution_tree: torch.Tensor  # [S] index of the solution's tree in the batch
     logprob: torch.Tensor  # [A] behaviour log-prob
     advantage: torch.Tensor  # [A]
-    acted: torch.Tensor  # [A] index of the action's tree in the batch
+    action_tree: torch.Tensor  # [A] index of the action's tree in the batch
     fresh: torch.Tensor  # [A] bool: sampled by the weights that the iteration began with
-    rated: torch.Tensor  # [M] where the value is read, in [0, R)
-    leaves: torch.Tensor  # [M] how many leaves the rating speaks for
+    rated: torch.Tensor  # [M] where the rating is read, in [0, R)
+    leaves: torch.Tensor  # [M] how many leaves stand below the node
     target: torch.Tensor  # [M]
-    owner: torch.Tensor  # [M] index of the rating's tree in the batch
+    rating_tree: torch.Tensor  # [M] index of the rating's tree in the batch
 
 
 def micro_batches(items: Sequence[Part], limit: int) -> list[list[Part]]:
-    """The trees in micro-batches of at most `limit` tokens, the largest first; larger trees are
-    split."""
+    """Returns the trees in micro-batches of at most `limit` tokens, the largest first; larger trees
+    are split."""
     parts = [(index, part) for index, item in items for part in split(item, limit)]
     sizes = [len(part.ids) for _, part in parts]
     return [[parts[index] for index in batch] for batch in filled(sizes, limit)]
 
 
 def split(item: Experience, limit: int) -> list[Experience]:
-    """A tree in parts of at most `limit` tokens, or of one longer path.
+    """Returns a tree in parts of at most `limit` tokens, or of one longer path.
 
     Each part is a trie of whole paths. What paths of several parts share is in all of them; its
     ratings are in the first, and all actions of a solution in the part that has its last.
@@ -68,7 +68,7 @@ def split(item: Experience, limit: int) -> list[Experience]:
 
 
 def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
-    """One sequence of all parts; fresh are those that were sampled in `iteration`."""
+    """Returns one sequence of all parts; fresh are those that were sampled in `iteration`."""
     forest = _forest([item for _, item in parts])
     actions, ratings = forest.actions, forest.ratings
     # Nodes that say the same share their predictions.
@@ -94,20 +94,20 @@ def pack(parts: Sequence[Part], iteration: int, device: torch.device) -> Packed:
         role=tensor(distinct[2]),
         predicted=tensor(predicted.reshape(-1)),
         solution=tensor(solution.reshape(-1)),
-        solvers=tensor(trees[solved[0]]),
+        solution_tree=tensor(trees[solved[0]]),
         logprob=tensor(actions.logprob, torch.float32),
         advantage=tensor(actions.advantage, torch.float32),
-        acted=tensor(trees[acted]),
+        action_tree=tensor(trees[acted]),
         fresh=tensor(fresh[acted], torch.bool),
         rated=tensor(rated),
         leaves=tensor(ratings.leaves, torch.float32),
         target=tensor(ratings.target, torch.float32),
-        owner=tensor(trees[owner]),
+        rating_tree=tensor(trees[owner]),
     )
 
 
 def _forest(items: Sequence[Experience]) -> Experience:
-    """The tries side by side."""
+    """Returns the tries side by side, as one experience."""
     before, begins = side_by_side([item.before for item in items])
     return replace(
         items[0],
@@ -119,14 +119,14 @@ def _forest(items: Sequence[Experience]) -> Experience:
 
 
 def _together(groups: Sequence[Group], begins: np.ndarray) -> Group:
-    """What stands in tries that begin there in their forest."""
+    """Returns the actions or ratings of all tries, each trie's tokens counted from its begin."""
     arrays = {name: np.concatenate([vars(g)[name] for g in groups]) for name in vars(groups[0])}
     at = np.concatenate([g.at + begin for g, begin in zip(groups, begins, strict=True)])
     return replace(groups[0], **(arrays | {"at": at}))
 
 
 def _part(item: Experience, tokens: np.ndarray, acts: np.ndarray, rates: np.ndarray) -> Experience:
-    """The trie of `tokens`, with the actions and ratings that `acts` and `rates` mark."""
+    """Returns the trie of `tokens`, with the actions and ratings that `acts` and `rates` mark."""
     number = numbers(tokens, len(item.ids))
     return replace(
         item,
@@ -138,6 +138,6 @@ def _part(item: Experience, tokens: np.ndarray, acts: np.ndarray, rates: np.ndar
 
 
 def _chosen(group: Group, own: np.ndarray, number: np.ndarray) -> Group:
-    """What is the part's own, by the numbers of its tokens in the part."""
+    """Returns the actions or ratings that the mask `own` keeps, by the part's own token numbers."""
     kept = {name: array[own] for name, array in vars(group).items()}
     return replace(group, **(kept | {"at": number[kept["at"]]}))

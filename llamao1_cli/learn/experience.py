@@ -27,18 +27,18 @@ class Actions:
 
 @dataclass(frozen=True)
 class Ratings:
-    """Values that are trained, one a node; arrays `[M]`."""
+    """The model's ratings of the nodes, which are trained too; arrays `[M]`."""
 
-    at: np.ndarray  # int32: the trie token at which the value is read
-    leaves: np.ndarray  # float32: how many leaves it speaks for
-    target: np.ndarray  # float32: rectified value
+    at: np.ndarray  # int32: the trie token behind which the rating is read
+    leaves: np.ndarray  # float32: how many leaves stand below the node
+    target: np.ndarray  # float32: what the outcomes made of it
 
 
 @dataclass(frozen=True)
 class Experience:
     """One tree as a token trie: what paths have in common from their start is there once.
 
-    A path ends where the value of its last node is read, as nothing reads what follows. A token's
+    A path ends where the rating of its last node is read, as nothing reads what follows. A token's
     position is its depth in the trie. Nodes that say the same share their tokens, and each has its
     actions and its rating there.
     """
@@ -59,10 +59,10 @@ def experiences(
     min_tokens: int = 1,
     share: slice = slice(None),
 ) -> list[Experience]:
-    """One experience a tree that grew, of advantages that are scaled over all trees.
+    """Returns an experience for each tree that grew, with advantages scaled over all trees.
 
-    `min_tokens` is the sampling's, which says where a thought could end; `share` says of which of
-    the trees that grew experiences are wanted.
+    `min_tokens` is the sampling's, which says where a thought could end; `share` says which of the
+    trees that grew are wanted.
     """
     credit = scaled_advantages(trees, config, discount)
     learned = [pair for pair in zip(trees, credit, strict=True) if grew(pair[0])]
@@ -89,7 +89,8 @@ def scaled_advantages(
 
 
 def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens: int) -> Experience:
-    """The whole tree; of one whose leaves are all worth the same a path that speaks for all."""
+    """Returns the experience of the whole tree; where all leaves are worth the same, of one path
+    that stands for all."""
     alike = credit is None and not has_signal(tree)
     nodes = tree.path(next(tree.leaf_nodes())) if alike else _depth_first(tree)
     trie = Trie()
@@ -101,7 +102,7 @@ def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens:
         own = tokens.ids if node.children else tokens.ids[: tokens.read + 1]
         indices = trie.extend(ends[node.parent], own)
         ends[node.id] = indices[-1]
-        # The root's own value is the baseline of the first thoughts, so it is trained too.
+        # The root's own rating is the baseline of the first thoughts, so it is trained too.
         rated.append(indices[tokens.read])
         if credit is not None and node.thought.ids and not np.isnan(credit[node.id]):
             acted.append((node, indices[tokens.sampled - 1 :]))
@@ -117,7 +118,7 @@ def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens:
 
 
 def _solutions(tree: Tree) -> list[int]:
-    """The leaf `[N]` whose solution each node is counted to: the first one below it."""
+    """Returns the leaf `[N]` whose solution each node is counted to: the first one below it."""
     first = list(range(len(tree.nodes)))
     for node in reversed(tree.nodes):
         if node.children:
@@ -126,7 +127,7 @@ def _solutions(tree: Tree) -> list[int]:
 
 
 def _depth_first(tree: Tree) -> list[Node]:
-    """All nodes, each followed by what is below it: paths that share much stand together."""
+    """Returns all nodes, each followed by those below it: paths that share much come together."""
     ordered, waiting = [], [tree.root]
     while waiting:
         node = waiting.pop()
@@ -141,8 +142,8 @@ def _actions(
     solutions: list[int],
     min_tokens: int,
 ) -> Actions:
-    """The sampled tokens of the nodes; with each node come the trie tokens from the one on that
-    predicts its first."""
+    """Returns the sampled tokens of the nodes; with each node come the trie tokens, from the one
+    that predicts its first token on."""
     rows = [
         (
             indices[index],

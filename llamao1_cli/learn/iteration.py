@@ -23,7 +23,8 @@ def learn_from(
     number: int,
     progress: float,
 ) -> dict[str, float]:
-    """Mean metrics of the steps of iteration `number`, {} if there is nothing to draw.
+    """Take the optimizer steps of iteration `number`; returns their mean metrics, {} if there is
+    nothing to draw.
 
     `fresh` trees are new; `progress` in [0, 1] is the share of the run that is over, which the
     learning rate and the replay's beta follow. Priorities are brought up to date. Every rank draws
@@ -56,7 +57,7 @@ def learn_from(
 
 
 def learning_rate(config: LearnConfig, number: int, progress: float) -> float:
-    """The rate of iteration `number` when `progress` of the run is over."""
+    """Returns the learning rate of iteration `number` when `progress` of the run is over."""
     return config.learning_rate * ramp_and_line(
         number, config.ramp_iterations, progress, config.final_rate
     )

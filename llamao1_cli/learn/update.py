@@ -81,11 +81,11 @@ class Updater:
         name: str,
         iteration: int = 0,
     ) -> tuple[dict[str, float], np.ndarray]:
-        """One optimizer step on the whole batch, shared out over the ranks.
+        """Take one optimizer step on the whole batch, shared out over the ranks.
 
-        `logprob_gap` is that of the experiences sampled in `iteration`, 0 if there are none.
-        Gives metrics and each tree's mean TD error |target - value| over its leaves `[B]`, both
-        those of the whole batch on every rank.
+        Returns metrics and each tree's mean TD error |target - rating| over its leaves `[B]`, on
+        every rank those of the whole batch. The metric `logprob_gap` is that of the experiences
+        sampled in `iteration`, 0 if there are none.
         """
         # Dropout would make the update's policy another one than the rollout's.
         self._model.eval()
@@ -118,8 +118,11 @@ class Updater:
         return means, errors / np.maximum(leaves, 1.0)
 
     def _micro_batches(self, experiences: Sequence[Experience]) -> list[list[Part]]:
-        """This rank's trees. Ranks whose weights are sharded meet in every pass, so one that has
-        fewer than another makes up for it with trees that teach nothing."""
+        """Returns this rank's trees.
+
+        Ranks whose weights are sharded meet in every pass, so one that has fewer than another makes
+        up for it with trees that teach nothing.
+        """
         order = sorted(range(len(experiences)), key=lambda i: len(experiences[i].ids))
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
         limit = self._config.micro_batch_tokens
@@ -137,15 +140,17 @@ class Updater:
         totals: dict[str, float],
         sums: Sums,
     ) -> torch.Tensor:
-        """The loss of a micro-batch over the tokens and values of the whole step; `importance`
-        `[B]` weighs the trees."""
+        """Returns the loss of a micro-batch over the tokens and ratings of the whole step;
+        `importance` `[B]` weighs the trees."""
         config = self._config
         packed = pack(parts, int(totals["iteration"]), self._accelerator.device)
         # Before the policy's own pass, whose backward pass needs its weights as they are.
         reference = self._reference_logprobs(packed) if config.kl_weight else None
         logprobs, differences = self._forward(self._model, packed)
         policy = self._policy_loss(logprobs, packed, importance, sums)
-        value = value_loss(differences, packed.target, packed.leaves * importance[packed.owner])
+        value = value_loss(
+            differences, packed.target, packed.leaves * importance[packed.rating_tree]
+        )
         loss = policy / totals["tokens"] + config.value_weight * value / totals["values"]
         if reference is not None:
             kl = kl_estimate(logprobs, reference)
@@ -164,9 +169,9 @@ class Updater:
         actions = ActionBatch(
             behaviour=packed.logprob,
             advantage=packed.advantage,
-            tree=packed.acted,
+            tree=packed.action_tree,
             solution=packed.solution,
-            solution_tree=packed.solvers,
+            solution_tree=packed.solution_tree,
             importance=importance,
         )
         loss, counts = self._algorithm.policy_loss(logprobs, actions)
@@ -175,8 +180,8 @@ class Updater:
         return loss
 
     def _forward(self, model: torch.nn.Module, packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probs `[A]` of the actions, as they are sampled, and positive - negative logits `[M]`
-        of the ratings."""
+        """Returns log-probs `[A]` of the actions, as they are sampled, and the positive minus the
+        negative logits `[M]` of the ratings."""
         logits, tokens = packed_logits(model, packed), packed.token
         policy, rating = logits.split([len(tokens), len(logits) - len(tokens)])
         allowed = self._allowed(logits)[packed.role]
@@ -198,7 +203,7 @@ class Updater:
     def _note(
         self, sums: Sums, packed: Packed, logprobs: torch.Tensor, differences: torch.Tensor
     ) -> None:
-        """Figures that show trouble first, and the TD errors."""
+        """Add up the figures that show trouble first, and the TD errors."""
         ratios = log_ratio(logprobs, packed.logprob)
         fresh = ratios[packed.fresh]
         sums.add("fresh_gap", fresh.abs().sum())
@@ -208,16 +213,13 @@ class Updater:
         sums.amounts["log_ratio_max"] = max(sums.amounts.get("log_ratio_max", 0.0), largest)
         errors = (packed.target - differences.sigmoid()).abs() * packed.leaves
         sums.add("td_error", errors.sum())
-        sums.errors.index_add_(0, packed.owner, errors)
+        sums.errors.index_add_(0, packed.rating_tree, errors)
 
     def _whole(self, sums: Sums) -> tuple[dict[str, float], np.ndarray]:
-        """The sums and errors of all ranks."""
+        """Returns the sums and errors of all ranks."""
         device = self._accelerator.device
-        names = sorted(
-            {"policy_loss", "value_loss", "clip_fraction", "kl_behaviour", "td_error"}
-            | {"fresh_gap", "fresh_tokens"}
-            | ({"kl_reference"} if self._config.kl_weight else set())
-        )
+        # Every rank has made a pass, if only over `NOTHING`, so that all have the same names.
+        names = sorted({"clip_fraction", *sums.amounts} - {"log_ratio_max"})
         amounts = torch.tensor([sums.amounts.get(n, 0.0) for n in names], device=device)
         amounts, errors = (self._accelerator.reduce(t, "sum") for t in (amounts, sums.errors))
         largest = self._accelerator.gather(
@@ -242,14 +244,14 @@ class Updater:
 
 
 def trainable_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of the weights that train."""
+    """Returns a copy of the weights that train, by name."""
     return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
 @contextmanager
 def _swapped(model: torch.nn.Module, weights: Weights) -> Iterator[None]:
-    """The model with other trainable weights inside, which trade places with its own; afterwards
-    both are back. Weights that are sharded can be written, and not replaced."""
+    """Inside, the model has other trainable weights, which are exchanged with its own; afterwards
+    both are back. (Weights that are sharded can be written, but not replaced.)"""
     pairs = [(p.data, weights[name]) for name, p in model.named_parameters() if name in weights]
     _exchange(pairs)
     try:

@@ -1,7 +1,4 @@
-"""What the commands do once their options are read: one function each.
-
-matplotlib takes long to load: it is imported where something is drawn.
-"""
+"""What the commands do once their options are read: one function each."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,49 +6,36 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from llamao1_cli.config import Config
-from llamao1_cli.config.file import changed_keys, dump_config, load_config
+from llamao1_cli.config.changes import changed_keys
+from llamao1_cli.config.file import dump_config, load_config
+from llamao1_cli.config.registry import ALGORITHMS
+from llamao1_cli.config.section import ANY_TIME, ON_RESUME
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.distributed.ranks import main_says
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.play import play
 from llamao1_cli.evaluate.strategies import STRATEGIES
 from llamao1_cli.files.run_folder import RunFolder
-from llamao1_cli.files.whole import check_place, write_whole
+from llamao1_cli.files.whole import check_writable, write_whole
 from llamao1_cli.language.codec import MarkedIds
 from llamao1_cli.learn.warmup import marked_texts
-from llamao1_cli.report.display import Display, asked_lines, printable
+from llamao1_cli.report.display import Display
+from llamao1_cli.report.evaluation_charts import budget_picture, reliability_picture
+from llamao1_cli.report.reading import BudgetEvaluation, Evaluation
+from llamao1_cli.report.tables import asked_lines
+from llamao1_cli.report.tree_text import printable
 from llamao1_cli.run.assembly import Parts, assemble
 from llamao1_cli.run.tracking import Tracker, make_sinks
 from llamao1_cli.run.trainer import RLSPTrainer
 from llamao1_cli.search.tree_files import tree_files, write_trees
 from llamao1_cli.tasks.problem import Problem
 
-# What may differ between a run and its continuation without changing its numbers.
-FREE_KEYS = {
-    "run.dir",
-    "run.iterations",
-    "run.budget_seconds",
-    "run.budget_tokens",
-    "run.checkpoint_every",
-    "run.keep_checkpoints",
-    "run.threads",
-    "run.trackers",
-    "engine.rows",
-    "engine.memory_gib",
-    "grading.workers",
-    "self_play.backend",
-    "self_play.address",
-    "self_play.actors",
-    "self_play.cpus",
-    "self_play.gpus",
-    "self_play.problems_at_once",
-}
-
 
 def train(config: Config, *, trees: Path | None, resume: bool, overwrite: bool) -> None:
     """The whole run."""
-    if trees and config.learn.algorithm == "continued_warmup":
-        raise UserError("--trees: learn.algorithm: continued_warmup reads no trees; use another")
+    name = config.learn.algorithm
+    if trees and not ALGORITHMS[name].plays:
+        raise UserError(f"--trees: learn.algorithm: {name} reads no trees; use another")
     files = tree_files(trees) if trees else None
     names = config.eval.strategies
     with _trainer(config, names, resume=resume, overwrite=overwrite) as (trainer, display):
@@ -93,7 +77,11 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
                 continue
             with display.rounds(f"file {number}/{config.run.iterations}") as on_turn:
                 trees = parts.selfplay.iterate(
-                    parts.problems, config.search, number, grade=parts.grader.grade, on_turn=on_turn
+                    parts.problems,
+                    config.search,
+                    number,
+                    grade=parts.grader.grade,
+                    on_growth=on_turn,
                 )
             parts.accelerator.wait_for_everyone()
             if parts.accelerator.is_main_process:
@@ -105,17 +93,15 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
 def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> None:
     """The configured strategies on held-out problems, as a table and as JSON, beside it how far
     the values can be taken at their word as a picture."""
-    check_place("--json", json_file)
+    check_writable("--json", json_file)
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, display.rounds("evaluation") as on_turn:
         result = parts.evaluate(lambda name, trees: on_turn(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
-        if result["steps"]:
-            from llamao1_cli.evaluation_pictures import draw_reliability
-
-            draw_reliability(result["steps"], _beside(json_file, "reliability"))
+        if steps := Evaluation.model_validate(result).steps:
+            write_whole(_beside(json_file, "reliability"), reliability_picture(steps))
     display.table(result, f"{result['model']}: {result['n']} held-out problems")
 
 
@@ -126,16 +112,15 @@ def evaluate_at(
     budget as a picture."""
     if not budgets or min(budgets) < 1 or len({*budgets}) < len(budgets):
         raise UserError("--budget: give numbers of tokens above 0, each once, such as 100,200")
-    check_place("--json", json_file)
+    check_writable("--json", json_file)
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, display.rounds("evaluation") as on_turn:
         result = parts.evaluate_at(budgets, lambda name, trees: on_turn(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
-        from llamao1_cli.evaluation_pictures import draw_budgets
-
-        draw_budgets(result["budgets"], _beside(json_file, "budget"))
+        rows = BudgetEvaluation.model_validate(result).rows()
+        write_whole(_beside(json_file, "budget"), budget_picture(rows))
     display.budgets(result)
 
 
@@ -150,7 +135,7 @@ def solve(
         raise UserError("the problem is empty; write its text between quotes")
     if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
         raise UserError("the problem is not valid UTF-8; write it as text")
-    check_place("--json", json_file)
+    check_writable("--json", json_file)
     parts = assemble(config, weights, [strategy])
     display = Display()
     settings = config.eval.model_copy(update={"simulations": config.search.simulations})
@@ -174,7 +159,7 @@ def solve(
 
 def _beside(path: Path, name: str) -> Path:
     """The picture that belongs to a result's JSON file."""
-    return path.with_name(f"{path.stem}-{name}.png")
+    return path.with_name(f"{path.stem}-{name}.svg")
 
 
 def _answer_line(answer: str | None) -> str:
@@ -222,7 +207,7 @@ def _warmup_texts(parts: Parts, point: Path | None) -> list[MarkedIds]:
     """The warm-up's texts, read before anything is written; none where they are read no more."""
     config = parts.config
     over = point is not None and point.name.startswith("iteration")
-    if config.warmup is None or (over and config.learn.algorithm != "continued_warmup"):
+    if config.warmup is None or (over and ALGORITHMS[config.learn.algorithm].plays):
         return []
     return marked_texts(
         config.warmup,
@@ -253,12 +238,7 @@ def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite:
     if not folder.config.is_file():
         raise UserError(f"run.dir: {folder.path} is not a run folder (no config.yaml)")
     before = load_config(folder.config)
-    changed = [
-        key
-        for key in changed_keys(before, config)
-        if key not in FREE_KEYS and not key.startswith(("eval.", "judge", "reward"))
-    ]
-    if changed:
+    if changed := changed_keys(before, config, ANY_TIME, ON_RESUME):
         raise UserError(
             f"--resume: the configuration differs from that of {folder.path} in "
             f"{', '.join(changed)}; use the old values, or start another run folder"

@@ -175,10 +175,10 @@ def test_predictions_and_ratings_at_one_token_are_made_once(codec: Codec) -> Non
     made = len(packed.token)
     triples = torch.stack([packed.reads[:made], packed.token, packed.role])
     assert made == len({row[1:] for row in acted})
-    got = torch.cat([packed.acted[None], triples[:, packed.predicted]])
+    got = torch.cat([packed.action_tree[None], triples[:, packed.predicted]])
     assert got.T.tolist() == [list(map(int, row)) for row in acted]
     assert len(packed.reads) - made == len({at for _, at in rated})
-    got = torch.stack([packed.owner, packed.reads[made:][packed.rated]])
+    got = torch.stack([packed.rating_tree, packed.reads[made:][packed.rated]])
     assert got.T.tolist() == [list(map(int, row)) for row in rated]
     assert not packed.fresh.any()
     assert pack(parts, 0, torch.device("cpu")).fresh.all()
