@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llamao1_cli.evaluate.intervals import paired_difference
-from llamao1_cli.report.display import difference
+from llamao1_cli.report.tables import difference
 
 AGAINST = "weighted_vote"  # what the others are compared with
 

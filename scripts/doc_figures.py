@@ -8,29 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from llamao1_cli.config.file import load_config
 from llamao1_cli.learn.algorithms.rlsp import group_quality
 from llamao1_cli.learn.losses import policy_loss
-from llamao1_cli.report.curves import Chart, Point, Series, charts
+from llamao1_cli.report.chart import Chart, Point, Series
+from llamao1_cli.report.curves import charts
+from llamao1_cli.report.evaluation_charts import reliability_picture
+from llamao1_cli.report.frame import format_number
+from llamao1_cli.report.line_chart import draw_chart
 from llamao1_cli.report.reading import Run, read_run
-from llamao1_cli.report.svg import draw_chart, draw_reliability, label
+from llamao1_cli.report.standalone import centred, heading, legend, placed, standalone
 from llamao1_cli.search.tree import Node, Tree
 
-# The report's colours. A picture is no part of a page, so it brings them, for light and for dark.
+# Of the figure of a tree; the rest is the report's.
 STYLE = """
-svg{--page:#fdfdfb;--ink:#1d1f21;--soft:#62676c;--rule:#e3e3de;--card:#fff;--s0:#0072b2;--s1:#d55e00}
-@media(prefers-color-scheme:dark){svg{--page:#141617;--ink:#e8e6e1;--soft:#9a9fa4;--rule:#2e3235;
---card:#1b1e20;--s0:#56b4e9;--s1:#f0883e}}
-.page{fill:var(--page)}.s0{--c:var(--s0)}.s1{--c:var(--s1);--dash:7 3}
-.line{fill:none;stroke:var(--c);stroke-width:1.7;stroke-dasharray:var(--dash,none)}
-circle{fill:var(--c)}.rule{stroke:var(--rule)}.ideal{stroke:var(--soft);stroke-dasharray:2 4}
-text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
-text{fill:var(--soft)}
-text.x{text-anchor:middle}text.y{text-anchor:end}text.name{fill:var(--ink);font-weight:600}
-.edge{fill:none;stroke:var(--c)}.node{fill:var(--card);stroke:var(--soft)}
-text.says{fill:var(--ink)}
+.edge { fill: none; stroke: var(--c); }
+.node { fill: var(--card); stroke: var(--soft); }
+text.says { fill: var(--ink); }
 """
 LEAVES, DEPTH, WIDE, HIGH = (6, 8), 4, 124, 84  # of the tree that is shown, and of a thought there
 FILES = 5  # newest files of trees among which it is looked for
@@ -46,35 +42,35 @@ def main(run_folder: Path, out: Path) -> None:
         ("reliability", reliability(run)),
         ("credit", credit(run_folder)),
     ):
-        (out / f"{name}.svg").write_text(picture + "\n", encoding="utf-8")
+        (out / f"{name}.svg").write_text(picture, encoding="utf-8")
 
 
 def learning(run: Run) -> Markup:
-    """Right solutions and mixed trees over iterations."""
+    """Returns right solutions and mixed trees over iterations."""
     by_title = {chart.title: chart for chart in charts([run])}
-    shown = [by_title["Right solutions"], by_title["Mixed trees"]]
-    parts = [
-        _placed(draw_chart(chart), 16 + 320 * place, 34, 290, 170) + _name(chart, 16 + 320 * place)
-        for place, chart in enumerate(shown)
-    ]
-    return _picture(642, 232, [*parts, _text(321, 222, "iteration")])
+    parts = [centred(321, 222, "iteration")]
+    for index, title in enumerate(("Right solutions", "Mixed trees")):
+        x = 16 + 320 * index
+        parts += [placed(draw_chart(by_title[title]), x, 34), heading(x, 24, title)]
+    return standalone(642, 232, parts)
 
 
 def clip_of_the_loss() -> Markup:
-    """What `policy_loss` gives for one token, over its probability ratio."""
+    """Returns what `policy_loss` is for one token, over its probability ratio."""
     ratios = torch.linspace(0.01, 4, 400)
     lines = [
-        _loss_line(ratios, name, place, advantage)
-        for place, (name, advantage) in enumerate((("A = 1", 1.0), ("A = −1", -1.0)))
+        _loss_line(ratios, name, style, advantage)
+        for style, (name, advantage) in enumerate((("A = 1", 1.0), ("A = −1", -1.0)))
     ]
     chart = Chart("", "Loss of one token", "", "ratio", lines)
-    keys = [_key(330, 70 + 24 * place, place, line.name) for place, line in enumerate(lines)]
-    parts = [_name(chart, 16), _placed(draw_chart(chart), 16, 34, 290, 170), *keys]
-    return _picture(470, 232, [*parts, _text(180, 222, "probability ratio")])
+    keys, *_ = legend([line.name for line in lines], 330, 70)
+    picture = placed(draw_chart(chart), 16, 34)
+    foot = centred(180, 222, "probability ratio")
+    return standalone(470, 232, [heading(16, 24, chart.title), picture, keys, foot])
 
 
-def _loss_line(ratios: torch.Tensor, name: str, place: int, advantage: float) -> Series:
-    """The loss with the ranges and the cap that are configured where nothing else is."""
+def _loss_line(ratios: torch.Tensor, name: str, style: int, advantage: float) -> Series:
+    """Returns the loss with the default clip ranges and cap."""
     points = []
     for ratio in ratios:
         loss, _ = policy_loss(
@@ -86,38 +82,36 @@ def _loss_line(ratios: torch.Tensor, name: str, place: int, advantage: float) ->
             cap=3.0,
         )
         points.append(Point(float(ratio), float(loss)))
-    return Series(name, place, points)
+    return Series(name, style, points)
 
 
 def reliability(run: Run) -> Markup:
-    """How often samples were right over the value of their steps, after the run."""
+    """Returns how often samples were right over the value of their steps, after the run."""
     steps = run.evaluations[max(run.evaluations)].steps
     if not steps:
         raise SystemExit(f"{run.name}: its last evaluation has no strategy that samples")
-    names = [f"{name}s" for name in steps]
-    keys = [_key(76, 40 + 22 * place, place, name) for place, name in enumerate(names)]
-    return _picture(392, 316, [_placed(draw_reliability(steps), 12, 8, 360, 300), *keys])
+    return reliability_picture(steps)
 
 
 def credit(run_folder: Path) -> Markup:
-    """A tree with what the outcomes made of it: rectified values, and advantages by `group`."""
+    """Returns a tree with the target of each thought, and its advantage by the credit `group`."""
     tree = _telling_tree(run_folder)
     gains = group_quality(tree)
-    places = _places(tree)
+    positions = _positions(tree)
     parts = [
-        _edge(places[node.parent], places[node.id], float(gains[node.id]))
+        _edge(positions[node.parent], positions[node.id], float(gains[node.id]))
         for node in tree.nodes[1:]
         if node.parent is not None
     ]
-    parts += [_thought(node, *places[node.id]) for node in tree.nodes]
-    wide = max(x for x, _ in places) + WIDE / 2 + 12
-    high = max(y for _, y in places) + 34
-    return _picture(wide, high, parts)
+    parts += [_thought(node, *positions[node.id]) for node in tree.nodes]
+    wide = max(x for x, _ in positions) + WIDE / 2 + 12
+    high = max(y for _, y in positions) + 34
+    return standalone(wide, high, parts, STYLE)
 
 
 def _telling_tree(run_folder: Path) -> Tree:
-    """Of the newest trees that fit in a page, and fork into right and wrong, the one whose leaves
-    are most nearly half right."""
+    """Returns, of the newest trees that fit in a page and fork into right and wrong, the one whose
+    leaves are most nearly half right."""
     discount = load_config(run_folder / "config.yaml").search.discount
     assert discount == 1.0
     newest = sorted((run_folder / "trees").glob("*.jsonl"))[-FILES:]
@@ -134,8 +128,9 @@ def _tells(tree: Tree) -> bool:
     return mixed and LEAVES[0] <= tree.root.leaves <= LEAVES[1] and deepest <= DEPTH
 
 
-def _places(tree: Tree) -> list[tuple[float, float]]:
-    """Where each node is: leaves side by side in the order of the branches, parents between."""
+def _positions(tree: Tree) -> list[tuple[float, float]]:
+    """Returns where each node is: leaves side by side in the order of the branches, parents between
+    their children."""
     across: dict[int, float] = {}
     waiting, leaves = [tree.root], 0
     order: list[Node] = []
@@ -153,8 +148,8 @@ def _places(tree: Tree) -> list[tuple[float, float]]:
 
 
 def _edge(above: tuple[float, float], below: tuple[float, float], gain: float) -> Markup:
-    """A line as thick as the advantage is large, and the advantage beside its lower end, on the
-    side from which the line does not come."""
+    """Returns a line as thick as the advantage is large, and the advantage beside its lower end, on
+    the side from which the line does not come."""
     middle = (above[1] + below[1]) / 2
     bend = f"C{above[0]:.0f},{middle:.0f} {below[0]:.0f},{middle:.0f} {below[0]:.0f},{below[1]:.0f}"
     line = Markup('<path class="edge s{}" stroke-width="{:.1f}" d="M{:.0f},{:.0f}{}"/>').format(
@@ -167,7 +162,7 @@ def _edge(above: tuple[float, float], below: tuple[float, float], gain: float) -
 
 
 def _thought(node: Node, x: float, y: float) -> Markup:
-    """A thought's text and its rectified value; a leaf's mark says whether it is right."""
+    """Returns a thought's text and its target Q; a leaf's mark says whether it is right."""
     # The arithmetic task's thoughts name an event, and behind a comma what it makes.
     text = "problem" if node.parent is None else node.thought.text.rsplit(", ", 1)[-1].strip()
     if node.answer is not None:
@@ -178,38 +173,9 @@ def _thought(node: Node, x: float, y: float) -> Markup:
         box.format(x - WIDE / 2 + 5, y - 20, WIDE - 10)
         + Markup('<text class="x says" x="{:.0f}" y="{:.0f}">{}</text>').format(x, y - 3, text)
         + Markup('<text class="x" x="{:.0f}" y="{:.0f}">Q {}</text>').format(
-            x, y + 13, label(round(node.target or 0.0, 2))
+            x, y + 13, format_number(round(node.target or 0.0, 2))
         )
     )
-
-
-def _placed(svg: Markup, x: float, y: float, width: float, height: float) -> Markup:
-    """A picture within another, at its own size."""
-    inner = str(svg).replace("<svg ", f'<svg x="{x}" y="{y}" width="{width}" height="{height}" ', 1)
-    return Markup(inner)
-
-
-def _key(x: float, y: float, place: int, name: str) -> Markup:
-    """A line's style, and what it stands for."""
-    line = Markup('<g class="s{}"><path class="line" d="M{},{}h26"/></g>').format(place, x, y)
-    return line + Markup('<text x="{}" y="{}">{}</text>').format(x + 34, y + 4, name)
-
-
-def _name(chart: Chart, x: float) -> Markup:
-    return Markup('<text class="name" x="{}" y="24">{}</text>').format(x, chart.title)
-
-
-def _text(x: float, y: float, text: str) -> Markup:
-    return Markup('<text class="x" x="{}" y="{}">{}</text>').format(x, y, escape(text))
-
-
-def _picture(width: float, height: float, parts: list[Markup]) -> Markup:
-    """A picture that stands alone."""
-    return Markup(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h:.0f}" width="{w:.0f}" '
-        'height="{h:.0f}"><style>{style}</style>'
-        '<rect class="page" width="100%" height="100%" rx="8"/>{parts}</svg>'
-    ).format(w=width, h=height, style=Markup(STYLE), parts=Markup("").join(parts))
 
 
 if __name__ == "__main__":

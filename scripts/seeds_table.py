@@ -10,7 +10,7 @@ from typing import Any
 
 from llamao1_cli.evaluate.intervals import paired_difference
 from llamao1_cli.files.run_folder import RunFolder
-from llamao1_cli.report.display import difference
+from llamao1_cli.report.tables import difference
 
 
 def evaluations(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:

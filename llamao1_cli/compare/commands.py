@@ -9,7 +9,7 @@ import torch
 
 from llamao1_cli.compare.cells import Budget, Variant, cell_config, run_cells
 from llamao1_cli.compare.figures import compared, figures, table
-from llamao1_cli.compare.picture import draw_curves
+from llamao1_cli.compare.picture import comparison_picture
 from llamao1_cli.config import Config
 from llamao1_cli.config.registry import ALGORITHMS
 from llamao1_cli.distributed.interrupts import Interrupts
@@ -21,7 +21,7 @@ from llamao1_cli.report.display import Display
 def compare(
     config: Config, variants: list[Variant], seeds: list[int], budget: Budget, out: Path
 ) -> None:
-    """Train what is missing, then write comparison.json, comparison.md and curves.png to `out`.
+    """Train what is missing, then write comparison.json, comparison.md and curves.svg to `out`.
 
     Raises UserError for settings that do not make a comparison.
     """
@@ -39,9 +39,9 @@ def compare(
     write_whole(out / "comparison.json", json.dumps(result, indent=1) + "\n")
     shown = table(each, comparison)
     write_whole(out / "comparison.md", shown + "\n")
-    draw_curves(each, out / "curves.png")
+    write_whole(out / "curves.svg", comparison_picture(each))
     display.say(shown)
-    display.say(f"{out}: comparison.json, comparison.md, curves.png; {machine}")
+    display.say(f"{out}: comparison.json, comparison.md, curves.svg; {machine}")
 
 
 def _machine(config: Config) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from llamao1_cli.compare.cells import Cell
 from llamao1_cli.evaluate.intervals import paired_difference
-from llamao1_cli.report.display import difference
+from llamao1_cli.report.tables import difference
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import yaml
 
 from llamao1_cli.config import ArithmeticTask, Config, DataSource
 from llamao1_cli.config.file import dump_config
-from llamao1_cli.report.display import difference
+from llamao1_cli.report.tables import difference
 
 MARK = "Exported by llamao1"  # tells an exported folder from another one
 

@@ -13,9 +13,9 @@ from llamao1_cli.report.terminal import follow
 
 
 def write_report(folders: Sequence[Path], out: Path | None) -> Path:
-    """One page of the runs in some folders, in `out` or beside the first run; gives its path.
+    """Write one page of the runs in some folders, to `out` or into the first; returns its path.
 
-    Raises UserError for a folder that holds no run, a file that is broken, and a place that cannot
+    Raises UserError for a folder that holds no run, a file that is broken, and a path that cannot
     hold a file.
     """
     path = out or folders[0] / "report.html"
@@ -42,7 +42,7 @@ def watch_run(folder: Path, port: int) -> None:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names, or their paths where two have the same name."""
+    """Returns the folders' own names, or their paths where two have the same name."""
     paths = [folder.resolve() for folder in folders]
     if len({*paths}) < len(paths):
         raise UserError("report: name each run once")

@@ -2,46 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from llamao1_cli.report.kept import Row
+from llamao1_cli.report.chart import Chart, Point, Series, thinned
+from llamao1_cli.report.metric_rows import flat, played
 from llamao1_cli.report.reading import Evaluation, Quality, Run
-
-MOST_POINTS = 400  # of a line: more than a screen shows apart
-
-LARGEST = 1e300  # beyond it an axis has no room; neither infinities nor NaN are below it
-
-PLAYED = ("self-play", "imitation")
-
-
-class Point(NamedTuple):
-    """A measured value, with the ends of its interval where it has one."""
-
-    x: float
-    y: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Series:
-    """One line; `place` decides its style."""
-
-    name: str
-    place: int
-    points: list[Point]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Lines over one axis. A share is drawn from 0 to 1."""
-
-    group: str
-    title: str
-    note: str
-    axis: str  # what x counts
-    series: list[Series]
-    share: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,8 +71,8 @@ QUALITIES: tuple[tuple[str, str, Callable[[Evaluation], float | None]], ...] = (
 
 
 def charts(runs: Sequence[Run]) -> list[Chart]:
-    """Every chart that has a point to show: held-out accuracy, what `METRICS` names, and then
-    whatever else the runs measured."""
+    """Returns every chart that has a point to show: held-out accuracy, what `METRICS` names, and
+    then whatever else the runs measured."""
     play = [[flat(row) for row in played(run)] for run in runs]
     warmed = [[flat(row) for row in run.metrics.get("warmup", [])] for run in runs]
     drawn = list(_accuracies(runs))
@@ -121,33 +85,6 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
     others = [_Metric(name, name) for name in names if name not in known | {"step"}]
     drawn += [_metric_chart(OTHER, metric, runs, play, "iteration") for metric in others]
     return [chart for chart in drawn if chart.series]
-
-
-def played(run: Run) -> list[Row]:
-    """The metrics of a run's iterations, of self-play or of its control."""
-    return [row for name in PLAYED for row in run.metrics.get(name, [])]
-
-
-def flat(row: Row) -> dict[str, float]:
-    """The finite numbers of a row of metrics, nested ones under dotted keys, with the rate of
-    generation where tokens and seconds are known."""
-    numbers: dict[str, float] = {}
-    for key, value in row.items():
-        if isinstance(value, dict):
-            numbers |= {f"{key}.{inner}": number for inner, number in flat(value).items()}
-        elif isinstance(value, int | float) and abs(value) < LARGEST:
-            numbers[key] = value
-    if numbers.get("seconds.rollout") and "generated_tokens" in numbers:
-        numbers["tokens_per_second"] = numbers["generated_tokens"] / numbers["seconds.rollout"]
-    return numbers
-
-
-def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most `MOST_POINTS` of the points, evenly spaced, the first and the last among them."""
-    if len(points) <= MOST_POINTS:
-        return list(points)
-    last = len(points) - 1
-    return [points[round(place * last / (MOST_POINTS - 1))] for place in range(MOST_POINTS)]
 
 
 def _metric_chart(
@@ -165,7 +102,8 @@ def _metric_chart(
 
 
 def _accuracies(runs: Sequence[Run]) -> Iterator[Chart]:
-    """Held-out accuracy: of the first strategy always, of the others where there is a curve."""
+    """Yields held-out accuracy: of the first strategy always, of the others where there is a
+    curve."""
     names = dict.fromkeys(
         name for run in runs for each in run.evaluations.values() for name in each.strategies
     )
@@ -184,7 +122,7 @@ def _accuracies(runs: Sequence[Run]) -> Iterator[Chart]:
 
 
 def _qualities(runs: Sequence[Run]) -> Iterator[Chart]:
-    """How good the values are on held-out problems."""
+    """Yields how good the values are on held-out problems."""
     for title, note, read in QUALITIES:
         lines = [
             [
@@ -198,16 +136,17 @@ def _qualities(runs: Sequence[Run]) -> Iterator[Chart]:
 
 
 def _series(runs: Sequence[Run], lines: Sequence[list[Point]]) -> list[Series]:
-    """A line a run that has points; it keeps the run's place, and so its colour."""
+    """Returns a line a run that has points; the number of the run decides its style, so that a run
+    looks the same in every chart."""
     return [
-        Series(run.name, place, thinned(points))
-        for place, (run, points) in enumerate(zip(runs, lines, strict=True))
+        Series(run.name, index, thinned(points))
+        for index, (run, points) in enumerate(zip(runs, lines, strict=True))
         if points
     ]
 
 
 def _over_constant(quality: Quality | None) -> float | None:
-    """The Brier score over that of always saying the share of right ones."""
+    """Returns the Brier score over that of always predicting the share of right solutions."""
     if quality is None or quality.brier is None or not quality.brier_constant:
         return None
     return quality.brier / quality.brier_constant

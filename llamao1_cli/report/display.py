@@ -1,4 +1,4 @@
-"""What a run shows on the terminal: progress bars, a line an iteration, tables, trees."""
+"""What a command shows on the terminal: progress bars, a line an iteration, tables, trees."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,11 +18,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree as Branch
 
-from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.report.tables import asked_lines, budget_table, evaluation_table
+from llamao1_cli.report.tree_text import draw_tree
+from llamao1_cli.search.tree import Tree
 
 REFRESH_S = 0.25  # between two lines about searches under way
 
@@ -42,12 +42,12 @@ class Display:
         self._console = Console(quiet=quiet, stderr=stderr, highlight=False)
 
     def say(self, line: str) -> None:
-        """One plain line."""
+        """Print one plain line."""
         self._console.print(escape(line), soft_wrap=True)
 
     @contextmanager
     def progress(self, label: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
-        """A bar with rate and time left; calling the yielded function advances it with a note."""
+        """Show a bar with rate and time left; the yielded function advances it with a note."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -63,7 +63,7 @@ class Display:
 
     @contextmanager
     def rounds(self, label: str) -> Iterator[Callable[[list[Tree]], None]]:
-        """A spinner that tells how far a batch of searches is."""
+        """Show how far a batch of searches is; the yielded function is told of their trees."""
         with self._console.status(label) as status:
             shown = 0.0
 
@@ -81,7 +81,7 @@ class Display:
     def iteration(
         self, number: int, total: int, metrics: Mapping[str, Any], seconds: Mapping[str, float]
     ) -> None:
-        """One line: how the play went, what the update did, where the time went."""
+        """Print one line: how the play went, what the update did, where the time went."""
         line = f"iteration {number:>3}/{total}"
         if "loss" in metrics:
             line += f"  loss {metrics['loss']:.3f}"
@@ -101,16 +101,16 @@ class Display:
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[list[Tree]], None]]:
-        """The first of the trees drawn again after every round, in place on a terminal."""
+        """Draw the first of the trees; the yielded function draws it again, on the same lines."""
         with Live(console=self._console, auto_refresh=False) as live:
             yield lambda trees: live.update(draw_tree(trees[0]), refresh=True)
 
     def table(self, result: Mapping[str, Any], title: str) -> None:
-        """The table of an evaluation under a title."""
+        """Print the table of an evaluation under a title."""
         self._console.print(evaluation_table(result, title))
 
     def budgets(self, result: Mapping[str, Any]) -> None:
-        """The model, and a table a budget."""
+        """Print the model, and a table a budget."""
         self.say(result["model"])
         for row in result["budgets"]:
             title = f"{result['n']} held-out problems, at most {row['tokens']:,} tokens each"
@@ -119,112 +119,5 @@ class Display:
             self.say(line)
 
     def evaluation(self, iteration: int, result: Mapping[str, Any]) -> None:
-        """The table of an evaluation during a run."""
+        """Print the table of an evaluation during a run."""
         self.table(result, f"after iteration {iteration}: {result['n']} held-out problems")
-
-
-def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
-    """Accuracy, interval and cost of each strategy; below what the weighted votes gain, what the
-    best of the samples loses, the quality of the values and of the ratings, and what judges did."""
-    table = _table(title, "strategy", "accuracy", "95% interval", "tokens a problem", "seconds")
-    for name, row in result["strategies"].items():
-        low, high = row["ci95"]
-        table.add_row(
-            name,
-            f"{row['accuracy']:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            f"{row['generated_tokens'] / max(row['n'], 1):.1f}",
-            f"{row['seconds']:.1f}",
-        )
-    lines = [f"{name}: {difference(row)}" for name, row in result["differences"].items()]
-    kinds = [name for name in ("value", "rating") if result[name]]
-    lines += [value_line(name, result[name]) for name in kinds]
-    lines += [step_line(name, result["steps"][name]) for name in kinds]
-    lines += asked_lines(result)
-    table.caption, table.caption_justify = "\n".join(lines) or None, "left"
-    return table
-
-
-def budget_table(row: Mapping[str, Any], title: str) -> Table:
-    """Accuracy of each strategy under one budget, its difference to majority vote, and the tokens
-    it really spent a problem."""
-    table = _table(title, "strategy", "accuracy", "to majority, 95%", "tokens")
-    for name, figures in row["strategies"].items():
-        gap = difference(row["differences"][name]) if name in row["differences"] else ""
-        tokens = figures["generated_tokens"] / max(figures["n"], 1)
-        table.add_row(name, f"{figures['accuracy']:.3f}", gap, f"{tokens:.1f}")
-    return table
-
-
-def difference(row: Mapping[str, Any]) -> str:
-    """A paired difference with its interval."""
-    low, high = row["ci95"]
-    return f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
-
-
-def asked_lines(result: Mapping[str, Any]) -> list[str]:
-    """What the external judge and the pairwise judge did, a line each, where they were asked."""
-    lines = []
-    if row := result.get("judge"):
-        lines.append(
-            f"judge: {row['asked']} thoughts asked for, {row['fallbacks']} kept their rating; "
-            f"{row['prompt_tokens']} tokens read, {row['completion_tokens']} written"
-        )
-    if row := result.get("pairwise"):
-        lines.append(
-            f"pairwise judge: {row['compared']} solutions compared, {row['unread']} too long; "
-            f"{row['read_tokens']} tokens read"
-        )
-    return lines
-
-
-def step_line(name: str, steps: Mapping[str, Any]) -> str:
-    """How far the values or ratings can be taken at their word, in one line."""
-    error = "none" if steps["ece"] is None else f"{steps['ece']:.3f}"
-    return f"{name}s of {steps['n']} steps: calibration error {error}"
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=escape(title), title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "strategy" else "right")
-    return table
-
-
-def value_line(name: str, value: Mapping[str, Any]) -> str:
-    """The quality of the values or ratings in one line."""
-    shown = {k: "none" if value[k] is None else f"{value[k]:.3f}" for k in ("auc", "auc_within")}
-    return (
-        f"{name}s of {value['n']} solutions: AUC {shown['auc']}, within a problem "
-        f"{shown['auc_within']}, Brier {value['brier']:.3f}, constant {value['brier_constant']:.3f}"
-    )
-
-
-def printable(text: str) -> str:
-    """The text with letters that would steer a terminal, or turn the line around, escaped."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
-
-
-def draw_tree(tree: Tree) -> Branch:
-    """A tree for the terminal; what the model wrote is text, never markup or what steers one."""
-    root = Branch(Text(_lines(tree.problem.text), style="bold"))
-    branches = {0: root}
-    for node in tree.nodes[1:]:
-        assert node.parent is not None
-        branches[node.id] = branches[node.parent].add(_label(node))
-    return root
-
-
-def _label(node: Node) -> Text:
-    label = Text(f"{node.value:.2f} ", style="cyan")
-    label.append(f"x{node.visits} " if node.visits else "", style="dim")
-    if node.thought.meta:
-        label.append(f"{node.thought.meta.name.lower()} ", style="dim")
-    return label.append(_lines(node.thought.text), style="bold green" if node.terminal else "")
-
-
-def _lines(text: str) -> str:
-    return "\n".join(map(printable, text.split("\n")))

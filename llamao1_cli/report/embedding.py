@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 
 def embedded(data: Any) -> Markup:
-    """JSON for a script element: whatever HTML or JavaScript could read otherwise is escaped.
+    """Returns JSON for a script element, with all escaped that HTML or JavaScript reads otherwise.
 
     Raises ValueError for numbers that are not finite, which JSON does not know.
     """

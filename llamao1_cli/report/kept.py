@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def stamp(path: Path) -> Stamp:
-    """What changes when a file does: its time in nanoseconds, its size, and which file it is."""
+    """Returns what changes when a file does: its time in nanoseconds, its size and its number."""
     try:
         found = path.stat()
     except OSError:
@@ -22,7 +22,7 @@ def stamp(path: Path) -> Stamp:
 
 
 class Kept:
-    """What functions read of files, for as long as the files stay as they are.
+    """What functions have read of files, kept for as long as the files do not change.
 
     What was not asked for between two calls of `begin` is forgotten.
     """
@@ -36,7 +36,8 @@ class Kept:
         self._before, self._now = self._now, {}
 
     def __call__(self, read: Callable[..., T], path: Path, *more: Any) -> T:
-        """`read(path, *more)`, or what it gave before; `more` must be the same for a path."""
+        """Returns `read(path, *more)`, or what it returned before; `more` must be the same for a
+        path."""
         key, found = (read, path), stamp(path)
         for known in (self._now, self._before):
             if key in known and known[key][0] == found:
@@ -56,8 +57,8 @@ class MetricsFile:
         self._begin()
 
     def read(self) -> dict[str, list[Row]]:
-        """All rows by stage; {} if there is no file. A last line that is half written waits for
-        the next reading. UserError names the line of one that is no row of metrics."""
+        """Returns all rows by stage, {} if there is no file. A last line that is half written waits
+        for the next reading. UserError names the line of one that is no row of metrics."""
         try:
             with self._path.open("rb") as file:
                 if not self._continues(file):
@@ -77,13 +78,13 @@ class MetricsFile:
         self._end, self._lines, self._last = 0, 0, b""
 
     def _continues(self, file: BinaryIO) -> bool:
-        """Whether the last line that was read still stands; a resumed run cuts the file first."""
+        """Returns whether the last line that was read is there; a resumed run cuts its file."""
         file.seek(self._end - len(self._last))
         return file.read(len(self._last)) == self._last
 
     def _take(self, fresh: bytes) -> None:
         lines = fresh.split(b"\n")[:-1]
-        rows = [self._row(line, self._lines + place) for place, line in enumerate(lines, start=1)]
+        rows = [self._row(line, number) for number, line in enumerate(lines, self._lines + 1)]
         for row in rows:
             self._rows.setdefault(row["stage"], []).append(row)
         if lines:

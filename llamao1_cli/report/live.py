@@ -1,4 +1,4 @@
-"""The page of a run that goes on: made anew when its files change, and served to this machine."""
+"""The page of a run under way: made again when its files change, and served to this machine."""
 
 import errno
 import hashlib
@@ -17,13 +17,14 @@ from typing import Any
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.report.kept import Stamp, stamp
-from llamao1_cli.report.page import iterations, render_live, render_waiting
+from llamao1_cli.report.metric_rows import iterations
+from llamao1_cli.report.page import render_live, render_waiting
 from llamao1_cli.report.reading import Run, RunReader
 
 ADDRESS = "127.0.0.1"
 # A page of another site that has its name resolve to this machine still asks by that name.
 OWN_NAMES = re.compile(r"(localhost|127\.0\.0\.1)(:\d+)?", re.IGNORECASE)
-REST = 20  # times as long as it took to make a page, none is made: at most 5% of a core
+REST = 20  # pauses between pages, in the time it took to make the last: at most 5% of a core
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -45,25 +46,25 @@ class Snapshot:
 
 
 def run_stamps(folder: RunFolder) -> dict[Path, Stamp]:
-    """The files that a run's page is made of, with what changes when one of them does."""
+    """Returns the files that a run's page is made of, each with its stamp."""
     paths = [folder.config, folder.metrics, *folder.tree_files().values()]
-    for place, pattern in (
+    for parent, pattern in (
         (folder.path, "*.json"),
         (folder.path / "eval", "*.json"),
         (folder.checkpoints, "*-*"),
     ):
-        paths += sorted(place.glob(pattern))
+        paths += sorted(parent.glob(pattern))
     return {path: found for path in paths if (found := stamp(path))}
 
 
 def is_complete(run: Run) -> bool:
-    """Whether all iterations are done, and the last one is evaluated."""
+    """Returns whether all iterations are done, and the last one is evaluated."""
     done = iterations(run)
     return done >= run.config.run.iterations and done in run.evaluations
 
 
 class LivePage:
-    """The page of a run, made anew when it is asked for and files of the run have changed."""
+    """The page of a run, made again when it is asked for and files of the run have changed."""
 
     def __init__(self, path: Path) -> None:
         self._folder, self._name = RunFolder(path), path.resolve().name
@@ -74,7 +75,7 @@ class LivePage:
         self._last = Snapshot("", "", False, None, time.time())
 
     def look(self) -> Snapshot:
-        """The page as the run stands, or stood shortly before."""
+        """Returns the page as the run stands, or stood shortly before."""
         with self._lock:
             begun = time.monotonic()
             if begun >= self._next and (stamps := run_stamps(self._folder)) != self._stamps:
@@ -98,7 +99,7 @@ class LivePage:
 
 @contextmanager
 def serving(path: Path, port: int) -> Iterator[str]:
-    """A server of the live page of a run, in a thread of its own; gives its address.
+    """Serve the live page of a run from a thread of its own; yields its address.
 
     It answers this machine alone, and never writes. Raises UserError for a port that cannot be had.
     """
@@ -137,14 +138,14 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        """The page, or its state; nothing that is asked for becomes the name of a file."""
+        """Answer with the page or its state; no part of a request becomes the name of a file."""
         hosts = self.headers.get_all("Host") or []
-        place = self.path.partition("?")[0]
+        path = self.path.partition("?")[0]
         if len(hosts) != 1 or not OWN_NAMES.fullmatch(hosts[0]):
             self._answer(403, "text/plain", f"Ask for http://{ADDRESS} or http://localhost.\n")
-        elif place == "/":
+        elif path == "/":
             self._answer(200, "text/html", self.server.page.look().page)
-        elif place == "/state":
+        elif path == "/state":
             self._answer(200, "application/json", _state(self.server.page.look()))
         else:
             self._answer(404, "text/plain", "There is one page here: /\n")

@@ -2,43 +2,43 @@
 
 import base64
 import hashlib
-import json
-import os
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from llamao1_cli.config.changes import flat_settings
-from llamao1_cli.config.file import dump_config
-from llamao1_cli.report.curves import Chart, charts, flat, played
+from llamao1_cli.report.chart import Chart
+from llamao1_cli.report.curves import charts
 from llamao1_cli.report.embedding import embedded
-from llamao1_cli.report.reading import Evaluation, Figures, Run
-from llamao1_cli.report.svg import LINES, chart_frame, draw_budgets, draw_chart, draw_reliability
-from llamao1_cli.report.svg import label as number
-from llamao1_cli.report.trees import MOST_BYTES, MOST_TEXT, MOST_TREES, Forest, forest
+from llamao1_cli.report.evaluation_charts import draw_budgets, draw_reliability, strategy_names
+from llamao1_cli.report.frame import format_number
+from llamao1_cli.report.line_chart import chart_frame, draw_chart
+from llamao1_cli.report.reading import Run
+from llamao1_cli.report.run_summary import differing_keys, file_links, summary
+from llamao1_cli.report.shown_tree import MOST_TEXT
+from llamao1_cli.report.svg import dot, line_class
+from llamao1_cli.report.tree_choice import MOST_BYTES, MOST_TREES, Forest, forest
 
 
 def render(runs: Sequence[Run], out: Path) -> str:
-    """The page of the runs, whose links hold where it is written to `out`."""
+    """Returns the page of the runs, whose links hold where it is written to `out`."""
     return _page(runs, ["report.js"], out=out)
 
 
 def render_live(run: Run, version: str) -> str:
-    """The page of a run that keeps itself up to date: it asks the server that it came from for
-    another `version`. It links to no files."""
+    """Returns the page of a run that keeps itself up to date: it asks the server that it came from
+    for another `version`. It links to no files."""
     return _page([run], ["report.js", "live.js"], version=version)
 
 
 def render_waiting(name: str, message: str) -> str:
-    """A page that says why there is none of a run yet, and loads itself again."""
-    style = Markup(_part("report.css"))
-    return _encodable(_template("waiting.html.j2").render(name=name, message=message, style=style))
+    """Returns a page that says why there is none of a run yet, and loads itself again."""
+    template = _template("waiting.html.j2")
+    return _encodable(template.render(name=name, message=message, style=_style()))
 
 
 def _page(
@@ -53,8 +53,8 @@ def _page(
     script = "\n".join(map(_part, scripts))
     page = _template("template.html.j2").render(
         runs=[
-            _run(place, run, each)
-            for place, (run, each) in enumerate(zip(runs, forests, strict=True))
+            summary(run) | {"index": index, "trees": len(each.trees), "all_trees": each.total}
+            for index, (run, each) in enumerate(zip(runs, forests, strict=True))
         ],
         groups=_groups(drawn),
         reliability=_reliability(runs),
@@ -63,7 +63,7 @@ def _page(
         files=[(run.name, file_links(run, out)) for run in runs],
         most_text=MOST_TEXT,
         version=version,
-        style=Markup(_part("report.css")),
+        style=_style(),
         script=Markup(script),
         # The browser runs this script alone, whatever else a page may come to hold.
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -73,51 +73,19 @@ def _page(
 
 
 def _encodable(page: str) -> str:
-    """The page with marks for halves of surrogate pairs, which names of folders may hold."""
+    """Returns the page with marks for halves of surrogate pairs, which names of folders may
+    hold."""
     return page.encode(errors="replace").decode()
-
-
-def iterations(run: Run) -> int:
-    """How many iterations of a run are done."""
-    rows = played(run)
-    return int(rows[-1]["step"]) if rows else 0
-
-
-def differing_keys(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    """The dotted configuration keys in which runs differ, each with its value in every run."""
-    settings = [flat_settings(run.config.model_dump(mode="json")) for run in runs]
-    keys = dict.fromkeys(key for each in settings for key in each)
-    rows = [
-        (key, [json.dumps(each[key]) if key in each else "—" for each in settings]) for key in keys
-    ]
-    return [(key, values) for key, values in rows if len({*values}) > 1]
-
-
-def file_links(run: Run, out: Path | None) -> list[tuple[str, list[tuple[str, str | None]]]]:
-    """The files of a run by kind: names, and links relative to the page's folder if it has one."""
-    folder = run.folder
-    kinds = {
-        "Run": [path for path in (folder.config, folder.metrics) if path.is_file()],
-        "Evaluations": [*folder.evaluations().values(), *run.extra, *run.budgets],
-        "Checkpoints": sorted(folder.checkpoints.glob("*-*")),
-        "Trees": list(run.trees.values()),
-    }
-    return [
-        (kind, [(path.name, _link(path, out) if out else None) for path in paths])
-        for kind, paths in kinds.items()
-        if paths
-    ]
-
-
-def _link(path: Path, out: Path) -> str:
-    relative = os.path.relpath(path.absolute(), out.absolute().parent)
-    return quote(relative.encode("utf-8", "surrogateescape"))
 
 
 @cache
 def _part(name: str) -> str:
-    """A part of the page that is shipped with the program."""
+    """Returns a part of the page that is shipped with the program."""
     return files("llamao1_cli.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _style() -> Markup:
+    return Markup(_part("drawing.css") + _part("report.css"))
 
 
 @cache
@@ -125,84 +93,26 @@ def _template(name: str) -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "accuracy": _accuracy, "place": lambda n: n % LINES}
+    environment.filters |= {
+        "number": format_number,
+        "accuracy": lambda value: f"{value:.3f}",
+        "line_class": line_class,
+        "legend_dot": lambda style: dot(13, 6, 3.2, style),
+    }
     return environment.from_string(_part(name))
 
 
-def _accuracy(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _run(place: int, run: Run, trees: Forest) -> dict[str, Any]:
-    """What the head of the page says of a run."""
-    evaluations = list(run.evaluations.items())
-    before = evaluations[0][1] if evaluations and evaluations[0][0] == 0 else None
-    after = evaluations[-1][1] if evaluations and evaluations[-1][1] is not before else None
-    last = after or before
-    return {
-        "done": iterations(run),
-        "asked": run.config.run.iterations,
-        "place": place,
-        "name": run.name,
-        "headline": next(iter(last.strategies)) if last else None,
-        "before": before,
-        "after": after,
-        "rows": _rows(before, after),
-        "facts": _facts(run, last),
-        "config": dump_config(run.config),
-        "trees": len(trees.trees),
-        "all_trees": trees.total,
-    }
-
-
-def _rows(
-    before: Evaluation | None, after: Evaluation | None
-) -> list[tuple[str, Figures | None, Figures | None]]:
-    """Each strategy before and after, in the order of the last evaluation."""
-    old, new = (each.strategies if each else {} for each in (before, after))
-    return [(name, old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old])]
-
-
-def _facts(run: Run, last: Evaluation | None) -> list[tuple[str, str]]:
-    rows = played(run)
-    end = flat(rows[-1]) if rows else {}
-    build, task = run.config.model.build, run.config.task
-    facts = [
-        ("Task", last.task if last else task.kind),
-        ("Model", last.model if last else run.config.model.path or "built from scratch"),
-    ]
-    if build and not run.config.model.path:
-        facts.append(("Size", f"{build.layers} layers, {build.hidden_size} wide"))
-    facts += [
-        ("Algorithm", run.config.learn.algorithm),
-        ("Search", run.config.search.algorithm),
-        ("Seed", str(run.config.run.seed)),
-        ("Iterations", f"{iterations(run)} of {run.config.run.iterations}"),
-    ]
-    if "spent_tokens" in end:
-        facts.append(("Generated", f"{end['spent_tokens']:,.0f} tokens"))
-    if "seconds.spent" in end:
-        facts.append(("Time", _duration(end["seconds.spent"])))
-    return facts
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
 def _groups(drawn: Sequence[Chart]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The charts by group, each with its number in the page's data."""
+    """Returns the charts by group, each with its number in the page's data."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for place, chart in enumerate(drawn):
-        shown = {"id": place, "chart": chart, "svg": draw_chart(chart)}
+    for number, chart in enumerate(drawn):
+        shown = {"id": number, "chart": chart, "svg": draw_chart(chart)}
         groups.setdefault(chart.group, []).append(shown)
     return list(groups.items())
 
 
 def _chart_data(chart: Chart) -> dict[str, Any]:
-    """The points of a chart in data and in the picture, for whoever points at them."""
+    """Returns the points of a chart in data and in the picture, for whoever points at them."""
     frame = chart_frame(chart)
     return {
         "axis": chart.axis,
@@ -211,12 +121,12 @@ def _chart_data(chart: Chart) -> dict[str, Any]:
         "series": [
             {
                 "name": series.name,
-                "style": f"s{series.place % LINES}",
+                "style": line_class(series.style),
                 "x": [point.x for point in series.points],
                 "y": [point.y for point in series.points],
                 "across": [round(frame.across(point.x), 1) for point in series.points],
                 "up": [round(frame.up(point.y), 1) for point in series.points],
-                "shown": [number(point.y) for point in series.points],
+                "shown": [format_number(point.y) for point in series.points],
             }
             for series in chart.series
         ],
@@ -224,7 +134,8 @@ def _chart_data(chart: Chart) -> dict[str, Any]:
 
 
 def _reliability(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A diagram a run, of its last evaluation that measured steps; one made by hand comes after."""
+    """Returns a diagram a run, of its last evaluation that measured steps; those of the run itself
+    count as later than those made by hand."""
     pictures = []
     for run in runs:
         named = [
@@ -245,13 +156,13 @@ def _budgets(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "run": run.name,
             "source": path.name,
             "n": result.n,
-            "names": list(dict.fromkeys(name for row in result.budgets for name in row.strategies)),
-            "rows": sorted(result.budgets, key=lambda row: row.tokens),
-            "svg": draw_budgets(result.budgets),
+            "names": strategy_names(rows),
+            "rows": rows,
+            "svg": draw_budgets(rows),
         }
         for run in runs
         for path, result in run.budgets.items()
-        if result.budgets
+        if (rows := result.rows())
     ]
 
 

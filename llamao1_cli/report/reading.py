@@ -17,13 +17,13 @@ from llamao1_cli.report.kept import Kept, MetricsFile, Row, stamp
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class _Face(BaseModel):
-    """What the report reads of a JSON file; other keys may stand beside it."""
+class _Read(BaseModel):
+    """What the report reads of a JSON file; other keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
-class Figures(_Face):
+class Figures(_Read):
     """A strategy: its accuracy on `n` problems, with a 95% interval and what it cost."""
 
     accuracy: float
@@ -33,7 +33,7 @@ class Figures(_Face):
     seconds: float = 0.0
 
 
-class Bin(_Face):
+class Bin(_Read):
     """A bin of a reliability diagram: mean value of its `n` steps, and the share that is right."""
 
     n: int
@@ -41,8 +41,8 @@ class Bin(_Face):
     right: float
 
 
-class Quality(_Face):
-    """How well values foretell outcomes; `bins` and `ece` of steps only."""
+class Quality(_Read):
+    """How well values predict outcomes; `bins` and `ece` (calibration error) of steps only."""
 
     auc: float | None = None
     auc_within: float | None = None
@@ -53,7 +53,7 @@ class Quality(_Face):
     bins: tuple[Bin, ...] = ()
 
 
-class Evaluation(_Face):
+class Evaluation(_Read):
     """Strategies on held-out problems, and how good the values were."""
 
     task: str
@@ -65,14 +65,14 @@ class Evaluation(_Face):
     steps: dict[str, Quality] | None = None
 
 
-class Difference(_Face):
+class Difference(_Read):
     """How much more often a strategy is right than majority vote, with a 95% interval."""
 
     difference: float
     ci95: tuple[float, float]
 
 
-class BudgetRow(_Face):
+class BudgetRow(_Read):
     """Strategies that may spend so many tokens a problem."""
 
     tokens: int = Field(ge=1)
@@ -80,11 +80,15 @@ class BudgetRow(_Face):
     differences: dict[str, Difference] = {}
 
 
-class BudgetEvaluation(_Face):
+class BudgetEvaluation(_Read):
     """Strategies at equal cost, for one or more budgets."""
 
     n: int
     budgets: list[BudgetRow]
+
+    def rows(self) -> list[BudgetRow]:
+        """Returns the budgets, the smallest first."""
+        return sorted(self.budgets, key=lambda row: row.tokens)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Run:
 
 
 class RunReader:
-    """Reads one run folder again and again, of its files what is new."""
+    """Reads one run folder again and again, and of its files only what is new."""
 
     def __init__(self, path: Path, name: str) -> None:
         self._folder, self._name = RunFolder(path), name
@@ -111,31 +115,31 @@ class RunReader:
         self._configured = stamp(self._folder.config)
 
     def read(self) -> Run:
-        """The run as it stands. Raises UserError, naming the file and the line, for a folder that
+        """Returns the run as it stands. Raises UserError, naming file and line, for a folder that
         is none or a file that is broken."""
         folder = run_folder(self._folder.path)
         if (configured := stamp(folder.config)) != self._configured:
             # Trees are shown as the configuration says.
             self._configured, self._kept = configured, Kept()
         self._kept.begin()
-        found = {place: self._kept(read_json, place) for place in _results(folder)}
+        found = {path: self._kept(read_json, path) for path in _results(folder)}
         return Run(
             self._name,
             folder,
             self._kept(load_config, folder.config),
             self._metrics.read(),
             {
-                number: _checked(Evaluation, self._kept(read_json, place), place)
-                for number, place in folder.evaluations().items()
+                number: _checked(Evaluation, self._kept(read_json, path), path)
+                for number, path in folder.evaluations().items()
             },
             {
-                place: _checked(Evaluation, data, place)
-                for place, data in found.items()
+                path: _checked(Evaluation, data, path)
+                for path, data in found.items()
                 if isinstance(data, dict) and "strategies" in data
             },
             {
-                place: _checked(BudgetEvaluation, data, place)
-                for place, data in found.items()
+                path: _checked(BudgetEvaluation, data, path)
+                for path, data in found.items()
                 if isinstance(data, dict) and "budgets" in data
             },
             folder.tree_files(),
@@ -144,12 +148,12 @@ class RunReader:
 
 
 def read_run(path: Path, name: str) -> Run:
-    """The run in a folder; raises as `RunReader.read` does."""
+    """Returns the run in a folder; raises as `RunReader.read` does."""
     return RunReader(path, name).read()
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file; UserError if it holds none."""
+    """Returns the JSON value in a file; UserError if it holds none."""
     try:
         return json.loads(_text(path))
     except (ValueError, RecursionError):
@@ -157,10 +161,10 @@ def read_json(path: Path) -> Any:
 
 
 def _results(folder: RunFolder) -> Iterator[Path]:
-    """JSON files that `llamao1 eval --json` may have written, in order of their names."""
+    """Yields JSON files that `llamao1 eval --json` may have written, in order of their names."""
     own = set(folder.evaluations().values())
-    for place in (folder.path, folder.path / "eval"):
-        yield from sorted(file for file in place.glob("*.json") if file not in own)
+    for parent in (folder.path, folder.path / "eval"):
+        yield from sorted(file for file in parent.glob("*.json") if file not in own)
 
 
 def _checked(model: type[Model], data: object, path: Path) -> Model:

@@ -9,16 +9,17 @@ from accelerate import Accelerator
 from llamao1_cli.config import Config
 from llamao1_cli.distributed.threads import set_threads
 from llamao1_cli.errors import UserError
-from llamao1_cli.files.whole import check_place, write_whole
-from llamao1_cli.model.load import LanguageModel, save_model
-from llamao1_cli.report.display import Display, value_line
-from llamao1_cli.reward.folder import (
+from llamao1_cli.evaluate.judge_folder import (
     finish_folder,
     language_model,
     pairwise_judge,
     read_folder,
     reward_settings,
 )
+from llamao1_cli.files.whole import check_writable, write_whole
+from llamao1_cli.model.load import LanguageModel, save_model
+from llamao1_cli.report.display import Display
+from llamao1_cli.report.tables import value_line
 from llamao1_cli.reward.pairs import Pair, labelled_pairs, mined_pairs, split
 from llamao1_cli.reward.training import pair_figures, train_judge
 from llamao1_cli.reward.values import train_values, value_figures
@@ -41,7 +42,7 @@ def train(config: Config, weights: Path | None, kind: str, trees: Path | None, o
 
 def evaluate(folder: Path, trees: Path | None, json_file: Path | None) -> None:
     """The judge's figures on held-out questions, printed and as JSON."""
-    check_place("--json", json_file)
+    check_writable("--json", json_file)
     config, kind = read_folder(folder)
     set_threads(config.run)
     judge = _pairwise_figures if kind == "pairwise" else value_figures

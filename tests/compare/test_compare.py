@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from command_line import InProcess, train_here
@@ -24,7 +25,7 @@ from llamao1_cli.compare.cells import (
 )
 from llamao1_cli.compare.commands import compare, named_algorithms
 from llamao1_cli.compare.figures import compared, curve, table
-from llamao1_cli.compare.picture import draw_curves
+from llamao1_cli.compare.picture import comparison_picture
 from llamao1_cli.config import Config
 from llamao1_cli.config.file import load_config
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
@@ -79,11 +80,20 @@ def test_the_table_by_hand() -> None:
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_the_picture_is_a_png(tmp_path: Path) -> None:
-    draw_curves(CELLS, tmp_path / "deep" / "curves.png")
-    data = (tmp_path / "deep" / "curves.png").read_bytes()
-    assert data.startswith(b"\x89PNG")
-    assert len(data) > 10_000
+def test_the_picture_shows_every_seed_and_every_mean() -> None:
+    picture = ElementTree.fromstring(comparison_picture(CELLS))
+    svg = "{http://www.w3.org/2000/svg}"
+    assert picture.tag == f"{svg}svg"
+    panels = picture.findall(f"{svg}svg")
+    assert [panel.get("aria-label") for panel in panels] == [
+        "greedy accuracy over seconds of self-play and update",
+        "greedy accuracy over generated tokens",
+    ]
+    for panel in panels:
+        assert len(panel.findall(f".//{svg}path[@class='line']")) == len(CELLS)
+        large = [dot for dot in panel.iter(f"{svg}circle") if dot.get("r") == "5.5"]
+        assert len(large) == 2
+    assert [text.text for text in picture.findall(f"{svg}text")][1:] == ["rlsp", "continued_warmup"]
 
 
 def test_cells_differ_from_the_configuration_where_they_say() -> None:
@@ -128,7 +138,7 @@ def test_a_small_comparison_goes_on_where_it_stopped(
         assert [point.iteration for point in points] == list(range(one["iterations"] + 1))
         assert points[-1].tokens >= 1200 > points[-2].tokens
         assert len(one["right"]["greedy"]) == 4
-    assert (tmp_path / "curves.png").exists()
+    assert (tmp_path / "curves.svg").exists()
     before = (tmp_path / "comparison.json").read_bytes()
     monkeypatch.setattr(cells, "_train", lambda config: pytest.fail("everything is done"))
     compare(*arguments)

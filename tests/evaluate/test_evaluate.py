@@ -2,7 +2,7 @@
 
 import math
 import re
-from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -17,9 +17,10 @@ from llamao1_cli.evaluate.evaluator import Evaluator
 from llamao1_cli.evaluate.intervals import paired_difference
 from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.strategies import STRATEGIES
-from llamao1_cli.evaluation_pictures import draw_budgets, draw_reliability
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.report.display import budget_table, evaluation_table
+from llamao1_cli.report.evaluation_charts import budget_picture, reliability_picture
+from llamao1_cli.report.reading import BudgetEvaluation, Quality
+from llamao1_cli.report.tables import budget_table, evaluation_table
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay
 from llamao1_cli.tasks.problem import Problem
@@ -286,14 +287,25 @@ def test_at_a_budget_all_are_compared_with_majority(codec: Codec) -> None:
     assert f"{5 * size:.1f}" in lines
 
 
-def test_pictures_are_drawn(codec: Codec, tmp_path: Path) -> None:
+def reliability_of(judge: Evaluator) -> str:
+    steps = judge.run(["majority"])["steps"]
+    return reliability_picture({name: Quality.model_validate(each) for name, each in steps.items()})
+
+
+def test_pictures_are_drawn(codec: Codec) -> None:
     judge = evaluator(FakeEngine(codec), codec, ["7"] * 3, SearchConfig())
-    rows = [judge.at_budget(list(STRATEGIES), budget) for budget in (40, 20)]
-    draw_budgets(rows, tmp_path / "budget.png")
-    draw_reliability(judge.run(["majority"])["steps"], tmp_path / "reliability.png")
+    budgets = [judge.at_budget(list(STRATEGIES), budget) for budget in (40, 20)]
+    rows = BudgetEvaluation.model_validate({"n": 3, "budgets": budgets}).rows()
     full = FakeEngine(codec, full=lambda request: True)
-    empty = evaluator(full, codec, ["7"], SearchConfig()).run(["majority"])
-    draw_reliability(empty["steps"], tmp_path / "empty.png")
-    assert evaluation_table(empty, "nothing").caption
-    for name in ("budget", "reliability", "empty"):
-        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    silent = evaluator(full, codec, ["7"], SearchConfig())
+    assert evaluation_table(silent.run(["majority"]), "nothing").caption
+    for picture, names in (
+        (budget_picture(rows), list(STRATEGIES)),
+        (reliability_of(judge), ["values, calibration error", "ratings, calibration error"]),
+        (reliability_of(silent), ["values, no steps", "ratings, no steps"]),
+    ):
+        root = ElementTree.fromstring(picture)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        legend = [text.text or "" for text in root.findall("{http://www.w3.org/2000/svg}text")[1:]]
+        assert len(legend) == len(names)
+        assert all(row.startswith(name) for row, name in zip(legend, names, strict=True))

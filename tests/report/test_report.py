@@ -17,14 +17,19 @@ from run_folders import evaluation, played, two_ways, write_run, write_tree
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
+from llamao1_cli.report.chart import MOST_POINTS, Chart, Point, Series, thinned
 from llamao1_cli.report.commands import write_report
-from llamao1_cli.report.curves import MOST_POINTS, Chart, Point, Series, charts, flat, thinned
+from llamao1_cli.report.curves import charts
 from llamao1_cli.report.embedding import embedded
+from llamao1_cli.report.frame import Frame, format_number, ticks
 from llamao1_cli.report.kept import MetricsFile
-from llamao1_cli.report.page import differing_keys, file_links, render
+from llamao1_cli.report.line_chart import draw_chart
+from llamao1_cli.report.metric_rows import flat
+from llamao1_cli.report.page import render
 from llamao1_cli.report.reading import read_run
-from llamao1_cli.report.svg import Frame, draw_chart, label, ticks
-from llamao1_cli.report.trees import MOST_TEXT, best_leaf, forest, shown_tree, simulations
+from llamao1_cli.report.run_summary import differing_keys, file_links
+from llamao1_cli.report.shown_tree import MOST_TEXT, best_leaf, shown_tree, simulations
+from llamao1_cli.report.tree_choice import forest
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.rules.mcts import Mcts
 from llamao1_cli.search.tree import Node, Tree
@@ -123,7 +128,7 @@ def test_charts_hold_the_numbers_of_the_files(tmp_path: Path) -> None:
 def test_a_line_keeps_its_runs_style_where_another_run_has_none(tmp_path: Path) -> None:
     empty, full = write_run(tmp_path / "a"), write_run(tmp_path / "b", metrics=played(2))
     for chart in charts([read_run(empty, "a"), read_run(full, "b")]):
-        assert [(line.name, line.place) for line in chart.series] == [("b", 1)]
+        assert [(line.name, line.style) for line in chart.series] == [("b", 1)]
 
 
 def test_only_finite_numbers_are_drawn() -> None:
@@ -157,7 +162,7 @@ def test_ticks_are_round_and_reach_around_the_data(low: float, spread: float) ->
 
 
 def test_labels() -> None:
-    shown = [label(each) for each in (0.0, 0.4041, 12345.6, 5e-5, 2.237e-5, 1.0)]
+    shown = [format_number(each) for each in (0.0, 0.4041, 12345.6, 5e-5, 2.237e-5, 1.0)]
     assert shown == ["0", "0.4041", "12,346", "5e-5", "2.24e-5", "1"]
 
 

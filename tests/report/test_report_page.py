@@ -15,7 +15,7 @@ from run_folders import evaluation, played, two_ways, write_run, write_tree
 
 from llamao1_cli.report import live
 from llamao1_cli.report.commands import write_report
-from llamao1_cli.report.svg import label
+from llamao1_cli.report.frame import format_number
 from llamao1_cli.search.tree_files import write_trees
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -119,7 +119,7 @@ def test_it_shows_the_numbers_of_the_files(page: Any, run: Path) -> None:
         for figure in figures
     }
     for title, key in (("Right solutions", "solved_leaves"), ("Policy loss", "policy_loss")):
-        assert shown[title] == label(last[key])
+        assert shown[title] == format_number(last[key])
 
 
 def test_a_chart_tells_every_point_to_the_keyboard(page: Any) -> None:

@@ -26,11 +26,12 @@ from llamao1_cli.errors import InterruptedRunError, UserError
 from llamao1_cli.files.whole import write_whole
 from llamao1_cli.report import live, terminal
 from llamao1_cli.report.commands import watch_run
-from llamao1_cli.report.display import draw_tree, printable
 from llamao1_cli.report.kept import Kept, MetricsFile
 from llamao1_cli.report.live import LivePage, serving
-from llamao1_cli.report.terminal import Lines, Watching, draw, sparkline
-from llamao1_cli.report.trees import last_solution
+from llamao1_cli.report.run_view import draw, sparkline
+from llamao1_cli.report.terminal import Lines, Watching
+from llamao1_cli.report.tree_lines import last_solution
+from llamao1_cli.report.tree_text import draw_tree, printable
 from llamao1_cli.search.tree_files import write_trees
 
 HOSTILE = "\x1b]0;hacked\x07\x9b2J\u202e[bold]</script><script>hacked=1</script>[/nothing]\ud800"

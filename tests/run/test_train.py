@@ -318,11 +318,11 @@ def test_every_command_through_the_command_line(tmp_path: Path, main: InProcess)
     evaluated = main("eval", "--run", run, "--json", report)
     assert evaluated.returncode == 0, evaluated.stderr
     assert json.loads(report.read_text())["n"] == 3
-    assert report.with_name("result-reliability.png").stat().st_size
+    assert report.with_name("result-reliability.svg").stat().st_size
     equal = main("eval", "--run", run, "--budget", "20,40", "--json", report)
     assert equal.returncode == 0, equal.stderr
     assert [row["tokens"] for row in json.loads(report.read_text())["budgets"]] == [20, 40]
-    assert report.with_name("result-budget.png").stat().st_size
+    assert report.with_name("result-budget.svg").stat().st_size
     beamed = main("solve", "--run", run, "--strategy", "beam", "Mia has 3 pens. How many pens?")
     assert beamed.returncode == 0, beamed.stderr
     solved = main("solve", "--run", run, "Mia has 3 pens. How many [bold]pens[/bold]?")
