@@ -29,13 +29,6 @@ another. The extras `vllm` and `wandb` are not pinned here.
 """
 _PIN = re.compile(r"([\w.-]+)==(\S+)")
 _ROW = re.compile(r"\| (\S+) \| (\S+) \| (.+?) \| .*\|")
-# Licences that packages state by their whole text, by its beginning.
-_TEXTS = {
-    "BSD 3-Clause License": "BSD-3-Clause",
-    "Copyright (c) 2015, matplotlib project": "BSD-3-Clause",
-    "=====": "BSD-3-Clause",
-    "License agreement for matplotlib": "PSF-2.0",
-}
 
 
 def page(folders: Sequence[str]) -> str:
@@ -67,9 +60,6 @@ def _found(folders: Sequence[str]) -> Iterator[Distribution]:
 def _licence(package: Distribution) -> str:
     """The licence that a package states: as an expression, as a name, or by a classifier."""
     stated = package.metadata.get("License-Expression") or package.metadata.get("License") or ""
-    for beginning, licence in _TEXTS.items():
-        if stated.startswith(beginning):
-            return licence
     classifiers = package.metadata.get_all("Classifier") or []
     named = [each.split(" :: ")[-1] for each in classifiers if each.startswith("License ::")]
     return stated.replace("UNKNOWN", "") or " or ".join(named)

@@ -167,8 +167,8 @@ def evaluate(
 ) -> None:
     """Compare test-time strategies on held-out problems, with 95% intervals and costs.
 
-    `eval.strategies` names them. Pictures go beside the `--json` file: a reliability diagram of
-    the values, or with `--budget` accuracy over budget.
+    `eval.strategies` names them. A picture (SVG) goes beside the `--json` file: a reliability
+    diagram of the values, or with `--budget` accuracy over budget.
     """
     from llamao1_cli.config.file import dump_config
     from llamao1_cli.config.resolve import resolve
