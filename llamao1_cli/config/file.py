@@ -30,7 +30,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
-    """The configuration in a YAML file with `section.key=value` overrides laid over it.
+    """Returns the configuration in a YAML file with `section.key=value` overrides laid over it.
 
     Raises UserError naming the file, the key, the value and the remedy.
     """
@@ -40,8 +40,8 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
 def build_config(
     settings: dict[str, Any], source: str, overrides: list[str] | None = None
 ) -> Config:
-    """A validated configuration from plain settings with overrides laid over them; `source` names
-    the settings in errors (UserError)."""
+    """Returns a validated configuration from plain settings with overrides laid over them; `source`
+    names the settings in errors (UserError)."""
     for override in overrides or []:
         _apply_override(settings, override)
     try:
@@ -52,7 +52,7 @@ def build_config(
 
 
 def dump_config(config: Config) -> str:
-    """The resolved configuration as YAML; `load_config` reads it back unchanged."""
+    """Returns the resolved configuration as YAML; `load_config` reads it back unchanged."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
@@ -85,17 +85,17 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
             f"--set {override:.200}: {raw!r:.200} is not a YAML value; quote it"
         ) from None
     *sections, key = dotted.split(".")
-    place = settings
+    holder = settings
     for section in sections:
-        inner = place.get(section)
+        inner = holder.get(section)
         # A copy: with YAML's aliases two keys may share one section.
-        place[section] = dict(inner) if isinstance(inner, dict) else {}
-        place = place[section]
-    place[key] = value
+        holder[section] = dict(inner) if isinstance(inner, dict) else {}
+        holder = holder[section]
+    holder[key] = value
 
 
 def _explain(detail: ErrorDetails) -> str:
-    """One validation error as: key, what is wrong with the value, remedy."""
+    """Returns one validation error as: key, what is wrong with the value, remedy."""
     location = detail["loc"]
     if len(location) > 2 and location[0] in KINDS:
         location = (location[0], *location[2:])  # the second part is the kind
@@ -113,13 +113,13 @@ def _explain(detail: ErrorDetails) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as text; with YAML's aliases a short file makes a list that would take forever to
-    write out whole."""
+    """Returns a value as text; with YAML's aliases a short file makes a list that would take
+    forever to write out whole."""
     return repr(value) if isinstance(value, str | int) else reprlib.repr(value)
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:
-    """The known key nearest to a misspelled one, as the end of a sentence."""
+    """Returns the known key nearest to a misspelled one, as the end of a sentence."""
     *sections, wrong = location
     model: type[BaseModel] | None = Config
     for part in sections:
@@ -132,7 +132,8 @@ def _nearest(location: tuple[int | str, ...]) -> str:
 
 
 def _inner_model(model: type[BaseModel], part: str) -> type[BaseModel] | None:
-    """The section behind `part`: a field of `model`, or the variant of a union by its `kind`."""
+    """Returns the section behind `part`: a field of `model`, or the variant of a union by its
+    `kind`."""
     if part in model.model_fields:
         models = models_in(model.model_fields[part].annotation)
         return models[0] if models else None
@@ -141,7 +142,7 @@ def _inner_model(model: type[BaseModel], part: str) -> type[BaseModel] | None:
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The sections that a type annotation names."""
+    """Returns the sections that a type annotation names."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]

@@ -169,7 +169,7 @@ class SearchConfig(Section):
 
     @property
     def sampling(self) -> Sampling:
-        """How a thought's tokens are drawn."""
+        """Returns how a thought's tokens are drawn."""
         return Sampling(
             max_tokens=self.max_thought_tokens,
             min_tokens=self.min_thought_tokens,
@@ -179,6 +179,6 @@ class SearchConfig(Section):
         )
 
     def unaided(self, **changes: Any) -> "SearchConfig":
-        """The search with `changes` for a problem whose answer nobody knows: no hints, no early
-        stop at a right answer."""
+        """Returns the search with `changes` for a problem whose answer nobody knows: no hints, no
+        early stop at a right answer."""
         return self.model_copy(update={"hints": "none", "patience": 0, **changes})

@@ -15,7 +15,7 @@ from llamao1_cli.config.registry import OneOf
 
 
 def reference() -> str:
-    """The configuration reference as Markdown, made from the typed fields."""
+    """Returns the configuration reference as Markdown, made from the typed fields."""
     parts = [
         "# Configuration reference",
         "",
@@ -67,7 +67,7 @@ def _plain(value: Any) -> Any:
 
 
 def _type_name(annotation: Any) -> str:
-    """A type as people read it: choices spelled out, `or` between alternatives."""
+    """Returns a type as people read it: choices spelled out, `or` between alternatives."""
     arguments, origin = get_args(annotation), get_origin(annotation)
     if models_in(annotation):
         return "section"

@@ -11,7 +11,7 @@ from llamao1_cli.files.run_folder import run_folder
 def resolve(
     config: Path | None, run: Path | None, overrides: list[str] | None
 ) -> tuple[Config, Path | None]:
-    """The configuration to use, and the newest model folder if a run was named."""
+    """Returns the configuration to use, and the newest model folder if a run was named."""
     if (config is None) == (run is None):
         raise UserError("give either --config FILE or --run FOLDER")
     if config is not None:

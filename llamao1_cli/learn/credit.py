@@ -10,20 +10,20 @@ STD_FLOOR = 1e-4  # keeps the division by a group's deviation finite
 
 
 def has_signal(tree: Tree) -> bool:
-    """Whether the leaves differ in what they turned out to be worth."""
+    """Whether the leaves of a tree have different targets."""
     values = {node.target for node in tree.leaf_nodes()}
     return len(values) > 1
 
 
 def target_of(node: Node) -> float:
-    """The rectified value of a node. Raises ValueError if there is none yet."""
+    """Returns the target of a node. Raises ValueError if it has none yet."""
     if node.target is None or math.isnan(node.target):
         raise ValueError("a tree must be rectified before it is learned from")
     return node.target
 
 
 def mean_below(tree: Tree, leaves: dict[int, float]) -> np.ndarray:
-    """The mean of the leaves' numbers below each node `[N]`; the root's is 0."""
+    """Returns the mean of the leaves' numbers below each node `[N]`; the root's is 0."""
     sums, counts = np.zeros((2, len(tree.nodes)))
     for node in reversed(tree.nodes[1:]):
         if node.id in leaves:

@@ -14,7 +14,7 @@ GROUPS = ("tokens", "actions", "ratings")
 
 
 def to_arrays(items: Sequence[Experience]) -> dict[str, np.ndarray]:
-    """All experiences end to end, with their lengths and iterations."""
+    """Returns all experiences end to end, with their lengths and iterations."""
     arrays = {"iterations": np.array([item.iteration for item in items], np.int64)}
     for group in GROUPS:
         rows = [_arrays(item, group) for item in items]
@@ -25,8 +25,8 @@ def to_arrays(items: Sequence[Experience]) -> dict[str, np.ndarray]:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> list[Experience]:
-    """The experiences that `to_arrays` laid end to end; other arrays are passed over. Raises
-    LookupError, TypeError or ValueError for arrays that are of none."""
+    """Returns the experiences that `to_arrays` laid end to end; other arrays are passed over.
+    Raises LookupError, TypeError or ValueError for arrays that are of none."""
     groups = [_cut(arrays, group) for group in GROUPS]
     items = [
         Experience(**tokens, actions=Actions(**actions), ratings=Ratings(**ratings), iteration=born)
@@ -80,8 +80,11 @@ def _check(item: Experience) -> None:
 def collect(
     accelerator: Accelerator, shard: Mapping[int, Experience], serials: Sequence[int]
 ) -> list[Experience]:
-    """The experiences with these serial numbers, each from the rank whose shard has it, on every
-    rank: a batch is small beside a replay, and whole it can be shared out evenly."""
+    """Returns the experiences with these serial numbers, on every rank; each comes from the rank
+    whose shard has it.
+
+    A batch is small beside a replay, and whole it can be shared out evenly.
+    """
     if accelerator.num_processes == 1:
         return [shard[serial] for serial in serials]
     own = sorted(shard.keys() & set(serials))

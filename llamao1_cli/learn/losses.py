@@ -11,7 +11,7 @@ LOG_RATIO_LIMIT = 20.0
 
 
 def log_ratio(logprobs: torch.Tensor, behaviour: torch.Tensor) -> torch.Tensor:
-    """log pi / mu in fp32, clamped to +-20 so that its exponential is finite."""
+    """Returns log pi / mu in fp32, clamped to +-20 so that its exponential is finite."""
     return (logprobs.float() - behaviour.float()).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
 
 
@@ -24,7 +24,7 @@ def policy_loss(
     clip_high: float,
     cap: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """PPO's clipped surrogate (Schulman et al. 2017), summed; count of clipped tokens.
+    """Returns PPO's clipped surrogate (Schulman et al. 2017), summed, and how many tokens it clips.
 
     -min(r A, clip(r, 1 - clip, 1 + clip_high) A), r = pi / mu; DAPO's clip-higher (Yu et al. 2025)
     leaves more room upwards. Clipping leaves r unbounded where A < 0, and there a small mu, or one
@@ -41,7 +41,8 @@ def policy_loss(
 def value_loss(
     differences: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
-    """Binary cross-entropy of sigmoid(positive - negative logit) and `targets`, weighted sum."""
+    """Returns the binary cross-entropy of sigmoid(positive - negative logit) and `targets`,
+    weighted sum."""
     each = functional.binary_cross_entropy_with_logits(
         differences.float(), targets.float(), reduction="none"
     )

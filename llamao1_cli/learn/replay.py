@@ -33,7 +33,7 @@ class Replay(Generic[Item]):
 
     @property
     def share(self) -> slice:
-        """Which of the items that are added next this shard keeps."""
+        """Returns which of the items that are added next this shard keeps."""
         return slice((self._rank - self._added) % self._ranks, None, self._ranks)
 
     def holds(self, serial: int) -> bool:
@@ -41,8 +41,10 @@ class Replay(Generic[Item]):
         return serial % self._ranks == self._rank
 
     def add(self, items: Sequence[Item], iteration: int, total: int | None = None) -> None:
-        """Append `total` items at the largest priority, of which `items` are this shard's `share`
-        (None: they are all there are); the oldest give way beyond the capacity."""
+        """Append `total` items at the largest priority; the oldest go beyond the capacity.
+
+        `items` are this shard's `share` of them; without `total` they are all there are.
+        """
         priority = max(self.priorities.values(), default=1.0)
         fresh = range(self._added, self._added + (len(items) if total is None else total))
         own = dict(zip(fresh[self.share], items, strict=True))
@@ -52,8 +54,8 @@ class Replay(Generic[Item]):
             self._drop(serial)
 
     def put(self, serial: int, item: Item | None, priority: float, iteration: int) -> None:
-        """Place one item under its serial number, as a checkpoint restores it; `item` is None
-        where another shard keeps it."""
+        """Put one item back under its serial number; `item` is None where another shard keeps
+        it."""
         if item is not None:
             self.items[serial] = item
         self.priorities[serial] = priority
@@ -68,7 +70,7 @@ class Replay(Generic[Item]):
     def sample(
         self, count: int, beta: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Serial numbers and importance weights `[count]` of a draw, in random order.
+        """Returns serial numbers and importance weights `[count]` of a draw, in random order.
 
         Systematic sampling: item i is drawn floor or ceil of count * P(i) times, so that a uniform
         draw of as many as there are is one epoch. Raises ValueError if the replay is empty.

@@ -42,8 +42,8 @@ class Warmup:
         self.steps = self._steps_an_epoch * config.epochs
 
     def batches(self) -> Iterator[list[MarkedIds]]:
-        """The batches of one epoch after the other, without end: shuffled, bucketed by length,
-        shuffled again."""
+        """Yields the batches of one epoch after the other, without end: shuffled, bucketed by
+        length, shuffled again."""
         size = self.config.batch_size
         for epoch in count():
             rng = np.random.default_rng([self._seed, 3, epoch])
@@ -54,11 +54,11 @@ class Warmup:
                     order[start : start + BUCKET * size], key=lambda i: len(self._texts[i].inputs)
                 )
                 batches += [np.array(bucket[i : i + size]) for i in range(0, len(bucket), size)]
-            for place in rng.permutation(len(batches)):
-                yield [self._texts[i] for i in batches[place]]
+            for number in rng.permutation(len(batches)):
+                yield [self._texts[i] for i in batches[number]]
 
     def rate(self, step: int) -> float:
-        """The learning rate of the warm-up's step number `step`."""
+        """Returns the learning rate of the warm-up's step number `step`."""
         config = self.config
         return config.learning_rate * ramp_and_cosine(
             step / self.steps, config.ramp, config.final_rate
@@ -72,7 +72,8 @@ class Warmup:
         rate: float,
         name: str,
     ) -> dict[str, float]:
-        """One step on a batch at the learning rate; returns its metrics. `name` is for errors."""
+        """Take one step on a batch at a learning rate; returns its metrics. `name` is for
+        errors."""
         model.train()
         config, accelerator = self.config, self._accelerator
         # Every rank knows the whole batch, so its size needs no communication.
@@ -110,14 +111,14 @@ def marked_texts(
     max_length: int,
     seed: int,
 ) -> list[MarkedIds]:
-    """The warm-up's texts as tokens: the configured file's, or the task's demonstrations.
+    """Returns the warm-up's texts as tokens: the configured file's, or the task's demonstrations.
 
     Texts longer than the context are left out. Raises UserError for text that is not marked text.
     """
     if config.data is None:
         trees: Iterator[list[MarkedNode]] = iter(task.demonstrations(seed, config.examples))
     else:
-        trees = (_parse(_text(row, place), place) for place, row in read_rows(config.data))
+        trees = (_parse(_text(row, where), where) for where, row in read_rows(config.data))
     texts = [
         codec.marked(tree, show_ratings=show_ratings, rating_weight=config.rating_weight)
         for tree in trees
@@ -132,27 +133,28 @@ def marked_texts(
 
 
 def marked_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted cross-entropy, summed: logits `[B, T, V]` at t speak of labels `[B, T]` at t + 1."""
+    """Returns the weighted cross-entropy, summed: logits `[B, T, V]` at t speak of labels `[B, T]`
+    at t + 1."""
     each = functional.cross_entropy(
         logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten(), reduction="none"
     )
     return (each * weights[:, 1:].flatten()).sum()
 
 
-def _text(row: dict[str, Any], place: str) -> str:
-    """The marked text of a row. Exported rows are spelled in a model's own tokens, and tokenizers
-    made here have some for the numbers of nodes."""
+def _text(row: dict[str, Any], where: str) -> str:
+    """Returns the marked text of a row. Exported rows are spelled in a model's own tokens, and
+    tokenizers made here have some for the numbers of nodes."""
     if "prompt" in row:
-        spelled = text_field(row, "prompt", place) + text_field(row, "completion", place)
+        spelled = text_field(row, "prompt", where) + text_field(row, "completion", where)
         return _OWN_NUMBER.sub(r"\1\2", spelled)
-    return text_field(row, "text", place)
+    return text_field(row, "text", where)
 
 
-def _parse(text: str, place: str) -> list[MarkedNode]:
+def _parse(text: str, where: str) -> list[MarkedNode]:
     try:
         return parse_tree(text)
     except MarkedTextError as error:
-        raise UserError(f"{place}: its text is not marked text: {error}") from None
+        raise UserError(f"{where}: its text is not marked text: {error}") from None
 
 
 def _loss(
@@ -162,7 +164,7 @@ def _loss(
     share: float,
     sums: list[torch.Tensor],
 ) -> torch.Tensor:
-    """The loss of a micro-batch over the weight of the whole step; noted in `sums`."""
+    """Returns the loss of a micro-batch over the weight of the whole step; `sums` notes it."""
     device = next(model.parameters()).device
     inputs, labels = (
         _pad([getattr(t, name) for t in texts], 0, device) for name in ("inputs", "labels")

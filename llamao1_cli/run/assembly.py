@@ -43,26 +43,27 @@ class Parts:
     grader: Grader
 
     def problems(self, iteration: int) -> Sequence[Problem]:
-        """The training problems of an iteration of self-play."""
+        """Returns the training problems of an iteration of self-play."""
         run, learn = self.config.run, self.config.learn
         return self.task.train_problems(run.seed, iteration, learn.problems)
 
     def evaluate(self, on_turn: OnTurn) -> dict[str, Any]:
-        """The configured strategies on the held-out problems, in the format of evaluation files."""
+        """Evaluate the configured strategies on the held-out problems; returns the content of an
+        evaluation file."""
         problems = self.task.test_problems(self.config.eval.problems)
         result = self._evaluator(problems).run(self.config.eval.strategies, on_turn)
         return self._circumstances(len(problems)) | result | self.asked()
 
     def evaluate_at(self, budgets: Sequence[int], on_turn: OnTurn) -> dict[str, Any]:
-        """The configured strategies at equal cost, under `budgets` in the order given."""
+        """Evaluate the configured strategies at equal cost, under each of the `budgets` in turn."""
         problems = self.task.test_problems(self.config.eval.problems)
         evaluator, names = self._evaluator(problems), self.config.eval.strategies
         rows = [evaluator.at_budget(names, budget, on_turn) for budget in budgets]
         return self._circumstances(len(problems)) | {"budgets": rows} | self.asked()
 
     def asked(self) -> dict[str, dict[str, int]]:
-        """What the judges of strategies were asked since the last call, over all ranks; see
-        `Judges.drain`."""
+        """Returns what the judges of strategies were asked since the last call, over all ranks;
+        see `Judges.drain`."""
         return {name: self._sum(counts) for name, counts in self.judges.drain().items()}
 
     def _sum(self, counts: dict[str, int]) -> dict[str, int]:
@@ -89,10 +90,11 @@ def assemble(
     strategies: Sequence[str] = (),
     interrupts: Interrupts | None = None,
 ) -> Parts:
-    """Load everything; `weights` is a checkpoint's model folder, or None for the one configured,
-    whose value head is untrained unless `value_head.path` names one. `strategies` are those that
-    will be evaluated: the judges that they need, and no others, are made ready. `interrupts` are
-    joined by the ranks as soon as there are several.
+    """Returns all parts of a run.
+
+    `weights` is a checkpoint's model folder, or None for the configured model, whose value head is
+    untrained unless `value_head.path` names one. `strategies` are those that will be evaluated: the
+    judges that they need, and no others, are made ready. Several ranks join `interrupts` at once.
 
     Raises UserError for data, a model or a judge that cannot be loaded.
     """

@@ -41,10 +41,10 @@ from llamao1_cli.model.load import LanguageModel, save_model
 
 
 class PlayState(TypedDict, total=False):
-    """What is under way of the play, as `SelfPlay.state` gives it."""
+    """The self-play under way, as `SelfPlay.state` returns it."""
 
     next: NonNegativeInt | None  # iteration whose problems are handed out next
-    outstanding: list[tuple[NonNegativeInt, NonNegativeInt]]  # iteration and place of a problem
+    outstanding: list[tuple[NonNegativeInt, NonNegativeInt]]  # iteration and index of a problem
 
 
 FORMAT = 2  # of checkpoints; format 1 named the arrays of the replay otherwise
@@ -68,25 +68,25 @@ Tensors = dict[str, torch.Tensor]
 
 @contextmanager
 def new_checkpoint(folder: Path, name: str, keep: int) -> Iterator[Path]:
-    """A folder to write a checkpoint into; once complete it takes its name, and old ones go.
+    """Inside, write a checkpoint into the folder; complete, it takes its name, and old ones go.
 
     Raises RunFailedError if it cannot be written; the checkpoints that are there stay.
     """
-    beside, place = folder / f".{name}.part", folder / name
+    beside, final = folder / f".{name}.part", folder / name
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
         yield beside
         write_manifest(beside)
         _sync(beside)
-        if place.exists():
-            shutil.rmtree(place)
-        beside.rename(place)
+        if final.exists():
+            shutil.rmtree(final)
+        beside.rename(final)
         _sync_folder(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise RunFailedError(
-            f"{place}: the checkpoint cannot be written: {error}; make room, then --resume goes on "
+            f"{final}: the checkpoint cannot be written: {error}; make room, then --resume goes on "
             "from the last one"
         ) from None
     for old in complete_checkpoints(folder)[:-keep]:
@@ -97,8 +97,10 @@ def new_checkpoint(folder: Path, name: str, keep: int) -> Iterator[Path]:
 def shared_checkpoint(
     folder: Path, name: str, keep: int, accelerator: Accelerator
 ) -> Iterator[Path]:
-    """`new_checkpoint` for all ranks to write into: the main process makes it before the others
-    come in, and completes it once all have left. They see one file system."""
+    """Inside, all ranks write into one `new_checkpoint`; they see one file system.
+
+    The main process makes it before the others come in, and completes it once all have left.
+    """
     opened = (
         new_checkpoint(folder, name, keep)
         if accelerator.is_main_process
@@ -115,7 +117,7 @@ class WholeTensors:
     """What trains, with its optimizer: on the main process whole, on the others nothing."""
 
     weights: Tensors | None  # the model's where they are sharded, else it has them itself
-    moments: Tensors
+    optimizer: Tensors
     reference: Tensors  # weights of the reference policy; none where there is no such policy
 
 
@@ -125,7 +127,7 @@ def whole_tensors(
     reference: Mapping[str, torch.Tensor] | None,
     accelerator: Accelerator,
 ) -> WholeTensors:
-    """Gathered from all ranks, each of which must ask for them."""
+    """Returns what trains, gathered from all ranks, each of which must call this."""
     return WholeTensors(
         gathered(model.state_dict(keep_vars=True), accelerator) if is_sharded(model) else None,
         gathered(optimizer_tensors(optimizer), accelerator),
@@ -134,21 +136,22 @@ def whole_tensors(
 
 
 def save_whole(folder: Path, language_model: LanguageModel, whole: WholeTensors) -> None:
-    """The model in the folder `model`, the optimizer, and the reference policy if there is one."""
+    """Write the model, the optimizer, and the reference policy if there is one."""
     save_model(language_model, folder / "model", whole.weights)
-    save_optimizer(folder, whole.moments)
+    save_optimizer(folder, whole.optimizer)
     if whole.reference:
         save_weights(folder, whole.reference)
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """The plain part of a checkpoint."""
+    """Write the plain part of a checkpoint."""
     plain = {"format": FORMAT} | dict(state)
     (folder / "state.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """The plain part of a checkpoint; UserError if it is not one."""
+    """Returns the plain part of a checkpoint. Raises UserError if it is none, or of another
+    format."""
     with reading(folder / "state.json") as path:
         plain = json.loads(path.read_bytes())
         written = plain.get("format", 1) if isinstance(plain, dict) else FORMAT
@@ -161,13 +164,14 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 def save_optimizer(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
-    """The optimizer's whole `moments`, and torch's random state."""
+    """Write the optimizer's whole tensors, and torch's random state."""
     random = {"torch_rng": torch.get_rng_state()}
     save_file(dict(state) | random, folder / "optimizer.safetensors")
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
-    """Put moments and torch's random state back; rates and decays stay as configured."""
+    """Put the optimizer's tensors and torch's random state back; rates and decays stay as
+    configured."""
     with reading(folder / "optimizer.safetensors") as path:
         tensors = load_file(path)
         torch.set_rng_state(tensors.pop("torch_rng"))
@@ -175,13 +179,15 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
 
 
 def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
-    """The reference policy's trainable weights."""
+    """Write the reference policy's trainable weights."""
     save_file(dict(weights), folder / "reference.safetensors")
 
 
 def load_weights(folder: Path, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The reference policy's trainable weights, sharded as those that they are to be `like`;
-    UserError if they are of another model."""
+    """Returns the reference policy's trainable weights, sharded as those of `like`.
+
+    Raises UserError if they are of another model.
+    """
     with reading(folder / "reference.safetensors") as path:
         weights = load_file(path)
         if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in like.items()}:
@@ -190,7 +196,7 @@ def load_weights(folder: Path, like: Mapping[str, torch.Tensor]) -> dict[str, to
 
 
 def save_replay(folder: Path, replay: Replay[Experience], rank: int = 0) -> None:
-    """The experiences of a rank's shard, with their numbers, priorities and iterations."""
+    """Write the experiences of a rank's shard, with serial numbers, priorities and iterations."""
     serials = list(replay.items)
     arrays = to_arrays(list(replay.items.values())) | {
         "serials": np.array(serials, np.int64),
@@ -201,9 +207,11 @@ def save_replay(folder: Path, replay: Replay[Experience], rank: int = 0) -> None
 
 
 def load_replay(folder: Path, replay: Replay[Experience]) -> None:
-    """Fill an empty replay from the shards of a checkpoint, of however many ranks: the priorities
-    of all experiences, and those experiences that belong to the replay's own shard. UserError for a
-    file that holds something else."""
+    """Fill an empty replay from the shards of a checkpoint, of however many ranks.
+
+    It takes the priorities of all experiences, and the experiences of its own shard. Raises
+    UserError for a file that holds something else.
+    """
     rows: list[tuple[int, Experience | None, float, int]] = []
     for file in sorted(folder.glob("replay-*.safetensors")):
         with reading(file) as path:
@@ -216,7 +224,7 @@ def load_replay(folder: Path, replay: Replay[Experience]) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Have all that was written reach the disk before the folder gets its name."""
+    """Wait until all that was written has reached the disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:

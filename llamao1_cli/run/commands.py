@@ -32,7 +32,7 @@ from llamao1_cli.tasks.problem import Problem
 
 
 def train(config: Config, *, trees: Path | None, resume: bool, overwrite: bool) -> None:
-    """The whole run."""
+    """Train: the whole run."""
     name = config.learn.algorithm
     if trees and not ALGORITHMS[name].plays:
         raise UserError(f"--trees: learn.algorithm: {name} reads no trees; use another")
@@ -44,7 +44,7 @@ def train(config: Config, *, trees: Path | None, resume: bool, overwrite: bool) 
 
 
 def sft(config: Config, *, resume: bool, overwrite: bool) -> None:
-    """The warm-up alone."""
+    """Train the warm-up alone."""
     if config.warmup is None:
         raise UserError("warmup: the configuration has no such section; add one to train on")
     with _trainer(config, [], resume=resume, overwrite=overwrite) as (trainer, display):
@@ -53,7 +53,7 @@ def sft(config: Config, *, resume: bool, overwrite: bool) -> None:
 
 
 def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) -> None:
-    """Tree files of fixed weights; with `resume` only those that are missing."""
+    """Write tree files of fixed weights; with `resume` only those that are missing."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {out} is a file; name a folder")
     for key in ("budget_seconds", "budget_tokens"):
@@ -91,8 +91,10 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
 
 
 def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> None:
-    """The configured strategies on held-out problems, as a table and as JSON, beside it how far
-    the values can be taken at their word as a picture."""
+    """Compare the configured strategies on held-out problems, as a table and as JSON.
+
+    Beside the JSON file stands a picture: how far the values can be taken at their word.
+    """
     check_writable("--json", json_file)
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
@@ -108,8 +110,10 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
 def evaluate_at(
     config: Config, weights: Path | None, json_file: Path | None, budgets: list[int]
 ) -> None:
-    """The configured strategies at equal cost, as tables and as JSON, beside it accuracy over
-    budget as a picture."""
+    """Compare the configured strategies at equal cost, as tables and as JSON.
+
+    Beside the JSON file stands a picture: accuracy over budget.
+    """
     if not budgets or min(budgets) < 1 or len({*budgets}) < len(budgets):
         raise UserError("--budget: give numbers of tokens above 0, each once, such as 100,200")
     check_writable("--json", json_file)
@@ -158,7 +162,7 @@ def solve(
 
 
 def _beside(path: Path, name: str) -> Path:
-    """The picture that belongs to a result's JSON file."""
+    """Returns the path of the picture that belongs to a result's JSON file."""
     return path.with_name(f"{path.stem}-{name}.svg")
 
 
@@ -175,7 +179,7 @@ def _answer_line(answer: str | None) -> str:
 def _trainer(
     config: Config, strategies: Sequence[str], *, resume: bool, overwrite: bool
 ) -> Iterator[tuple[RLSPTrainer, Display]]:
-    """A trainer that will evaluate `strategies`, in a run folder that was checked and prepared."""
+    """Inside, there is a trainer that will evaluate `strategies`, in a checked run folder."""
     folder = RunFolder(Path(config.run.dir))
     _check_folder(folder, config, resume=resume, overwrite=overwrite)
     notes: list[str] = []
@@ -204,7 +208,7 @@ def _trainer(
 
 
 def _warmup_texts(parts: Parts, point: Path | None) -> list[MarkedIds]:
-    """The warm-up's texts, read before anything is written; none where they are read no more."""
+    """Returns the warm-up's texts; none where they are read no more."""
     config = parts.config
     over = point is not None and point.name.startswith("iteration")
     if config.warmup is None or (over and ALGORITHMS[config.learn.algorithm].plays):
@@ -220,7 +224,7 @@ def _warmup_texts(parts: Parts, point: Path | None) -> list[MarkedIds]:
 
 
 def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder in use, and a continuation that would not be one; nothing is written yet."""
+    """Refuse a folder in use, and a resumed run that would not be the same one."""
     if resume and overwrite:
         raise UserError("give either --resume or --overwrite, not both")
     standing = next(
@@ -246,7 +250,7 @@ def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite:
 
 
 def _prepare_folder(folder: RunFolder, config: Config, *, overwrite: bool) -> Tracker:
-    """The run folder with its resolved configuration, and the open metrics file."""
+    """Write the resolved configuration into the run folder; returns the open metrics file."""
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -20,7 +20,7 @@ class Spending:
         self.seconds = self.tokens = 0.0
 
     def begin(self) -> None:
-        """An iteration begins."""
+        """Begin an iteration."""
         self._start = time.perf_counter()
 
     @contextmanager
@@ -35,11 +35,11 @@ class Spending:
         self._phases[phase] = self._phases.get(phase, 0.0) + seconds
 
     def phase(self, name: str) -> float:
-        """Seconds of a phase in this iteration so far."""
+        """Returns the seconds of a phase in this iteration so far."""
         return self._phases.get(name, 0.0)
 
     def close(self) -> dict[str, float]:
-        """The iteration's seconds by phase, and under `spent` those of all iterations so far.
+        """End an iteration; returns its seconds by phase, and under `spent` those of all so far.
 
         The iteration's own are those of the slowest rank, so that all stop together.
         """
@@ -50,8 +50,10 @@ class Spending:
         return phases | {"iteration": took, "spent": self.seconds}
 
     def progress(self, number: int) -> float:
-        """The share of the run that is over after iteration `number`, of its iterations or of what
-        it may spend; 1 is the end, however far the last iteration ran over."""
+        """Returns the share of the run that is over after iteration `number`, in [0, 1].
+
+        That is of its iterations, or of what it may spend, whichever is further on.
+        """
         run = self._config
         budgets = ((self.seconds, run.budget_seconds), (self.tokens, run.budget_tokens))
         spent = [amount / most for amount, most in budgets if most]

@@ -69,7 +69,7 @@ class Tracker:
 
 
 def make_sinks(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> list[Sink]:
-    """The trackers by name; UserError names the extra of one that is not installed."""
+    """Returns the trackers by name; UserError names the extra of one that is not installed."""
     sinks: list[Sink] = []
     for name in names:
         try:

@@ -97,7 +97,7 @@ class RLSPTrainer:
         self._accelerator.wait_for_everyone()
 
     def fit(self, files: Sequence[Path] | None = None) -> dict[str, Any]:
-        """The whole run, from where it stands; returns the last evaluation.
+        """Run to the end from where it stands; returns the last evaluation.
 
         `files` are stored trees to learn from, a file an iteration, instead of playing.
         Raises InterruptedRunError, after a checkpoint, when a signal asks to stop.
@@ -120,7 +120,7 @@ class RLSPTrainer:
             return self._evaluate()
 
     def warm_up(self) -> None:
-        """The supervised stage alone; ends with the checkpoint that self-play starts from."""
+        """Run the supervised stage alone, up to the checkpoint that self-play starts from."""
         with self._saving_when_interrupted():
             self._warm_up()
 
@@ -160,7 +160,7 @@ class RLSPTrainer:
     # Learning
 
     def _learn(self, trees: list[Tree], number: int, last: int) -> None:
-        """Everything that changes the run's state, so that a signal finds it before or after."""
+        """Change the run's state in one piece, which a signal finds either before or after."""
         config, played = self._config, forest_metrics(trees) | self._parts.selfplay.drain()
         fresh = sum(map(grew, trees))
         self._spending.tokens += played["generated_tokens"]
@@ -194,7 +194,7 @@ class RLSPTrainer:
         self._close("self-play", played | learned | sizes, number, last)
 
     def _imitate(self, number: int, last: int) -> None:
-        """The control's iteration: as many demonstrations as there would be problems."""
+        """Run an iteration of the control: demonstrations in the place of problems."""
         assert self._imitation is not None
         rate = learning_rate(self._config.learn, number, self._spending.progress(number))
         with self._spending.timed("update"):
@@ -203,7 +203,7 @@ class RLSPTrainer:
         self._close("imitation", {"loss": loss}, number, last)
 
     def _close(self, stage: str, metrics: dict[str, float], number: int, last: int) -> None:
-        """Take the new weights over, note what happened, save."""
+        """Hand the new weights to the engine, note what happened, save."""
         with self._spending.timed("weights"):
             self._parts.engine.refresh()
         self._iteration = number
@@ -234,7 +234,7 @@ class RLSPTrainer:
     # State
 
     def _start_stage(self) -> None:
-        """A fresh optimizer for the stage, and for self-play the reference policy."""
+        """Make a fresh optimizer for the stage, and for self-play the reference policy."""
         warmup = self._config.warmup
         stage = warmup if self._stage == "warmup" and warmup else self._config.learn
         optimizer = make_optimizer(self._model, stage.betas, stage.weight_decay)
@@ -251,8 +251,10 @@ class RLSPTrainer:
             self._updater.reference = trainable_weights(self._parts.language_model.model)
 
     def _save(self) -> None:
-        """A checkpoint of the state as it stands: of the replay each rank writes its shard, of the
-        rest the main process everything."""
+        """Write a checkpoint of the state as it stands.
+
+        Each rank writes its shard of the replay, the main process all the rest.
+        """
         warm = self._stage == "warmup"
         name = f"warmup-{self._warmup_done:06d}" if warm else f"iteration-{self._iteration:06d}"
         if main_says(self._accelerator, (self._folder.checkpoints / name).exists()):
@@ -269,7 +271,7 @@ class RLSPTrainer:
         accelerator.wait_for_everyone()
 
     def _save_alone(self, path: Path, whole: checkpoint.WholeTensors) -> None:
-        """What is the same on every rank."""
+        """Write what is the same on every rank."""
         checkpoint.save_whole(path, self._parts.language_model, whole)
         if self._values:
             self._values.save(path)
@@ -287,7 +289,7 @@ class RLSPTrainer:
 
     @contextmanager
     def _saving_when_interrupted(self) -> Iterator[None]:
-        """A signal ends the stage with a checkpoint; a partly played iteration is played again."""
+        """Inside, a signal ends the stage with a checkpoint; what was partly played is lost."""
         try:
             yield
         except InterruptedRunError:

@@ -21,7 +21,8 @@ class TreeSource:
         self._display, self._spending = display, spending
 
     def play(self, number: int) -> list[Tree]:
-        """Trees of iteration `number` as the weights play now; the run folder keeps them."""
+        """Returns the trees of iteration `number`, played with the weights of now; the run folder
+        keeps them."""
         with (
             self._display.rounds(f"iteration {number}") as on_turn,
             self._spending.timed("rollout"),
@@ -39,8 +40,10 @@ class TreeSource:
         return trees
 
     def read(self, path: Path, number: int) -> list[Tree]:
-        """Stored trees, as if iteration `number` had played them; UserError for a file that holds
-        something else."""
+        """Returns stored trees, as if iteration `number` had played them.
+
+        Raises UserError for a file that holds something else.
+        """
         with self._spending.timed("reading"):
             trees = read_trees(path, self._parts.codec)
         for tree in trees:

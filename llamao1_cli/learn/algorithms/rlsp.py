@@ -41,7 +41,7 @@ class Rlsp(ClippedLoss):
 
 
 def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
-    """Generalised advantage estimation on a tree `[N]`.
+    """Returns generalised advantage estimates on a tree `[N]` (Schulman et al. 2016).
 
     A(n) = d(n) + discount * lam * mean of A over children,
     d(n) = r(n) + discount * V(n) - V(parent); at a terminal node V is 0 and r its outcome,
@@ -59,7 +59,7 @@ def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
 
 
 def quality_gain(tree: Tree, *, treerl: bool) -> np.ndarray:
-    """Advantages from rectified values Q `[N]`.
+    """Returns advantages from the targets Q `[N]`.
 
     Plain: Q(n) - Q(parent). TreeRL: [(Q(n) - Q(parent)) + (Q(n) - Q(root))] * sqrt(leaves below n).
     """
@@ -73,8 +73,8 @@ def quality_gain(tree: Tree, *, treerl: bool) -> np.ndarray:
 
 
 def group_quality(tree: Tree) -> np.ndarray:
-    """(Q(n) - Q(root)) / the standard deviation of the tree's leaves `[N]`, Q being the rectified
-    value: GRPO's advantage, told of each thought by what became of it.
+    """Returns (Q(n) - Q(root)) / the standard deviation of the tree's leaves `[N]`, Q being the
+    target: GRPO's advantage, but for each thought, by what became of it.
 
     The mean over children in Q keeps a thought that was forked often from counting as often, and
     the division gives a rare success the weight that it has on a problem this hard.
