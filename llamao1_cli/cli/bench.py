@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llamao1_cli.cli.options import AnyConfig, Json, Set
 from llamao1_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,15 +15,7 @@ bench = typer.Typer(
     no_args_is_help=True, help="Measure rollouts and updates against the plain ways to do them."
 )
 
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file: the model as configured there.")
-]
 Model = Annotated[str | None, typer.Option(help="Model folder or hub name, without a YAML file.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", help="Override, such as engine.rows=64; may be repeated."),
-]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")]
 Trees = Annotated[int, typer.Option(min=1, help="Trees that grow at once.")]
 Simulations = Annotated[int, typer.Option(min=1, help="Expansions a tree.")]
 Candidates = Annotated[int, typer.Option(min=1, help="Thoughts an expansion.")]
@@ -36,7 +29,7 @@ Repeats = Annotated[int, typer.Option(min=1, help="Interleaved repetitions.")]
     epilog="Example: llamao1 bench rollout --config configs/quickstart.yaml --json rollout.json"
 )
 def rollout(
-    config: Config = None,
+    config: AnyConfig = None,
     model: Model = None,
     set_: Set = None,
     json: Json = None,
@@ -75,7 +68,7 @@ def rollout(
     epilog="Example: llamao1 bench update --config configs/quickstart.yaml --json update.json"
 )
 def update(
-    config: Config = None,
+    config: AnyConfig = None,
     model: Model = None,
     set_: Set = None,
     json: Json = None,

@@ -10,12 +10,23 @@ import typer
 
 from llamao1_cli import __version__
 from llamao1_cli.cli.bench import bench
+from llamao1_cli.cli.compare import compare
 from llamao1_cli.cli.exit_codes import exit_codes
 from llamao1_cli.cli.export import export
+from llamao1_cli.cli.options import (
+    AnyConfig,
+    ConfigFile,
+    DryRun,
+    Json,
+    Overwrite,
+    Resume,
+    Run,
+    Set,
+    numbers,
+)
 from llamao1_cli.cli.plan import plan
 from llamao1_cli.cli.report import report, watch
 from llamao1_cli.cli.reward import reward
-from llamao1_cli.config.registry import ALGORITHMS
 from llamao1_cli.errors import UserError
 
 app = typer.Typer(
@@ -28,6 +39,10 @@ app = typer.Typer(
 )
 
 app.add_typer(bench, name="bench")
+app.command(
+    epilog="Example: llamao1 compare --config configs/quickstart.yaml --algorithms rlsp,grpo "
+    "--seeds 0,1,2 --budget-seconds 120 --out runs/compare"
+)(compare)
 app.command(epilog="Example: llamao1 export runs/quickstart --to hf --out models/quickstart")(
     export
 )
@@ -37,30 +52,6 @@ app.command(
 app.add_typer(reward, name="reward")
 app.command(epilog="Example: llamao1 report runs/quickstart --out report.html")(report)
 app.command(epilog="Example: llamao1 watch runs/quickstart --port 8117")(watch)
-
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="YAML file of the run.", show_default=False)
-]
-AnyConfig = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file: the model as configured there.")
-]
-Run = Annotated[
-    Path | None, typer.Option("--run", "-r", help="Run folder: its configuration and weights.")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", help="Override, such as run.seed=1; may be repeated."),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
-]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue the run in the run folder where it stopped.")
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Delete what an earlier run left in the run folder.")
-]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file too.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -173,7 +164,7 @@ def evaluate(
     from llamao1_cli.config.file import dump_config
     from llamao1_cli.config.resolve import resolve
 
-    budgets = _numbers("--budget", budget) if budget is not None else []
+    budgets = numbers("--budget", budget) if budget is not None else []
     resolved, weights = resolve(config, run, set_)
     if dry_run:
         typer.echo(dump_config(resolved), nl=False)
@@ -184,55 +175,6 @@ def evaluate(
         commands.evaluate(resolved, weights, json)
     else:
         commands.evaluate_at(resolved, weights, json, budgets)
-
-
-@app.command(
-    epilog="Example: llamao1 compare --config configs/quickstart.yaml --algorithms rlsp,grpo "
-    "--seeds 0,1,2 --budget-seconds 120 --out runs/compare"
-)
-def compare(
-    config: ConfigFile,
-    out: Annotated[
-        Path, typer.Option(help="Folder for the runs and the figures.", show_default=False)
-    ],
-    algorithms: Annotated[
-        str,
-        typer.Option(
-            help=f"Some of {', '.join(ALGORITHMS)}; the others are compared with the first."
-        ),
-    ] = "rlsp,grpo,expert_iteration,continued_warmup",
-    variant: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="One more to compare, an algorithm with settings of its own, such as "
-            "'replay: rlsp replay.max_age=2 replay.alpha=0.6'; may be repeated."
-        ),
-    ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds, each a run of every algorithm.")] = "0,1,2",
-    budget_seconds: Annotated[
-        float, typer.Option(min=0, help="Seconds of self-play and update a run.")
-    ] = 0.0,
-    budget_tokens: Annotated[int, typer.Option(min=0, help="Generated tokens a run.")] = 0,
-    set_: Set = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Train by several algorithms, or variants of them, from one start with one budget.
-
-    Run again, it goes on where it stopped. Set `eval.every` for curves with more than two points;
-    evaluation and warm-up are not charged. Of `continued_warmup` the tokens it reads are charged.
-    """
-    from llamao1_cli.config.file import dump_config, load_config
-
-    resolved = load_config(config, set_)
-    names, numbers = _listed(algorithms), _numbers("--seeds", seeds)
-    if dry_run:
-        typer.echo(dump_config(resolved), nl=False)
-        return
-    from llamao1_cli.compare import commands
-    from llamao1_cli.compare.cells import Budget, parse_variant
-
-    variants = commands.named_algorithms(names) + [parse_variant(text) for text in variant or []]
-    commands.compare(resolved, variants, numbers, Budget(budget_seconds, budget_tokens), out)
 
 
 @app.command(
@@ -280,17 +222,6 @@ def config_(
     if check is not None:
         text = dump_config(load_config(check, set_))
     typer.echo(text, nl=False)
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    parts = _listed(text)
-    if not all(part.isdecimal() for part in parts):
-        raise UserError(f"{option}: {text}: give whole numbers, such as 0,1,2")
-    return [int(part) for part in parts]
 
 
 def main() -> None:

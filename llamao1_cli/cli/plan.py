@@ -5,18 +5,13 @@ from typing import Annotated
 
 import typer
 
+from llamao1_cli.cli.options import AnyConfig, Json, Run, Set
+
 
 def plan(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="YAML file of the run to plan.")
-    ] = None,
-    run: Annotated[
-        Path | None, typer.Option("--run", "-r", help="Run folder: its configuration and weights.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", help="Override, such as learn.problems=256; may be repeated."),
-    ] = None,
+    config: AnyConfig = None,
+    run: Run = None,
+    set_: Set = None,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs, or other devices, to plan for.")] = 1,
     from_: Annotated[
         list[Path] | None,
@@ -29,9 +24,7 @@ def plan(
     bandwidth: Annotated[
         float, typer.Option(min=1e-3, help="Between two machines, in GB/s.")
     ] = 10.0,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Write the result to this file too.")
-    ] = None,
+    json: Json = None,
 ) -> None:
     """Predict seconds an iteration by layout, and memory, from rates measured on one device.
 

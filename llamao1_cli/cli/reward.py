@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from llamao1_cli.cli.options import AnyConfig, Json, Run, Set
+
 reward = typer.Typer(
     no_args_is_help=True, help="Train judges on what was right and wrong, and evaluate them."
 )
@@ -30,12 +32,8 @@ Trees = Annotated[
 )
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the judge.", show_default=False)],
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="YAML file: the model as configured.")
-    ] = None,
-    run: Annotated[
-        Path | None, typer.Option("--run", "-r", help="Run folder: its configuration and weights.")
-    ] = None,
+    config: AnyConfig = None,
+    run: Run = None,
     kind: Annotated[
         Kind,
         typer.Option(
@@ -44,10 +42,7 @@ def train(
         ),
     ] = Kind.PAIRWISE,
     trees: Trees = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", help="Override, such as reward.epochs=3; may be repeated."),
-    ] = None,
+    set_: Set = None,
 ) -> None:
     """Train a judge on all questions but the held-out ones.
 
@@ -70,9 +65,7 @@ def evaluate(
         Path, typer.Option(help="Folder that `reward train` wrote.", show_default=False)
     ],
     trees: Trees = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures to this file too.")
-    ] = None,
+    json: Json = None,
 ) -> None:
     """The judge's figures on the questions held out of its training.
 

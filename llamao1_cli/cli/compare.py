@@ -1,0 +1,54 @@
+"""`llamao1 compare`: several algorithms on one budget."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llamao1_cli.cli.options import ConfigFile, DryRun, Set, listed, numbers
+from llamao1_cli.config.registry import ALGORITHMS
+
+
+def compare(
+    config: ConfigFile,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the runs and the figures.", show_default=False)
+    ],
+    algorithms: Annotated[
+        str,
+        typer.Option(
+            help=f"Some of {', '.join(ALGORITHMS)}; the others are compared with the first."
+        ),
+    ] = "rlsp,grpo,expert_iteration,continued_warmup",
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One more to compare, an algorithm with settings of its own, such as "
+            "'replay: rlsp replay.max_age=2 replay.alpha=0.6'; may be repeated."
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, each a run of every algorithm.")] = "0,1,2",
+    budget_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds of self-play and update a run.")
+    ] = 0.0,
+    budget_tokens: Annotated[int, typer.Option(min=0, help="Generated tokens a run.")] = 0,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train by several algorithms, or variants of them, from one start with one budget.
+
+    Run again, it goes on where it stopped. Set `eval.every` for curves with more than two points;
+    evaluation and warm-up are not charged. Of `continued_warmup` the tokens it reads are charged.
+    """
+    from llamao1_cli.config.file import dump_config, load_config
+
+    resolved = load_config(config, set_)
+    names, chosen = listed(algorithms), numbers("--seeds", seeds)
+    if dry_run:
+        typer.echo(dump_config(resolved), nl=False)
+        return
+    from llamao1_cli.compare import commands
+    from llamao1_cli.compare.cells import Budget, parse_variant
+
+    variants = commands.named_algorithms(names) + [parse_variant(text) for text in variant or []]
+    commands.compare(resolved, variants, chosen, Budget(budget_seconds, budget_tokens), out)
