@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from llamao1_cli.cli.options import ConfigFile, DryRun, Set, listed, numbers
-from llamao1_cli.config.registry import ALGORITHMS
 
 
 def compare(
@@ -17,7 +16,7 @@ def compare(
     algorithms: Annotated[
         str,
         typer.Option(
-            help=f"Some of {', '.join(ALGORITHMS)}; the others are compared with the first."
+            help="Names that `learn.algorithm` takes; the others are compared with the first."
         ),
     ] = "rlsp,grpo,expert_iteration,continued_warmup",
     variant: Annotated[

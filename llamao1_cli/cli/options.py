@@ -11,7 +11,8 @@ ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="YAML file of the run.", show_default=False)
 ]
 AnyConfig = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file of the run; the model is the configured one.")
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file of the run; the model is the configured one."),
 ]
 Run = Annotated[
     Path | None, typer.Option("--run", "-r", help="Run folder: its configuration and weights.")
