@@ -21,37 +21,44 @@ class Format(StrEnum):
     HF = "hf"
 
 
+RunOrTrees = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Run folder, or a folder of tree files.", show_default=False
+    ),
+]
+To = Annotated[Format, typer.Option(help="Format to write.", show_default=False)]
+Out = Annotated[Path, typer.Option(help="JSONL file to write; of hf a folder.", show_default=False)]
+Last = Annotated[
+    int | None, typer.Option(min=1, help="Take the newest files of trees only, so many.")
+]
+MinMargin = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help=f"dpo: least difference in the share of right leaves (default {MARGIN}).",
+    ),
+]
+Tokenizer = Annotated[
+    Path | None,
+    typer.Option(
+        help="sft, dpo, prm: run or model folder whose model grew a folder of tree files."
+    ),
+]
+Replace = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier export wrote there.")
+]
+
+
 def export(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="Run folder, or a folder of tree files.", show_default=False
-        ),
-    ],
-    to: Annotated[Format, typer.Option(help="Format to write.", show_default=False)],
-    out: Annotated[
-        Path, typer.Option(help="JSONL file to write; of hf a folder.", show_default=False)
-    ],
-    last: Annotated[
-        int | None, typer.Option(min=1, help="Take the newest files of trees only, so many.")
-    ] = None,
-    min_margin: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help=f"dpo: least difference in the share of right leaves (default {MARGIN}).",
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(
-            help="sft, dpo, prm: run or model folder whose model grew a folder of tree files."
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what an earlier export wrote there.")
-    ] = False,
+    run: RunOrTrees,
+    to: To,
+    out: Out,
+    last: Last = None,
+    min_margin: MinMargin = None,
+    tokenizer: Tokenizer = None,
+    overwrite: Replace = False,
 ) -> None:
     """Write trees as data for other trainers, or the newest weights as a plain model folder.
 

@@ -4,7 +4,6 @@ One iteration reads top to bottom: play problems, turn trees into experiences, p
 replay, take optimizer steps, note what happened, save.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -16,9 +15,8 @@ from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.distributed.optimizer_step import make_optimizer
 from llamao1_cli.distributed.ranks import main_says
 from llamao1_cli.distributed.sharding import prepare_model, prepare_optimizer
-from llamao1_cli.errors import InterruptedRunError, UserError
+from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.files.run_folder import RunFolder
-from llamao1_cli.files.whole import write_whole
 from llamao1_cli.language.codec import MarkedIds
 from llamao1_cli.learn.experience import Experience, experiences, grew
 from llamao1_cli.learn.imitation import Imitation
@@ -29,6 +27,7 @@ from llamao1_cli.learn.warmup import Warmup
 from llamao1_cli.report.display import Display
 from llamao1_cli.run import checkpoint
 from llamao1_cli.run.assembly import Parts
+from llamao1_cli.run.evaluation import evaluate_once
 from llamao1_cli.run.spending import Spending
 from llamao1_cli.run.tracking import Tracker
 from llamao1_cli.run.tree_source import TreeSource
@@ -219,17 +218,9 @@ class RLSPTrainer:
     # Evaluation
 
     def _evaluate(self) -> dict[str, Any]:
-        """Evaluate and keep the result, unless this iteration has been evaluated before."""
+        """Returns the evaluation after this iteration."""
         path = self._folder.evaluation(self._iteration)
-        if main_says(self._accelerator, path.exists()):
-            return _stored_evaluation(path)
-        with self._display.rounds("evaluation") as on_turn:
-            result = self._parts.evaluate(lambda name, trees: on_turn(trees))
-        if self._accelerator.is_main_process:
-            write_whole(path, json.dumps(result, indent=1) + "\n")
-            self._display.evaluation(self._iteration, result)
-        self._accelerator.wait_for_everyone()
-        return result
+        return evaluate_once(self._parts, path, self._iteration, self._display)
 
     # State
 
@@ -301,11 +292,3 @@ class RLSPTrainer:
     def _log(self, stage: str, step: int, metrics: dict[str, Any]) -> None:
         if self._tracker:
             self._tracker.log(stage, step, metrics)
-
-
-def _stored_evaluation(path: Path) -> dict[str, Any]:
-    try:
-        result: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not an evaluation: {error}; delete it") from None
-    return result
