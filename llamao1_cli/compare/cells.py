@@ -24,7 +24,7 @@ ENDLESS = 1_000_000  # iterations: the budget ends a run, and its schedules foll
 
 @dataclass(frozen=True)
 class Budget:
-    """What each run may spend on self-play and update; 0 is no limit."""
+    """What each run may spend on self-play and update; 0 means no limit."""
 
     seconds: float = 0.0
     tokens: int = 0
@@ -49,7 +49,7 @@ class Cell:
 
 
 def parse_variant(text: str) -> Variant:
-    """`NAME: ALGORITHM section.key=value …`; UserError for anything else."""
+    """Returns the variant of `NAME: ALGORITHM section.key=value …`; UserError for other texts."""
     name, _, rest = text.partition(":")
     algorithm, *overrides = rest.split() or [""]
     if not re.fullmatch(r"[\w.+-]+", name) or algorithm not in ALGORITHMS:
@@ -63,9 +63,13 @@ def parse_variant(text: str) -> Variant:
 def cell_config(
     config: Config, variant: Variant, seed: int, budget: Budget, folder: Path
 ) -> Config:
-    """The run of a cell. Flat algorithms sample as many solutions a problem as the trees have
-    leaves at most on average, and train no ratings, as they are published; a variant's own settings
-    come last. Raises UserError for settings that are not valid."""
+    """Returns the run of a cell.
+
+    Flat algorithms sample as many solutions a problem as the trees have leaves at most on average,
+    and train no ratings, as they are published; a variant's own settings come last.
+
+    Raises UserError for settings that are not valid.
+    """
     algorithm = variant.algorithm
     run = {
         "dir": str(folder),
@@ -87,7 +91,7 @@ def cell_config(
 
 
 def start_config(config: Config, seed: int, folder: Path) -> Config:
-    """The run that ends where all cells of a seed begin: after the warm-up."""
+    """Returns the run that ends where all cells of a seed begin: after the warm-up."""
     run = {"dir": str(folder), "seed": seed, "iterations": 0}
     return Config.model_validate(_changed(config, {"run": run}))
 
@@ -128,7 +132,7 @@ def _check_same(folder: RunFolder, config: Config) -> None:
 
 
 def _changed(config: Config, changes: dict[str, dict[str, object]]) -> dict[str, Any]:
-    """The configuration's settings with `changes` to its sections, to be validated."""
+    """Returns the configuration's settings with `changes` to its sections, to be validated."""
     settings = config.model_dump()
     for section, values in changes.items():
         settings[section] |= values
@@ -136,7 +140,7 @@ def _changed(config: Config, changes: dict[str, dict[str, object]]) -> dict[str,
 
 
 def _train(config: Config) -> None:
-    """`llamao1 train` in a process of its own, its output in a log beside the run folder.
+    """Run `llamao1 train` in a process of its own, its output in a log beside the run folder.
 
     Raises RunFailedError with the last line it wrote, InterruptedRunError if a signal ended it.
     """
@@ -182,7 +186,7 @@ def run_cells(
     out: Path,
     on_cell: Callable[[str], None] = lambda name: None,
 ) -> list[Cell]:
-    """All cells, trained; seed by seed, so that an early end leaves whole seeds."""
+    """Train all cells and return them; seed by seed, so that an early end leaves whole seeds."""
     cells = []
     for seed in seeds:
         start = RunFolder(out / f"start-seed{seed}")

@@ -45,7 +45,7 @@ def compare(
 
 
 def _machine(config: Config) -> str:
-    """What the runs ran on."""
+    """Returns what the runs ran on."""
     if torch.cuda.is_available() and config.model.device != "cpu":
         return torch.cuda.get_device_name()
     threads = config.run.threads or torch.get_num_threads()
@@ -53,7 +53,7 @@ def _machine(config: Config) -> str:
 
 
 def named_algorithms(names: list[str]) -> list[Variant]:
-    """The algorithms as they are configured; UserError for one that is not known."""
+    """Returns the algorithms as they are configured; UserError for one that is not known."""
     unknown = [name for name in names if name not in ALGORITHMS]
     if unknown:
         raise UserError(f"--algorithms: {', '.join(unknown)}: give some of {', '.join(ALGORITHMS)}")

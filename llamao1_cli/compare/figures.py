@@ -1,4 +1,4 @@
-"""What the runs of a comparison came to, and how they differ on the same problems."""
+"""The results of the runs of a comparison, and how they differ on the same problems."""
 
 import json
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from llamao1_cli.report.tables import difference
 
 
 @dataclass(frozen=True)
-class Point:
-    """Greedy accuracy on held-out problems at one moment of a run."""
+class CurvePoint:
+    """Greedy accuracy on held-out problems after an iteration of a run."""
 
     iteration: int
     seconds: float  # spent on self-play and update until then
@@ -22,8 +22,8 @@ class Point:
     accuracy: float
 
 
-def curve(cell: Cell) -> list[Point]:
-    """All evaluations of a run, in order."""
+def curve(cell: Cell) -> list[CurvePoint]:
+    """Returns all evaluations of a run, in order."""
     spent = {0: (0.0, 0.0)}
     for row in rows(cell):
         spent[row["step"]] = (row["seconds"]["spent"], row["spent_tokens"])
@@ -31,25 +31,25 @@ def curve(cell: Cell) -> list[Point]:
     for iteration, file in cell.folder.evaluations().items():
         result = json.loads(file.read_text(encoding="utf-8"))
         accuracy = result["strategies"]["greedy"]["accuracy"]
-        points.append(Point(iteration, *spent[iteration], accuracy))
+        points.append(CurvePoint(iteration, *spent[iteration], accuracy))
     return points
 
 
 def rows(cell: Cell) -> list[dict[str, Any]]:
-    """The metrics of a run's iterations."""
+    """Returns the metrics of a run's iterations."""
     lines = cell.folder.metrics.read_text(encoding="utf-8").splitlines()
     return [row for row in map(json.loads, lines) if row["stage"] in ("self-play", "imitation")]
 
 
 def last_evaluation(cell: Cell) -> dict[str, Any]:
-    """The evaluation at the end of a run."""
+    """Returns the evaluation at the end of a run."""
     file = list(cell.folder.evaluations().values())[-1]
     result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return result
 
 
 def figures(cell: Cell) -> dict[str, Any]:
-    """One cell, JSON-ready: accuracy after, cost, and the shape of its trees."""
+    """Returns one cell, ready for JSON: accuracy after, cost, and the shape of its trees."""
     played = [row for row in rows(cell) if row["stage"] == "self-play"]
     evaluation, points = last_evaluation(cell), curve(cell)
     tokens = sum(row["generated_tokens"] for row in played)
@@ -75,7 +75,7 @@ def figures(cell: Cell) -> dict[str, Any]:
 
 
 def compared(cells: Sequence[dict[str, Any]], baseline: str) -> dict[str, Any]:
-    """Means over seeds of each variant, and its paired difference to the baseline.
+    """Returns the means over seeds of each variant, and its paired difference to the baseline.
 
     Raises KeyError if the baseline has no cell.
     """
@@ -100,7 +100,7 @@ def compared(cells: Sequence[dict[str, Any]], baseline: str) -> dict[str, Any]:
 
 
 def table(cells: Sequence[dict[str, Any]], comparison: dict[str, Any]) -> str:
-    """The comparison as a Markdown table; accuracies are greedy on held-out problems."""
+    """Returns the comparison as a Markdown table; accuracies are greedy on held-out problems."""
     seeds = sorted({cell["seed"] for cell in cells})
     heads = " | ".join(f"seed {seed}" for seed in seeds)
     lines = [
@@ -124,7 +124,7 @@ def table(cells: Sequence[dict[str, Any]], comparison: dict[str, Any]) -> str:
 
 
 def _tree_cells(cells: Sequence[dict[str, Any]]) -> str:
-    """Leaves a thousand tokens and the share of mixed trees; nothing where nothing was played."""
+    """Returns leaves a thousand tokens and the share of mixed trees, empty without self-play."""
     if any(cell["mixed_trees"] is None for cell in cells):
         return "|"
     return f"{_mean(cells, 'leaves_a_kilotoken'):.1f} | {_mean(cells, 'mixed_trees'):.2f}"

@@ -8,6 +8,7 @@ import yaml
 
 from llamao1_cli.config import ArithmeticTask, Config, DataSource
 from llamao1_cli.config.file import dump_config
+from llamao1_cli.export.loading_code import loading_code
 from llamao1_cli.report.tables import difference
 
 MARK = "Exported by llamao1"  # tells an exported folder from another one
@@ -54,61 +55,12 @@ that judges thoughts there is not part of it, and learns anew.
 {config}```
 """
 
-_CODE = """\
-import sys
-
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-folder, problem = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder).eval()
-
-
-def read(text):
-    return tokenizer(text)["input_ids"]
-
-
-def header(depth):
-    names = [f"<id_{n}>" for n in (depth - 1, depth)]
-    known = all(name in tokenizer.get_vocab() for name in names)
-    father, local = names if known else (depth - 1, depth)
-    return read(
-        f"<start_of_father_id>{father}<end_of_father_id>"
-        f"<start_of_local_id>{local}<end_of_local_id><start_of_thought>"
-    )
-
-
-@torch.no_grad()
-def rating(ids):
-    logits = model(torch.tensor([ids + read("<start_of_rating>")])).logits[0, -1]
-    two = tokenizer.convert_tokens_to_ids(["<positive_rating>", "<negative_rating>"])
-    return logits[two].softmax(-1)[0].item()
-
-
-ids = header(0) + read(f"<problem>{problem}<end_of_thought>")
-shown = "<unknown_rating>"
-for depth in range(1, MAX_DEPTH + 1):
-    ids += read(f"<start_of_rating>{shown}<end_of_rating>") + header(depth)
-    prompt = torch.tensor([ids])
-    mask = torch.ones_like(prompt)
-    written = model.generate(prompt, attention_mask=mask, do_sample=False)[0].tolist()
-    thought = tokenizer.decode(written[len(ids) :]).removesuffix("<end_of_thought>")
-    ended = written[-1] == tokenizer.eos_token_id
-    ids = written if ended else [*written, tokenizer.eos_token_id]
-    value = rating(ids)
-    SHOWN
-    print(f"{value:.2f} {thought}")
-    if "\\\\boxed" in thought or "####" in thought:
-        break
-"""
-
 
 def model_card(
     config: Config, title: str, checkpoint: str, evaluations: Mapping[int, Mapping[str, Any]]
 ) -> str:
-    """The card as Markdown. `evaluations` are those of the run up to the checkpoint, by their
-    iteration; the first and the last are shown."""
+    """Returns the card as Markdown. `evaluations` are those of the run up to the checkpoint, by
+    their iteration; the first and the last are shown."""
     return _TEMPLATE.format(
         front=yaml.safe_dump(_front(config), sort_keys=False, allow_unicode=True),
         title=_plain(title),
@@ -124,17 +76,8 @@ def model_card(
     )
 
 
-def loading_code(config: Config) -> str:
-    """A program that solves a problem with transformers alone; arguments: folder and problem."""
-    judged = 'shown = "<positive_rating>" if value >= 0.5 else "<negative_rating>"'
-    code = _CODE.replace("MAX_DEPTH", str(config.search.max_depth))
-    if config.search.show_ratings:
-        return code.replace("SHOWN", judged)
-    return code.replace("    SHOWN\n", "")
-
-
 def _front(config: Config) -> dict[str, Any]:
-    """What the hub reads of a card."""
+    """Returns the front matter of a card, which the hub reads."""
     front: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
@@ -194,7 +137,7 @@ def _play(config: Config) -> str:
 
 
 def _results(evaluations: Mapping[int, Mapping[str, Any]]) -> str:
-    """Accuracies with their intervals, a column an evaluation."""
+    """Returns a table of accuracies with their intervals, a column an evaluation."""
     if not evaluations:
         return "The run was not evaluated before this checkpoint."
     numbers = sorted({min(evaluations), max(evaluations)})
@@ -202,7 +145,7 @@ def _results(evaluations: Mapping[int, Mapping[str, Any]]) -> str:
     lines = [
         f"Accuracy on {last['n']} held-out problems, with 95% intervals:",
         "",
-        f"| strategy | {' | '.join(map(_moment, numbers))} |",
+        f"| strategy | {' | '.join(map(_when, numbers))} |",
         "|---" * (len(numbers) + 1) + "|",
     ]
     for name in last["strategies"]:
@@ -213,7 +156,7 @@ def _results(evaluations: Mapping[int, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _moment(iteration: int) -> str:
+def _when(iteration: int) -> str:
     return f"after iteration {iteration}" if iteration else "before self-play"
 
 
@@ -225,5 +168,5 @@ def _accuracy(row: Mapping[str, Any] | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that stays in its line and its cell of a table, and is no markup."""
+    """Returns the text in one line and without markup, so that it stays in its table's cell."""
     return re.sub(r"[|`<>\[\]*\\]", "", " ".join(text.split()))

@@ -31,7 +31,7 @@ NOTHING = {
 
 
 def export_openlongcot(source: Path, out: Path, *, last: int, overwrite: bool) -> None:
-    """Every tree as a line of marked text."""
+    """Write every tree as a line of marked text."""
     _check_file(out, overwrite)
     files = _tree_files(source, last)
     _write(out, [openlongcot_row(tree) for tree in _trees(files, None)], files)
@@ -47,7 +47,7 @@ def export_rows(
     tokenizer: Path | None,
     overwrite: bool,
 ) -> None:
-    """The rows of `to` (sft, dpo or prm), in the words of the model that grew the trees.
+    """Write the rows of `to` (sft, dpo or prm) for the tokenizer of the model that grew the trees.
 
     Raises UserError if there are none.
     """
@@ -75,7 +75,7 @@ def export_rows(
 
 
 def export_model(source: Path, out: Path, *, overwrite: bool) -> None:
-    """The newest weights of a run as a plain model folder with its card; there whole or not at
+    """Write the newest weights of a run as a plain model folder with its card, whole or not at
     all."""
     folder = RunFolder(source)
     if not folder.config.is_file():
@@ -97,37 +97,37 @@ def export_model(source: Path, out: Path, *, overwrite: bool) -> None:
 
 
 def _tree_files(source: Path, last: int) -> list[Path]:
-    """The tree files of a run folder, or of a folder of tree files; the newest `last` of them."""
+    """Returns the newest `last` tree files of a run folder, or of a folder of tree files."""
     folder = RunFolder(source)
     return tree_files(folder.forest if folder.config.is_file() else source)[-last:]
 
 
 def _trees(files: Iterable[Path], codec: Codec | None) -> Iterator[Tree]:
-    """The trees of all files; only those of one file are in memory."""
+    """Yields the trees of all files; only those of one file are in memory."""
     for file in files:
         yield from read_trees(file, codec)
 
 
 def _codec(source: Path) -> Codec:
-    """The marked language in the tokenizer of a run's newest checkpoint, or of a model folder."""
+    """Returns the codec of the tokenizer in a run's newest checkpoint, or in a model folder."""
     folder = RunFolder(source)
-    place = folder.latest() / "model" if folder.config.is_file() else source
-    if not (place / "tokenizer.json").is_file():
+    model = folder.latest() / "model" if folder.config.is_file() else source
+    if not (model / "tokenizer.json").is_file():
         raise UserError(
-            f"{place}: holds no tokenizer.json; name the run or model folder that grew the trees "
+            f"{model}: holds no tokenizer.json; name the run or model folder that grew the trees "
             "with --tokenizer"
         )
-    tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     missing = [marker for marker in MARKERS if marker not in tokenizer.get_vocab()]
     if missing:
         raise UserError(
-            f"--tokenizer: {place} does not know {missing[0]}; name a model that llamao1 saved"
+            f"--tokenizer: {model} does not know {missing[0]}; name a model that llamao1 saved"
         )
     return Codec(tokenizer, METAS)
 
 
 def _evaluations(folder: RunFolder, checkpoint: Path) -> dict[int, dict[str, Any]]:
-    """The run's evaluations up to a checkpoint, by their iteration."""
+    """Returns the run's evaluations up to a checkpoint, by their iteration."""
     stage, _, number = checkpoint.name.partition("-")
     until = int(number) if stage == "iteration" else 0
     found = {}
@@ -156,7 +156,7 @@ def _check_file(out: Path, overwrite: bool) -> None:
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
-    """Refuse a place in use; only what an earlier export wrote is ever replaced."""
+    """Refuse a folder in use; only what an earlier export wrote is ever replaced."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {out} is a file; name a folder")
     if not out.exists() or not any(out.iterdir()):

@@ -13,7 +13,7 @@ from llamao1_cli.tasks.load import load_task
 
 
 def trained_model(config: Config, weights: Path) -> LanguageModel:
-    """The model that a checkpoint's `weights` make of the configured one, on the CPU.
+    """Returns the configured model with a checkpoint's `weights`, on the CPU.
 
     Raises UserError if a part of it cannot be loaded.
     """
@@ -44,10 +44,10 @@ def save_plain(language_model: LanguageModel, folder: Path, config: Config) -> N
 
 
 def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """The same tokens for programs that know nothing of the marked language.
+    """Returns a tokenizer of the same tokens for programs that do not know the marked language.
 
-    A text's end is the end of a thought, and nothing is put in front of a text or behind it, as the
-    model was trained without.
+    Its end of text is the end of a thought. It adds nothing before or after a text, as none was
+    there in training.
     """
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.post_processor = None

@@ -1,12 +1,12 @@
-"""Preference pairs from trees: thoughts behind the same path, of which one leads further."""
+"""Preference pairs from trees: two thoughts after the same path, of which one leads further."""
 
 from llamao1_cli.export.steps import Step
 
-MOST = 2  # on each side
+MOST = 2  # better thoughts of a step, and as many worse ones
 
 
 def preference_pairs(step: Step, margin: float) -> list[tuple[Step, Step]]:
-    """Better and worse thoughts that follow `step`, mined as rStar-Math does (Guan et al. 2025).
+    """Returns better and worse thoughts after `step`, mined as rStar-Math does (Guan et al. 2025).
 
     The two best that led to a right answer against the two worst that led to a wrong one, where the
     better one's quality is higher, by `margin` at the least. Of equals the first sampled count.

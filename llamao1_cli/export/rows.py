@@ -1,8 +1,8 @@
 """The rows of each format: pure functions of steps and trees.
 
-A row's texts are marked text, which is what the model speaks. A prompt ends where the model begins
-to, so a completion is what it said; both together read as the tokens the model is trained on. None
-stands in for a row that its tokenizer would read otherwise.
+A row's texts are marked text, as the model writes it. A prompt ends where the model begins, and a
+completion is what it wrote; both together are read as the tokens the model was trained on. A row
+that its tokenizer would read as other tokens is None.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,9 +22,9 @@ Row = dict[str, Any]
 
 
 def openlongcot_row(tree: Tree) -> Row:
-    """`{"text"}`: the whole tree in the marked language, as the published data has it.
+    """Returns `{"text"}`: the whole tree in the marked language, as the published data has it.
 
-    A thought is rated by what became of it: positive if half of its leaves or more are right,
+    A thought is rated by its outcomes: positive if half of its leaves or more are right,
     unknown if none states an answer.
     """
     first = tree.marked()
@@ -34,14 +34,14 @@ def openlongcot_row(tree: Tree) -> Row:
 
 
 def sft_rows(problem: Step, speller: Speller) -> Iterator[Row | None]:
-    """`{"prompt", "completion"}`: the right solutions of the highest mean quality, best first."""
+    """Yields `{"prompt", "completion"}`: the right solutions of the highest mean quality."""
     for path in best_traces(problem):
         texts = speller.texts(speller.asked(path[:1]), speller.answered(path[1:]))
         yield {"prompt": texts[0], "completion": texts[1]} if texts else None
 
 
 def dpo_rows(problem: Step, speller: Speller, margin: float) -> Iterator[Row | None]:
-    """`{"prompt", "chosen", "rejected"}`: two thoughts behind the same path."""
+    """Yields `{"prompt", "chosen", "rejected"}`: two thoughts after the same path."""
     for step in problem.below():
         for pair in preference_pairs(step, margin):
             prompt = speller.asked(step.path())
@@ -53,7 +53,7 @@ def dpo_rows(problem: Step, speller: Speller, margin: float) -> Iterator[Row | N
 
 
 def prm_rows(problem: Step, speller: Speller) -> Iterator[Row | None]:
-    """`{"prompt", "completions", "labels"}`: each solution that states an answer, step by step.
+    """Yields `{"prompt", "completions", "labels"}`: each solution with an answer, step by step.
 
     A step is true if a right answer was ever reached from it (Math-Shepherd's hard estimation, Wang
     et al. 2024), that is, if its quality is above 0.
@@ -68,19 +68,19 @@ def prm_rows(problem: Step, speller: Speller) -> Iterator[Row | None]:
 
 
 def solutions(problem: Step) -> list[list[Step]]:
-    """The paths from the problem to a thought that states an answer, in the order of sampling."""
+    """Returns the paths from the problem to thoughts that state an answer, as they were sampled."""
     ends = [step for step in problem.below() if step.outcome is not None]
     return [end.path() for end in ends if end is not problem]
 
 
 def best_traces(problem: Step) -> list[list[Step]]:
-    """The right solutions of the highest mean quality over their thoughts, `TRACES` at the most."""
+    """Returns the at most `TRACES` right solutions of the highest mean quality."""
     right = [path for path in solutions(problem) if path[-1].outcome]
     return sorted(right, key=mean_quality, reverse=True)[:TRACES]
 
 
 def mean_quality(path: Sequence[Step]) -> Fraction:
-    """The mean quality of the thoughts of a path; the problem is none."""
+    """Returns the mean quality of the thoughts of a path, the problem left out."""
     return sum((step.quality for step in path[1:]), Fraction(0)) / (len(path) - 1)
 
 

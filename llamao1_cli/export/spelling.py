@@ -1,4 +1,4 @@
-"""Paths as text that a model's own tokenizer reads as exactly the tokens the model knows."""
+"""Paths as text that a model's own tokenizer reads as exactly the tokens it was trained on."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -10,28 +10,28 @@ from llamao1_cli.language.codec import Codec
 
 
 class Speller:
-    """Spells steps for a tokenizer, and knows what it would read otherwise."""
+    """Spells steps for a tokenizer, and refuses those that it would read as other tokens."""
 
     def __init__(self, codec: Codec, tokenizer: PreTrainedTokenizerFast) -> None:
         self._codec, self._tokenizer = codec, tokenizer
 
     def node(self, step: Step) -> list[int]:
-        """Tokens of a step from its header to its rating, as in supervised training."""
+        """Returns the tokens of a step from its header to its rating, as in supervised training."""
         return self._codec.marked([step.said], show_ratings=True, rating_weight=0.0).inputs
 
     def asked(self, path: Sequence[Step]) -> list[int]:
-        """Tokens of a prompt: the path, and the header of the thought to come."""
+        """Returns the tokens of a prompt: the path, and the header of the thought to come."""
         return [*chain(*map(self.node, path)), *self._codec.header(len(path))]
 
     def answered(self, steps: Sequence[Step]) -> list[int]:
-        """Tokens of what follows the prompt: the steps without the first one's header, up to the
-        end of the last thought."""
+        """Returns the tokens of what follows the prompt: the steps without the first one's header,
+        up to the end of the last thought."""
         header = len(self._codec.header(steps[0].said.local))
         return self._codec.unrated(list(chain(*map(self.node, steps)))[header:])
 
     def texts(self, *pieces: Sequence[int]) -> list[str] | None:
-        """The text of each piece; None if the tokenizer reads them, one behind the other, as other
-        tokens, such as words that are a special token of it."""
+        """Returns the text of each piece; None if the tokenizer reads the joined texts as other
+        tokens, as it does with words that are one of its special tokens."""
         texts = [
             self._tokenizer.decode(
                 piece, skip_special_tokens=False, clean_up_tokenization_spaces=False

@@ -1,4 +1,4 @@
-"""What became of each thought, over all samples that say the same at the same place."""
+"""The outcomes of each thought, over all samples that say the same after the same path."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from llamao1_cli.search.tree import Node, Tree
 
 @dataclass(eq=False)
 class Step:
-    """A thought behind those above it. Samples that read the same are one step, so that no step
-    is good in one row and bad in another."""
+    """A thought after a path. Samples that read the same are one step, so that no step is good in
+    one row and bad in another."""
 
     said: MarkedNode  # numbered by its depth, and rated as its path shows it
     parent: "Step | None" = None
@@ -23,18 +23,18 @@ class Step:
 
     @property
     def quality(self) -> Fraction:
-        """The Monte-Carlo value: the share of right leaves; one without an answer is not right."""
+        """Returns the share of right leaves; one without an answer is not right."""
         return Fraction(self.right, self.leaves)
 
     def path(self) -> list["Step"]:
-        """The steps from the problem to this one, both included."""
+        """Returns the steps from the problem to this one, both included."""
         steps = [self]
         while steps[-1].parent is not None:
             steps.append(steps[-1].parent)
         return steps[::-1]
 
     def below(self) -> Iterator["Step"]:
-        """This step and all below it, each followed by its own, in the order they were sampled."""
+        """Yields this step and all below it, depth first, in the order they were sampled."""
         waiting = [self]
         while waiting:
             step = waiting.pop()
@@ -43,7 +43,7 @@ class Step:
 
 
 def problem_steps(trees: Iterable[Tree]) -> list[Step]:
-    """The first step of each problem, which is the problem; trees of one problem share steps."""
+    """Returns the first step of each problem, the problem itself; its trees share their steps."""
     problems: dict[MarkedNode, Step] = {}
     for tree in trees:
         said = MarkedNode(-1, 0, tree.problem.text, Meta.PROBLEM, Rating.UNKNOWN)
@@ -52,7 +52,7 @@ def problem_steps(trees: Iterable[Tree]) -> list[Step]:
 
 
 def add_tree(problem: Step, tree: Tree) -> list[Step]:
-    """Add what a tree has seen to the steps of its problem; gives the step of each node `[N]`."""
+    """Add a tree's outcomes to the steps of its problem, and return the step of each node `[N]`."""
     steps = [problem]
     for node in tree.nodes[1:]:
         assert node.parent is not None

@@ -14,7 +14,7 @@ from llamao1_cli.files.whole import check_writable, write_whole
 from llamao1_cli.plan.measure import measure_rates, rates_from_runs
 from llamao1_cli.plan.memory import Memory, ModelShape, memory, paths_held, replay_trees
 from llamao1_cli.plan.model_shape import model_shape
-from llamao1_cli.plan.time import Prediction, Rates, Work, layouts, predict
+from llamao1_cli.plan.prediction import Prediction, Rates, Work, layouts, predict
 
 
 def plan(
@@ -46,7 +46,7 @@ def plan(
 
 
 def work_of(config: Config, shape: ModelShape, bandwidth: float) -> Work:
-    """What an iteration of the configuration has to do; `bandwidth` in bytes a second."""
+    """Returns what an iteration of the configuration has to do; `bandwidth` in bytes a second."""
     sent = shape.trainable * shape.trained_itemsize
     return Work(
         problems=config.learn.problems,
@@ -59,7 +59,7 @@ def work_of(config: Config, shape: ModelShape, bandwidth: float) -> Work:
 
 
 def memory_of(config: Config, shape: ModelShape, rates: Rates) -> Memory:
-    """The bytes of a run of the configuration."""
+    """Returns the bytes of a run of the configuration."""
     replay = config.replay
     return memory(
         shape,

@@ -18,7 +18,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import run_folder
 from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.update import Updater
-from llamao1_cli.plan.time import Rates, affine, rates_of_run
+from llamao1_cli.plan.prediction import Rates, affine, rates_of_run
 from llamao1_cli.run.assembly import Parts, assemble
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.tree import Tree
@@ -29,9 +29,11 @@ FEWER = 4  # the small rollout has so many times fewer problems than the large o
 
 
 def rates_from_runs(paths: Sequence[Path]) -> Rates:
-    """Rates that runs in one process had: of one run its own, of several with different numbers of
-    problems an iteration also what a rollout takes at least. UserError for a run that has not got
-    to self-play."""
+    """Returns the rates of runs in one process.
+
+    Several runs with different numbers of problems an iteration also tell what a rollout takes at
+    least. Raises UserError for a run that has not reached self-play.
+    """
     found = sorted((_rates_from_run(path) for path in paths), key=lambda pair: pair[0])
     (few, quick), (many, slow) = found[0], found[-1]
     if few == many:
@@ -41,7 +43,7 @@ def rates_from_runs(paths: Sequence[Path]) -> Rates:
 
 
 def _rates_from_run(path: Path) -> tuple[int, Rates]:
-    """Problems an iteration of a run, and its rates."""
+    """Returns the problems an iteration of a run, and its rates."""
     folder = run_folder(path)
     config = load_config(folder.config)
     if config.self_play.backend != "local":
@@ -56,7 +58,7 @@ def _rates_from_run(path: Path) -> tuple[int, Rates]:
 
 
 def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
-    """Rates of so many problems in one process here: two rollouts of different size and an update.
+    """Returns the rates of so many problems in one process, from two rollouts and an update.
 
     Nothing that it writes stays.
     """
@@ -97,7 +99,7 @@ def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
 
 
 def experience_bytes(item: Experience) -> int:
-    """Bytes of the arrays of an experience."""
+    """Returns the bytes of the arrays of an experience."""
     arrays = [item.ids, item.before, *vars(item.actions).values(), *vars(item.ratings).values()]
     return sum(array.nbytes for array in arrays)
 
@@ -111,7 +113,7 @@ def _timed_play(parts: Parts, count: int, number: int) -> tuple[float, list[Tree
 
 
 def _timed_update(parts: Parts, items: Sequence[Experience]) -> float:
-    """Seconds of one pass over the trees, after a step that warms up."""
+    """Returns the seconds of one pass over the trees, after a step that warms up."""
     learn, model = parts.config.learn, parts.language_model.model
     optimizer = make_optimizer(model, learn.betas, learn.weight_decay)
     updater = Updater(
@@ -127,7 +129,7 @@ def _timed_update(parts: Parts, items: Sequence[Experience]) -> float:
 
 
 def _replay_tree_bytes(checkpoint: Path) -> float:
-    """Mean bytes of a tree in the checkpoint's replay, 0 if it is empty."""
+    """Returns the mean bytes of a tree in the checkpoint's replay, 0 if it is empty."""
     trees = size = 0
     for file in checkpoint.glob("replay*.safetensors"):
         try:

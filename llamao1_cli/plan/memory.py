@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-FLOAT = 4  # bytes of what is always float32: adapters, moments, copies, gradients in a step
+FLOAT = 4  # bytes of what is always float32: adapters, AdamW's moments, copies, gradients in a step
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ModelShape:
 
     @property
     def token_bytes(self) -> int:
-        """Keys and values of one token."""
+        """Returns the bytes of the keys and values of one token."""
         return 2 * self.layers * self.heads * self.head_width * self.rollout_itemsize
 
 
@@ -41,21 +41,21 @@ class Memory:
 
     @property
     def state(self) -> int:
-        """What training alone keeps on the device, and what ranks can shard."""
+        """Returns the bytes that training alone keeps on the device, which ranks can shard."""
         return self.weights + self.gradients + self.optimizer + self.reference
 
     @property
     def learner(self) -> int:
-        """A device that learns and plays."""
+        """Returns the bytes on a device that learns and plays."""
         return self.state + self.activations + self.rollout_copy + self.cache
 
     def sharded(self, ranks: int) -> int:
-        """The same with the state divided among ranks, as FSDP2 does."""
+        """Returns the bytes on such a device if ranks share the state, as FSDP2 does."""
         return self.learner - self.state + -(-self.state // ranks)
 
     @property
     def actor(self) -> int:
-        """A device that only plays."""
+        """Returns the bytes on a device that only plays."""
         return self.weights + self.rollout_copy + self.cache
 
 
@@ -69,7 +69,7 @@ def memory(
     trees: int,
     tree_bytes: float,
 ) -> Memory:
-    """The bytes of a run: `cache` is the engine's budget, `trees` are those in the replay."""
+    """Returns the bytes of a run; `cache` is the engine's budget, `trees` counts the replay's."""
     trained = shape.trainable * shape.trained_itemsize
     return Memory(
         weights=shape.parameters * shape.itemsize,
@@ -84,7 +84,7 @@ def memory(
 
 
 def activation_bytes(shape: ModelShape, tokens: int, *, checkpointed: bool) -> int:
-    """Activations of one micro-batch, an estimate.
+    """Returns the bytes of the activations of one micro-batch, an estimate.
 
     34 bytes a token, layer and unit of width at 16 bits without the attention matrix, or 2 if each
     layer is computed again (Korthikanti et al. 2022, table 2); and the logits and their gradient in
@@ -96,10 +96,10 @@ def activation_bytes(shape: ModelShape, tokens: int, *, checkpointed: bool) -> i
 
 
 def paths_held(shape: ModelShape, cache: int, length: int) -> int:
-    """Paths of full length whose keys and values fit into the cache."""
+    """Returns how many paths of full length have room for their keys and values in the cache."""
     return cache // (shape.token_bytes * length)
 
 
 def replay_trees(problems: int, max_age: int, capacity: int) -> int:
-    """Trees in the replay once it is full."""
+    """Returns the number of trees in the replay once it is full."""
     return min(problems * (max_age + 1), capacity)

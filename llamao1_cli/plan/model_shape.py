@@ -14,8 +14,11 @@ from llamao1_cli.plan.memory import FLOAT, ModelShape
 
 
 def model_shape(config: Config) -> ModelShape:
-    """The configured model's, of which no weight is read or made. The vocabulary of one built from
-    scratch is taken as the largest allowed. Raises UserError for a model that is not there."""
+    """Returns the shape of the configured model; no weight is read or made.
+
+    A model built from scratch counts with the largest vocabulary allowed. Raises UserError for a
+    model that is not there.
+    """
     settings = config.model
     with torch.device("meta"):
         if settings.path is None:

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from llamao1_cli.errors import UserError
 
-Row = dict[str, Any]
+MetricsRow = dict[str, Any]
 Stamp = tuple[int, int, int] | None  # None where there is no file
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class MetricsFile:
         self._path = path
         self._begin()
 
-    def read(self) -> dict[str, list[Row]]:
+    def read(self) -> dict[str, list[MetricsRow]]:
         """Returns all rows by stage, {} if there is no file. A last line that is half written waits
         for the next reading. UserError names the line of one that is no row of metrics."""
         try:
@@ -74,7 +74,7 @@ class MetricsFile:
         return {stage: list(rows) for stage, rows in self._rows.items()}
 
     def _begin(self) -> None:
-        self._rows: dict[str, list[Row]] = {}
+        self._rows: dict[str, list[MetricsRow]] = {}
         self._end, self._lines, self._last = 0, 0, b""
 
     def _continues(self, file: BinaryIO) -> bool:
@@ -92,7 +92,7 @@ class MetricsFile:
             self._lines += len(lines)
             self._last = lines[-1] + b"\n"
 
-    def _row(self, line: bytes, number: int) -> Row:
+    def _row(self, line: bytes, number: int) -> MetricsRow:
         try:
             # Numbers are read as floats: one of a thousand digits is infinite, and no error.
             row = json.loads(line, parse_int=float)

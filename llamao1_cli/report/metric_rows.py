@@ -1,6 +1,6 @@
 """The rows of a run's metrics, as its charts and tables read them."""
 
-from llamao1_cli.report.kept import Row
+from llamao1_cli.report.kept import MetricsRow
 from llamao1_cli.report.reading import Run
 
 LARGEST = 1e300  # beyond it an axis has no room; neither infinities nor NaN are below it
@@ -8,7 +8,7 @@ LARGEST = 1e300  # beyond it an axis has no room; neither infinities nor NaN are
 PLAYED = ("self-play", "imitation")  # stages whose steps are iterations
 
 
-def played(run: Run) -> list[Row]:
+def played(run: Run) -> list[MetricsRow]:
     """Returns the metrics of a run's iterations, of self-play or of its control."""
     return [row for stage in PLAYED for row in run.metrics.get(stage, [])]
 
@@ -19,7 +19,7 @@ def iterations(run: Run) -> int:
     return int(rows[-1]["step"]) if rows else 0
 
 
-def flat(row: Row) -> dict[str, float]:
+def flat(row: MetricsRow) -> dict[str, float]:
     """Returns the finite numbers of a row of metrics, nested ones under dotted keys, with the rate
     of generation where tokens and seconds are known."""
     numbers: dict[str, float] = {}

@@ -12,7 +12,7 @@ from llamao1_cli.config import Config
 from llamao1_cli.config.file import load_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import RunFolder, run_folder
-from llamao1_cli.report.kept import Kept, MetricsFile, Row, stamp
+from llamao1_cli.report.kept import Kept, MetricsFile, MetricsRow, stamp
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -98,7 +98,7 @@ class Run:
     name: str
     folder: RunFolder
     config: Config
-    metrics: dict[str, list[Row]]  # by stage, in order of the steps
+    metrics: dict[str, list[MetricsRow]]  # by stage, in order of the steps
     evaluations: dict[int, Evaluation]  # by iteration, in order
     extra: dict[Path, Evaluation]  # made by `llamao1 eval --json` inside the folder
     budgets: dict[Path, BudgetEvaluation]

@@ -28,7 +28,7 @@ from llamao1_cli.search.tree_files import read_trees, tree_files
 
 
 def train(config: Config, weights: Path | None, kind: str, trees: Path | None, out: Path) -> None:
-    """A judge of the kind, trained on the questions that are not held out, in the folder `out`:
+    """Train a judge of the kind on the questions that are not held out, and write it to `out`:
     config.yaml, kind.json, model/. Raises UserError for data that teach nothing."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} is occupied; name another folder")
@@ -41,7 +41,7 @@ def train(config: Config, weights: Path | None, kind: str, trees: Path | None, o
 
 
 def evaluate(folder: Path, trees: Path | None, json_file: Path | None) -> None:
-    """The judge's figures on held-out questions, printed and as JSON."""
+    """Print the judge's figures on held-out questions, and write them as JSON."""
     check_writable("--json", json_file)
     config, kind = read_folder(folder)
     set_threads(config.run)
@@ -92,7 +92,7 @@ def _pairwise_figures(config: Config, folder: Path, trees: Path | None) -> dict[
 def _pairs(
     config: Config, model: LanguageModel, trees: Path | None
 ) -> tuple[list[Pair], list[Pair]]:
-    """The pairs to train on and the held-out ones, mined from tree files or read as configured."""
+    """Returns the pairs to train on and the held-out ones, from tree files or as configured."""
     settings = reward_settings(config)
     if trees is None:
         pairs = labelled_pairs(settings)

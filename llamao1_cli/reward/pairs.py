@@ -27,8 +27,8 @@ class Pair:
 
 
 def labelled_pairs(config: RewardConfig) -> list[Pair]:
-    """All pairs of a right and a wrong solution of one question in the configured file. A solution
-    that is labelled both says nothing.
+    """Returns all pairs of a right and a wrong solution of one question in the configured file. A
+    solution that is labelled both says nothing.
 
     Raises UserError for a row without a label, or a file that gives no pair.
     """
@@ -36,10 +36,10 @@ def labelled_pairs(config: RewardConfig) -> list[Pair]:
         raise UserError("reward.solutions is missing: name a file of solutions, or give --trees")
     right: dict[str, dict[str, None]] = {}  # dictionaries keep the order of the rows
     wrong: dict[str, dict[str, None]] = {}
-    for place, row in read_rows(config.solutions):
-        question = text_field(row, config.question_field, place).strip()
-        solution = text_field(row, config.solution_field, place).strip()
-        group = right if _label(row, config.label_field, place) else wrong
+    for source, row in read_rows(config.solutions):
+        question = text_field(row, config.question_field, source).strip()
+        solution = text_field(row, config.solution_field, source).strip()
+        group = right if _label(row, config.label_field, source) else wrong
         group.setdefault(question, {})[solution] = None
     pairs = [
         pair
@@ -58,9 +58,9 @@ def labelled_pairs(config: RewardConfig) -> list[Pair]:
 
 
 def mined_pairs(trees: Iterable[Tree]) -> list[Pair]:
-    """Pairs of each graded tree after rStar-Math (Guan et al. 2025): the `MINED` right solutions
-    of the highest mean Q with the `MINED` wrong ones of the lowest, solutions that read the same
-    counted once."""
+    """Returns pairs of each graded tree after rStar-Math (Guan et al. 2025): the `MINED` right
+    solutions of the highest mean Q with the `MINED` wrong ones of the lowest, solutions that read
+    the same counted once."""
     return [
         pair
         for tree in trees
@@ -71,7 +71,7 @@ def mined_pairs(trees: Iterable[Tree]) -> list[Pair]:
 
 
 def split(pairs: Sequence[Pair], seed: int, share: float) -> tuple[list[Pair], list[Pair]]:
-    """The pairs to train on, and the held-out ones."""
+    """Returns the pairs to train on, and the held-out ones."""
     train: list[Pair] = []
     test: list[Pair] = []
     for pair in pairs:
@@ -80,13 +80,15 @@ def split(pairs: Sequence[Pair], seed: int, share: float) -> tuple[list[Pair], l
 
 
 def held_out(question: str, seed: int, share: float) -> bool:
-    """Whether a question is held out. Its own text and the seed decide, so that it is, or is not,
-    in every file it stands in; about `share` of all questions are."""
+    """Returns whether a question is held out, as about `share` of all questions are.
+
+    Its text and the seed decide, so that it is the same in every file that has the question.
+    """
     return derive_seed(seed, "held out", question.strip()) < share * 2**62
 
 
 def solution_text(tree: Tree, leaf: Node) -> str:
-    """The thoughts on the way to a leaf, one a line."""
+    """Returns the thoughts on the way to a leaf, one a line."""
     return "\n".join(node.thought.text.strip() for node in tree.path(leaf)[1:])
 
 
@@ -98,7 +100,7 @@ def _product(question: str, right: list[str], wrong: list[str]) -> list[Pair]:
 
 
 def _best(tree: Tree, *, outcome: bool) -> list[str]:
-    """Right solutions of the highest mean Q, or wrong ones of the lowest."""
+    """Returns right solutions of the highest mean Q, or wrong ones of the lowest."""
     quality: dict[str, float] = {}
     for leaf in tree.leaf_nodes():
         if leaf.outcome is outcome:
@@ -108,9 +110,9 @@ def _best(tree: Tree, *, outcome: bool) -> list[str]:
     return sorted(quality, key=lambda text: quality[text], reverse=outcome)[:MINED]
 
 
-def _label(row: dict[str, object], field: str, place: str) -> bool:
+def _label(row: dict[str, object], field: str, source: str) -> bool:
     value = row.get(field)
     label = LABELS.get(json.dumps(value)) if isinstance(value, bool | int) else None
     if label is None:
-        raise UserError(f"{place}: field `{field}` must be true or false, not {value!r:.60}")
+        raise UserError(f"{source}: field `{field}` must be true or false, not {value!r:.60}")
     return label

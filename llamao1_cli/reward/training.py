@@ -20,8 +20,8 @@ RAMP = 0.1  # share of the steps that ramp the rate up
 
 
 def preference_loss(odds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """-log sigmoid(odds), weighted sum: the cross-entropy of preferring the better solution at the
-    log-odds that it is better. Both `[B]`."""
+    """Returns the weighted sum of -log sigmoid(odds): the cross-entropy of preferring the better
+    solution at the log-odds that it is better. Both `[B]`."""
     return (weights * functional.softplus(-odds)).sum()
 
 
@@ -33,11 +33,11 @@ def train_judge(
     seed: int,
     on_step: Callable[[float], None],
 ) -> list[float]:
-    """Train on pairs that the context holds; gives the loss of each step, which `on_step` sees
+    """Train on pairs that the context holds; returns the loss of each step, which `on_step` sees
     too.
 
-    A pair is asked in both orders at once: what is trained is what `log_odds` gives, and a liking
-    for one place, which says nothing of the solutions, need not be unlearned first. Raises
+    A pair is asked in both orders at once: what is trained is what `log_odds` returns, and no
+    preference for the first or the second solution has to be unlearned. Raises
     RunFailedError for a loss that is not finite.
     """
     batches = [
@@ -64,10 +64,10 @@ def train_judge(
 
 
 def pair_figures(judge: PairwiseJudge, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """How often the judge holds the right solution for the better one, with 95% intervals.
+    """Returns how often the judge prefers the right solution, with 95% intervals.
 
-    Also of the rule that the shorter solution is better. Equals count half. A question counts once,
-    by the mean over its pairs.
+    The same of the rule that the shorter solution is better. Equals count half. A question counts
+    once, by the mean over its pairs.
     """
     before = judge.unread
     odds = judge.log_odds([Comparison(p.question, p.better, p.worse) for p in pairs])
@@ -83,7 +83,7 @@ def pair_figures(judge: PairwiseJudge, pairs: Sequence[Pair]) -> dict[str, Any]:
 
 
 def accuracy(questions: Sequence[str], margins: np.ndarray) -> dict[str, Any]:
-    """Mean over questions of the share of their margins above 0 (equal to 0: half), and its 95%
+    """Returns the mean over questions of the share of margins above 0 (0 counts half), and its 95%
     interval: Wilson's where every question has one pair, else the normal one over questions."""
     rows: dict[str, list[float]] = {}
     for question, margin in zip(questions, margins, strict=True):
@@ -95,7 +95,7 @@ def accuracy(questions: Sequence[str], margins: np.ndarray) -> dict[str, Any]:
 
 
 def _epoch(pairs: Sequence[Pair], config: RewardConfig, seed: int, epoch: int) -> list[list[Pair]]:
-    """The batches of an epoch."""
+    """Returns the batches of an epoch."""
     order = np.random.default_rng([seed, 5, epoch]).permutation(len(pairs))
     size = config.batch_size
     return [[pairs[i] for i in order[start : start + size]] for start in range(0, len(pairs), size)]
@@ -104,7 +104,8 @@ def _epoch(pairs: Sequence[Pair], config: RewardConfig, seed: int, epoch: int) -
 def _losses(
     judge: PairwiseJudge, batch: list[Pair], sums: list[torch.Tensor]
 ) -> list[Callable[[], torch.Tensor]]:
-    """The losses of a batch's parts of like lengths, over the weight of the whole batch."""
+    """Returns functions of the losses of a batch's parts, each of like lengths; the weights of the
+    whole batch sum to 1."""
     comparisons = [Comparison(pair.question, pair.better, pair.worse) for pair in batch]
     rows = [(judge.ids(c), judge.ids(c.turned)) for c in comparisons]
     weights = torch.tensor([pair.weight for pair in batch])
@@ -121,7 +122,7 @@ def _loss(
     weights: torch.Tensor,
     sums: list[torch.Tensor],
 ) -> torch.Tensor:
-    """The loss of a part at the log-odds that the judge goes by; noted in `sums`."""
+    """Returns the loss of a part at the mean log-odds of both orders, and appends it to `sums`."""
     answers = judge.forward([ids for orders in rows for ids in orders])
     loss = preference_loss(mean_odds(answers), weights.to(answers.device))
     sums.append(loss.detach())

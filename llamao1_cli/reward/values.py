@@ -27,7 +27,7 @@ from llamao1_cli.value.make import value_seed
 def train_values(
     config: Config, weights: Path | None, trees: Path | None, out: Path, display: Display
 ) -> None:
-    """A head trained on the tree files in `trees`, or with `reward.omega` on those that it writes
+    """Train a head on the tree files in `trees`, or with `reward.omega` on those that it writes
     first to `out`/trees; saved in `out`/model."""
     omega = reward_settings(config).omega
     if (trees is None) == (omega is None):
@@ -61,8 +61,9 @@ def train_values(
 def measured_trees(
     config: Config, weights: Path | None, omega: OmegaConfig, display: Display
 ) -> list[Tree]:
-    """Trees of training problems whose targets are what OmegaPRM's search measured, the searches of
-    all problems batched. The model gets no hints, and a completion without an answer is wrong."""
+    """Returns trees of training problems whose targets are what OmegaPRM's search measured, the
+    searches of all problems batched. The model gets no hints, and a completion without an answer is
+    wrong."""
     parts = assemble(config, weights)
     problems = parts.task.train_problems(config.run.seed, 1, omega.problems)
     search = config.search.unaided(unfinished="failure")
@@ -82,8 +83,8 @@ def measured_trees(
 
 
 def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str, Any]:
-    """Quality of the values in `folder` and of plain ratings on held-out problems' trees, which are
-    those in `trees`, or what OmegaPRM's search left of them."""
+    """Returns the quality of the values in `folder` and of plain ratings on the trees of held-out
+    problems: those in `trees`, or those that OmegaPRM's search wrote."""
     if trees is None and reward_settings(config).omega is None:
         raise UserError("--trees is missing: name the folder of tree files to judge")
     trees = trees or RunFolder(folder).forest
@@ -105,8 +106,8 @@ def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str,
 
 
 def _fresh_head(config: Config) -> tuple[ValueHead, ValueHeadConfig]:
-    """An untrained head of features and its settings. Raises UserError for a configuration without
-    one: an adapter's values hang on the policy that it was trained on."""
+    """Returns an untrained head of features and its settings. Raises UserError for a configuration
+    without one: an adapter's values hang on the policy that it was trained on."""
     settings = config.value_head
     if not isinstance(settings, ValueHeadConfig):
         raise UserError(

@@ -19,8 +19,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from llamao1_cli.config import Config, LoraConfig, ModelConfig, SearchConfig
 from llamao1_cli.config.file import dump_config, load_config
 from llamao1_cli.errors import UserError
-from llamao1_cli.export.card import loading_code, model_card
+from llamao1_cli.export.card import model_card
 from llamao1_cli.export.commands import export_model, export_openlongcot, export_rows
+from llamao1_cli.export.loading_code import loading_code
 from llamao1_cli.export.model import trained_model
 from llamao1_cli.files.manifest import write_manifest
 from llamao1_cli.files.run_folder import RunFolder

@@ -20,7 +20,7 @@ from llamao1_cli.model.load import load_model
 from llamao1_cli.plan.measure import rates_from_runs
 from llamao1_cli.plan.memory import ModelShape, activation_bytes, memory, paths_held, replay_trees
 from llamao1_cli.plan.model_shape import model_shape
-from llamao1_cli.plan.time import (
+from llamao1_cli.plan.prediction import (
     Layout,
     Rates,
     Work,

@@ -1,8 +1,8 @@
 """Seconds an iteration by layout, from rates measured on one device; pure arithmetic.
 
 A rollout of n problems takes `start + n * each`: the depth of the search costs the same however
-many trees grow side by side. Everything else is proportional to the trees it handles. Ideal where
-it cannot know better: trees that finish last, and GPUs of different speeds, are left out.
+many trees grow side by side. Everything else is proportional to the trees it handles. It is
+ideal in what it cannot know: trees that finish last, and GPUs of different speeds, are left out.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rates:
-    """What one device was measured to take; seconds."""
+    """What one device was measured to take, in seconds."""
 
     start: float  # of a rollout, however few problems it has
     each: float  # of a rollout for each problem, grading included
@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def gpus(self) -> int:
-        """Devices that it takes, one a process."""
+        """Returns the number of devices, one a process."""
         return self.ranks + self.actors
 
 
@@ -64,7 +64,7 @@ class Prediction:
 
     @property
     def bottleneck(self) -> str:
-        """What takes the most of the iteration."""
+        """Returns the part that takes most of the iteration."""
         parts = {
             "rollout": self.rollout,
             "update": self.update,
@@ -75,8 +75,8 @@ class Prediction:
 
 
 def layouts(gpus: int) -> list[Layout]:
-    """The layouts of so many GPUs that are worth comparing: every GPU learns and plays, or one, an
-    eighth or a half of them learn and the others play for them."""
+    """Returns the layouts of so many GPUs that are worth comparing: every GPU learns and plays, or
+    one, an eighth or a half of them learn and the others play for them."""
     found = [Layout(f"{gpus} ranks" if gpus > 1 else "one process", gpus)]
     for ranks in sorted({1, gpus // 8, gpus // 2} - {0, gpus}):
         name = f"{ranks} to learn, {gpus - ranks} to play"
@@ -88,7 +88,7 @@ def layouts(gpus: int) -> list[Layout]:
 
 
 def predict(rates: Rates, work: Work, layout: Layout) -> Prediction:
-    """Seconds of an iteration in a layout."""
+    """Returns the seconds of an iteration in a layout."""
     players = layout.actors or layout.ranks
     rollout = rates.start + math.ceil(work.problems / players) * rates.each
     drawn = work.problems * work.draws
@@ -103,13 +103,13 @@ def predict(rates: Rates, work: Work, layout: Layout) -> Prediction:
 
 
 def all_reduce(size: int, ranks: int, bandwidth: float) -> float:
-    """Seconds to sum `size` bytes over ranks in a ring: each sends 2(N - 1)/N of them (Patarasu and
-    Yuan 2009)."""
+    """Returns the seconds to sum `size` bytes over ranks in a ring: each sends 2(N - 1)/N of them
+    (Patarasu and Yuan 2009)."""
     return 2 * (ranks - 1) / ranks * size / bandwidth
 
 
 def affine(few: tuple[int, float], many: tuple[int, float]) -> tuple[float, float]:
-    """Start and slope of the line through two measured (problems, seconds); neither is negative."""
+    """Returns start and slope, neither negative, of the line through two (problems, seconds)."""
     (less, quick), (more, slow) = few, many
     each = max((slow - quick) / (more - less), 0.0) if more > less else slow / more
     start = max(slow - more * each, 0.0)
@@ -119,10 +119,10 @@ def affine(few: tuple[int, float], many: tuple[int, float]) -> tuple[float, floa
 def rates_of_run(
     rows: Sequence[Mapping[str, Any]], problems: int, draws: float, tree_bytes: float
 ) -> Rates:
-    """Rates from the self-play lines of the metrics.jsonl of a run in one process; medians over all
-    but the first iteration, which warms up. Raises ValueError without a line.
+    """Returns rates from the self-play metrics of a run in one process: medians over all iterations
+    but the first, which warms up. Raises ValueError without a row.
 
-    One size of batch tells nothing of a rollout's start, which counts as 0.
+    One size of batch does not show what a rollout's start takes, which counts as 0.
     """
     if not rows:
         raise ValueError("no iteration of self-play")
@@ -142,6 +142,6 @@ def rates_of_run(
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value, of an even number the mean of both."""
+    """Returns the middle value, or the mean of both if their number is even."""
     ordered, middle = sorted(values), len(values) // 2
     return (ordered[middle] + ordered[~middle]) / 2
