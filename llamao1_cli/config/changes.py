@@ -43,5 +43,5 @@ def _marks(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _below(key: str, section: str) -> bool:
-    """Whether a key is `section` or in it."""
+    """Returns whether a key is `section` or in it."""
     return key == section or key.startswith(f"{section}.")

@@ -49,7 +49,7 @@ class ValueAdapterConfig(Section):
 
 
 def _with_kind(section: object) -> object:
-    """A value head without a kind is of the first one."""
+    """Returns the section with a kind: the first one where it names none."""
     return {"kind": "features", **section} if isinstance(section, dict) else section
 
 

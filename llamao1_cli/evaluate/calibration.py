@@ -16,16 +16,16 @@ Worth = Callable[[Node], float]
 def value_quality(
     trees: Sequence[Tree], outcomes: Sequence[Sequence[bool]], worth: Worth
 ) -> dict[str, Any]:
-    """How well what samples' last thoughts are worth foretells their outcomes, which are a row a
-    tree in the order of its leaves."""
+    """Returns how well what samples' last thoughts are worth foretells their outcomes, which are a
+    row a tree in the order of its leaves."""
     return _quality([[worth(leaf) for leaf in tree.leaf_nodes()] for tree in trees], outcomes)
 
 
 def step_quality(
     trees: Sequence[Tree], outcomes: Sequence[Sequence[bool]], worth: Worth
 ) -> dict[str, Any]:
-    """How well what every thought is worth foretells the outcomes of the samples it is part of,
-    with `ece`, the expected calibration error, and the `bins` of a reliability diagram.
+    """Returns how well what every thought is worth foretells the outcomes of the samples it is part
+    of, with `ece`, the expected calibration error, and the `bins` of a reliability diagram.
 
     A thought counts once for each sample that goes through it; the problem is no thought.
     """
@@ -40,8 +40,8 @@ def step_quality(
 
 
 def reliability(values: np.ndarray, truth: np.ndarray) -> list[dict[str, Any]]:
-    """The bins of a reliability diagram: `low` and `high` ends, number `n` of items, their mean
-    `value` and the share that is `right`; empty bins are left out."""
+    """Returns the bins of a reliability diagram: `low` and `high` ends, number `n` of items, their
+    mean `value` and the share that is `right`; empty bins are left out."""
     places = np.minimum((values * BINS).astype(int), BINS - 1)
     bins = []
     for place in np.unique(places):
@@ -59,8 +59,8 @@ def reliability(values: np.ndarray, truth: np.ndarray) -> list[dict[str, Any]]:
 
 
 def calibration_error(bins: Sequence[dict[str, Any]]) -> float | None:
-    """Mean distance of value and share that is right over the bins, weighted by their items
-    (Guo et al. 2017); None without any."""
+    """Returns the mean distance of value and share that is right over the bins, weighted by their
+    items (Guo et al. 2017); None without any."""
     total = sum(row["n"] for row in bins)
     return (
         sum(row["n"] * abs(row["value"] - row["right"]) for row in bins) / total if total else None

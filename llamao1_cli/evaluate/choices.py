@@ -10,33 +10,34 @@ Choose = Callable[..., str | None]  # takes a tree; returns no answer where it h
 
 
 def first_answer(tree: Tree) -> str | None:
-    """The answer of a tree of one chain."""
+    """Returns the answer of a tree of one chain."""
     return next((node.answer for node in tree.nodes if node.terminal), None)
 
 
 def majority(tree: Tree) -> str | None:
-    """The answer that most samples agree on; the earliest of equals."""
+    """Returns the answer that most samples agree on; the earliest of equals."""
     return _vote(tree, lambda node: 1.0)
 
 
 def weighted_vote(tree: Tree, reduce: Reduction = last) -> str | None:
-    """The answer whose paths are worth most together."""
+    """Returns the answer whose paths are worth most together."""
     return _vote(tree, lambda node: path_worth(tree, node, reduce))
 
 
 def search_vote(tree: Tree) -> str | None:
-    """The answer whose leaves' values, each times its visits, sum highest."""
+    """Returns the answer whose leaves' values, each times its visits, sum highest."""
     return _vote(tree, lambda node: node.value * max(node.visits, 1))
 
 
 def best_of(tree: Tree, reduce: Reduction = last) -> str | None:
-    """The answer of the path that is worth most; the earliest of equals."""
+    """Returns the answer of the path that is worth most; the earliest of equals."""
     ends = [node for node in tree.nodes if node.terminal]
     return max(ends, key=lambda node: path_worth(tree, node, reduce)).answer if ends else None
 
 
 def path_worth(tree: Tree, node: Node, reduce: Reduction) -> float:
-    """The values of the thoughts down to `node`, reduced to one; the problem is no thought."""
+    """Returns the values of the thoughts down to `node`, reduced to one; the problem is no
+    thought."""
     return reduce([step.value for step in tree.path(node)[1:]])
 
 

@@ -52,12 +52,12 @@ class Endpoint:
         return self._config.max_tokens
 
     def judge(self) -> "EndpointJudge":
-        """What gives the nodes of growing trees their values, for one forest."""
+        """Returns what gives the nodes of growing trees their values, for one forest."""
         return EndpointJudge(self)
 
     def drain(self) -> dict[str, int]:
-        """What was counted since the last call: thoughts `asked` for, `fallbacks` that kept their
-        rating, and the tokens read and written as the endpoint has them."""
+        """Returns what was counted since the last call: thoughts `asked` for, `fallbacks` that kept
+        their rating, and the tokens read and written as the endpoint has them."""
         names = ("asked", "fallbacks", "prompt_tokens", "completion_tokens")
         counts = {name: self._counts[name] for name in names}
         self._counts.clear()
@@ -94,7 +94,7 @@ class Endpoint:
         self._counts["fallbacks"] += 1
 
     def _ask(self, text: str) -> Reply:
-        """One question; the client tries again by itself."""
+        """Ask one question; the client tries again by itself."""
         import openai
 
         config = self._config
@@ -118,8 +118,8 @@ class Endpoint:
         return _read(answer, config.max_tokens)
 
     def _refused(self, status: int) -> str:
-        """What an HTTP status means; UserError for one that no further try would change. Nothing of
-        the reply is shown: it may repeat the key."""
+        """Returns what an HTTP status means; UserError for one that no further try would change.
+        Nothing of the reply is shown: it may repeat the key."""
         if 400 <= status < 500 and status not in TRANSIENT:
             raise UserError(
                 f"judge: {self._config.base_url} refused the request with HTTP {status}; check "
@@ -145,21 +145,25 @@ class EndpointJudge:
 
 
 def question(tree: Tree, node: Node) -> str:
-    """What is asked of a path: the problem and the thoughts down to the node, never the answer."""
+    """Returns what is asked of a path: the problem and the thoughts down to the node, never the
+    answer."""
     steps = [step.thought.text.strip() for step in tree.path(node)[1:]]
     shown = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
     return f"Problem:\n{tree.problem.text}\n\nSteps:\n{shown or NO_STEPS}"
 
 
 def parse_probability(text: str) -> float | None:
-    """The number that a text is, from 0 to 1; None for anything else."""
+    """Returns the number that a text is, from 0 to 1; None for anything else."""
     stripped = text.strip()
     return float(stripped) if _PROBABILITY.fullmatch(stripped) else None
 
 
 def _read(answer: "openai.types.chat.ChatCompletion", limit: int) -> Reply:
-    """The probability in a reply of at most `limit` tokens. A server may send anything: no field is
-    sure to be there, and a reply that does not tell its length counts as of the most tokens."""
+    """Returns the probability in a reply of at most `limit` tokens.
+
+    A server may send anything: no field is sure to be there, and a reply that does not tell its
+    length counts as of the most tokens.
+    """
     usage = getattr(answer, "usage", None)
     read, written = _count(usage, "prompt_tokens", 0), _count(usage, "completion_tokens", limit)
     choices = getattr(answer, "choices", None)
@@ -202,7 +206,7 @@ def _client(config: JudgeConfig) -> "openai.OpenAI":
 
 
 def _cause(error: Exception) -> str:
-    """The innermost cause in one short line."""
+    """Returns the innermost cause in one short line."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     return " ".join(f"{type(error).__name__} {error}".split())[:200]

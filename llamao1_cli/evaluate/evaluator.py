@@ -151,7 +151,8 @@ class Evaluator:
         }
 
     def _outcomes(self, forest: Forest) -> list[list[bool]]:
-        """Whether each sample is right, a row a problem; a sample without an answer is wrong."""
+        """Returns whether each sample is right, a row a problem; a sample without an answer is
+        wrong."""
         leaves = [(tree, leaf) for tree in forest.trees for leaf in tree.leaf_nodes()]
         stated = [(leaf.answer, tree.problem.answer) for tree, leaf in leaves if leaf.answer]
         verdicts = iter(self._grade(stated))
@@ -161,7 +162,7 @@ class Evaluator:
         return list(rows.values())
 
     def _right(self, forest: Forest, name: str) -> list[bool]:
-        """Whether a strategy's answer to each problem is right; no answer is wrong."""
+        """Returns whether a strategy's answer to each problem is right; no answer is wrong."""
         choices = [STRATEGIES[name].choose(tree) for tree in forest.trees]
         asked = [
             (choice, problem.answer)
@@ -173,7 +174,7 @@ class Evaluator:
 
 
 def _is(name: str, kind: str) -> bool:
-    """Whether a strategy is `kind`, by whatever reduction and whoever's values."""
+    """Returns whether a strategy is `kind`, by whatever reduction and whoever's values."""
     return name.partition(":")[0].removesuffix("_judge") == kind
 
 

@@ -11,7 +11,7 @@ Z95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a proportion (Wilson 1927); (0, 1) without trials."""
+    """Returns Wilson's 95% interval of a proportion (Wilson 1927); (0, 1) without trials."""
     if trials == 0:
         return 0.0, 1.0
     share, square = successes / trials, Z95**2 / trials
@@ -24,7 +24,7 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
 
 
 def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
-    """The normal 95% interval of a mean of scores in [0, 1]; (0, 1) for fewer than two."""
+    """Returns the normal 95% interval of a mean of scores in [0, 1]; (0, 1) for fewer than two."""
     if len(scores) < 2:
         return 0.0, 1.0
     mean = float(np.mean(scores))
@@ -33,8 +33,8 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike) -> dict[str, Any]:
-    """How far the scores of `first` lie above those of `second` on the same n items: `difference`,
-    its 95% interval `ci95`, and `n`.
+    """Returns how far the scores of `first` lie above those of `second` on the same n items:
+    `difference`, its 95% interval `ci95`, and `n`.
 
     Scores are in [0, 1], `[n]`, or `[S, n]` of S seeds, over which they are averaged item by item:
     the interval speaks of other items for these seeds, not of other seeds. It is the normal one of
@@ -55,7 +55,8 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> dict[str, Any]:
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
-    """Unbiased chance that one of k samples is right, 1 - C(n - c, k) / C(n, k) (Chen et al. 2021).
+    """Returns the unbiased chance that one of k samples is right, 1 - C(n - c, k) / C(n, k) (Chen
+    et al. 2021).
 
     Raises ValueError for k beyond the samples.
     """
@@ -65,7 +66,8 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 
 
 def auc(scores: np.ndarray, truth: np.ndarray) -> float | None:
-    """Chance that a right item scores above a wrong one, ties half; None without both kinds."""
+    """Returns the chance that a right item scores above a wrong one, ties half; None without both
+    kinds."""
     right, wrong = scores[truth > 0.5], scores[truth <= 0.5]
     if not len(right) or not len(wrong):
         return None
@@ -76,7 +78,8 @@ def auc(scores: np.ndarray, truth: np.ndarray) -> float | None:
 
 
 def auc_within(scores: Sequence[Sequence[float]], truth: Sequence[Sequence[bool]]) -> float | None:
-    """Mean AUC over the groups that hold both right and wrong items; None if none does."""
+    """Returns the mean AUC over the groups that hold both right and wrong items; None if none
+    does."""
     areas = [
         auc(np.array(row), np.array(labels, float))
         for row, labels in zip(scores, truth, strict=True)

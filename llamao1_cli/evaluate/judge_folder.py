@@ -21,7 +21,8 @@ def finish_folder(folder: Path, config: Config, kind: str) -> None:
 
 
 def read_folder(folder: Path) -> tuple[Config, str]:
-    """The configuration and the kind of the judge in a folder; UserError if there is none."""
+    """Returns the configuration and the kind of the judge in a folder; UserError if there is
+    none."""
     try:
         kind = json.loads((folder / KIND).read_text(encoding="utf-8"))["kind"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -30,7 +31,8 @@ def read_folder(folder: Path) -> tuple[Config, str]:
 
 
 def load_pairwise(folder: Path) -> PairwiseJudge:
-    """The pairwise judge that `reward train` wrote. Raises UserError for a folder without one."""
+    """Returns the pairwise judge that `reward train` wrote. Raises UserError for a folder without
+    one."""
     config, kind = read_folder(folder)
     if kind != "pairwise":
         raise UserError(f"{folder}: holds a judge of the kind {kind}, not pairwise")
@@ -38,19 +40,19 @@ def load_pairwise(folder: Path) -> PairwiseJudge:
 
 
 def pairwise_judge(config: Config, language_model: LanguageModel) -> PairwiseJudge:
-    """The judge that a model is."""
+    """Returns the judge that a model is."""
     return PairwiseJudge(
         language_model, config.model.max_length, reward_settings(config).batch_tokens
     )
 
 
 def language_model(config: Config, weights: Path | None) -> LanguageModel:
-    """The configured model; `weights`, a saved folder, takes the place of its own."""
+    """Returns the configured model; `weights`, a saved folder, takes the place of its own."""
     # Only a model built from scratch has its tokenizer made from the task's texts.
     corpus = [] if config.model.path else load_task(config.task).corpus()
     return load_model(config.model, corpus, config.run.seed, weights)
 
 
 def reward_settings(config: Config) -> RewardConfig:
-    """The section `reward`, or its defaults where it is missing."""
+    """Returns the section `reward`, or its defaults where it is missing."""
     return config.reward or RewardConfig()

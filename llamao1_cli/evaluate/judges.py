@@ -27,7 +27,8 @@ class Judges:
         return self.pairwise.log_odds if self.pairwise else None
 
     def drain(self) -> dict[str, dict[str, int]]:
-        """What was asked of each judge since the last call, with what it could not judge."""
+        """Returns what was asked of each judge since the last call, with what it could not
+        judge."""
         asked = (("judge", self.endpoint), ("pairwise", self.pairwise))
         return {name: judge.drain() for name, judge in asked if judge is not None}
 
@@ -36,7 +37,7 @@ NOBODY = Judges()
 
 
 def make_judges(names: Sequence[str], config: Config) -> Judges:
-    """The judges that the strategies `names` need.
+    """Returns the judges that the strategies `names` need.
 
     Raises UserError for a strategy whose judge is not configured or cannot be had, or whose
     meta-actions are not allowed.

@@ -28,7 +28,8 @@ class PairwiseJudge:
         self.tokens = 0  # read for them
 
     def log_odds(self, comparisons: Sequence[Comparison]) -> np.ndarray:
-        """Log-odds `[N]` that the first solution is the better one, the mean over both orders.
+        """Returns the log-odds `[N]` that the first solution is the better one, the mean over both
+        orders.
 
         So turned comparisons have opposite log-odds. Of one that the context does not hold nothing
         can be said: 0, and `unread` counts it.
@@ -48,20 +49,21 @@ class PairwiseJudge:
         return mean_odds(odds).double().numpy()
 
     def drain(self) -> dict[str, int]:
-        """What was counted since the last call: solutions `compared`, comparisons `unread` since
-        the context did not hold them, and the tokens read."""
+        """Returns what was counted since the last call: solutions `compared`, comparisons `unread`
+        since the context did not hold them, and the tokens read."""
         counts = {"compared": self.compared, "unread": self.unread, "read_tokens": self.tokens}
         self.compared = self.unread = self.tokens = 0
         return counts
 
     def ids(self, comparison: Comparison) -> list[int]:
-        """Tokens of one order's question. Markers and other special tokens in it stay words."""
+        """Returns the tokens of one order's question. Markers and other special tokens in it stay
+        words."""
         text = PROMPT.format(**vars(comparison))
         ids = self._tokenizer.encode(text, add_special_tokens=True, split_special_tokens=True)
         return [*ids, *self._opening]
 
     def fits(self, comparison: Comparison) -> bool:
-        """Whether the context holds the comparison in either order."""
+        """Returns whether the context holds the comparison in either order."""
         return max(len(self.ids(c)) for c in (comparison, comparison.turned)) <= self._max_length
 
     def forward(self, rows: Sequence[list[int]]) -> torch.Tensor:
@@ -97,13 +99,14 @@ class PairwiseJudge:
 
 
 def mean_odds(answers: torch.Tensor) -> torch.Tensor:
-    """Log-odds `[N]` that the first solution is better, the mean over both orders, from the logits
-    of yes minus no `[2 N]`, that of each comparison before that of it turned."""
+    """Returns the log-odds `[N]` that the first solution is better, the mean over both orders, from
+    the logits of yes minus no `[2 N]`, that of each comparison before that of it turned."""
     return (answers[::2] - answers[1::2]) / 2
 
 
 def _answer_tokens(language_model: LanguageModel) -> tuple[list[int], int, int]:
-    """The tokens that yes and no begin with alike, and the first one of each that differs."""
+    """Returns the tokens that yes and no begin with alike, and the first one of each that
+    differs."""
     yes, no = (
         language_model.tokenizer.encode(word, add_special_tokens=False) for word in (YES, NO)
     )

@@ -24,8 +24,8 @@ def play(
     budget: int | None = None,
     on_turn: Callable[[list[Tree]], None] = lambda trees: None,
 ) -> list[Tree]:
-    """A tree for each problem, of `budget` tokens at most if one is given; ungraded. `judges` are
-    those that the growth's strategies need."""
+    """Returns a tree for each problem, of `budget` tokens at most if one is given; ungraded.
+    `judges` are those that the growth's strategies need."""
     setup = growth.set_up(search, config, budget)
     endpoint = judges.endpoint if growth.external else None
     assert endpoint is not None or not growth.external, f"{growth.name} has no judge"

@@ -7,22 +7,22 @@ Reduction = Callable[[Sequence[float]], float]
 
 
 def last(values: Sequence[float]) -> float:
-    """The value of the last step: what is thought of the whole path."""
+    """Returns the value of the last step: what is thought of the whole path."""
     return values[-1]
 
 
 def lowest(values: Sequence[float]) -> float:
-    """The smallest value: a path is as good as its weakest step."""
+    """Returns the smallest value: a path is as good as its weakest step."""
     return min(values)
 
 
 def product(values: Sequence[float]) -> float:
-    """The product: the chance that no step fails, were they independent."""
+    """Returns the product: the chance that no step fails, were they independent."""
     return math.prod(values)
 
 
 def mean(values: Sequence[float]) -> float:
-    """The arithmetic mean."""
+    """Returns the arithmetic mean."""
     return math.fsum(values) / len(values)
 
 

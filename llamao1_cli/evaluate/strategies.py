@@ -60,7 +60,7 @@ class Strategy:
 
 
 def _greedy(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
-    """The likeliest token each time; a second chain would be the same."""
+    """Take the likeliest token each time; a second chain would be the same."""
     return Setup(search.unaided(temperature=0.0), Samples(1, search.max_depth, endless=False))
 
 
@@ -101,7 +101,8 @@ def _mcts_improvement(search: SearchConfig, config: EvalConfig, budget: int | No
 
 
 def _self_refine(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
-    """A rewriting takes a token at least, so that under a budget the tokens end the search."""
+    """Rewrite whole solutions; a rewriting takes a token at least, so that a budget ends the
+    search."""
     whole = search.unaided(temperature=config.temperature)
     rewritings = config.simulations if budget is None else budget
     return Setup(whole, refinement=Refinement(rewritings=rewritings))
@@ -135,8 +136,8 @@ STRATEGIES: dict[str, Strategy] = {name: _strategy(entry) for name, entry in STR
 
 
 def by_growth(names: Sequence[str]) -> list[tuple[Growth, list[str]]]:
-    """The growths that some strategies need, each with those that choose from its trees, in the
-    order of the registry; `pass` needs samples and chooses nothing.
+    """Returns the growths that some strategies need, each with those that choose from its trees, in
+    the order of the registry; `pass` needs samples and chooses nothing.
 
     Raises ValueError for a name that is none.
     """

@@ -10,7 +10,7 @@ STD_FLOOR = 1e-4  # keeps the division by a group's deviation finite
 
 
 def has_signal(tree: Tree) -> bool:
-    """Whether the leaves of a tree have different targets."""
+    """Returns whether the leaves of a tree have different targets."""
     values = {node.target for node in tree.leaf_nodes()}
     return len(values) > 1
 

@@ -70,7 +70,7 @@ def experiences(
 
 
 def grew(tree: Tree) -> bool:
-    """Whether the tree has a thought, and so an experience."""
+    """Returns whether the tree has a thought, and so an experience."""
     return bool(tree.root.children)
 
 

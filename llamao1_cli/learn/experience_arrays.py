@@ -40,7 +40,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> list[Experience]:
 
 
 def _arrays(item: Experience, group: str) -> dict[str, np.ndarray]:
-    """The arrays of an experience that have one length."""
+    """Returns the arrays of an experience that have one length."""
     return (
         {"ids": item.ids, "before": item.before}
         if group == "tokens"
@@ -49,7 +49,7 @@ def _arrays(item: Experience, group: str) -> dict[str, np.ndarray]:
 
 
 def _cut(arrays: Mapping[str, np.ndarray], group: str) -> list[dict[str, np.ndarray]]:
-    """The arrays of a group, experience by experience."""
+    """Returns the arrays of a group, experience by experience."""
     lengths = arrays[f"{group}.lengths"]
     names = [n.partition(".")[2] for n in arrays if n.startswith(f"{group}.")]
     stops = np.cumsum(lengths)

@@ -37,7 +37,7 @@ class Replay(Generic[Item]):
         return slice((self._rank - self._added) % self._ranks, None, self._ranks)
 
     def holds(self, serial: int) -> bool:
-        """Whether the item with this serial number belongs to this shard."""
+        """Returns whether the item with this serial number belongs to this shard."""
         return serial % self._ranks == self._rank
 
     def add(self, items: Sequence[Item], iteration: int, total: int | None = None) -> None:

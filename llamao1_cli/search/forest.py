@@ -6,7 +6,7 @@ from llamao1_cli.search.tree import Tree
 
 
 def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
-    """What an iteration's trees look like, as shares and means."""
+    """Returns what an iteration's trees look like, as shares and means."""
     leaves = [leaf for tree in trees for leaf in tree.leaf_nodes()]
     nodes = [node for tree in trees for node in tree.nodes[1:]]
     outcomes = [{node.outcome for node in tree.nodes} for tree in trees]

@@ -86,18 +86,18 @@ class Tree:
         return self.judging_tokens + sum(len(node.thought.ids) for node in self.nodes)
 
     def children(self, node: Node) -> list[Node]:
-        """The children of a node, oldest first."""
+        """Returns the children of a node, oldest first."""
         return [self.nodes[i] for i in node.children]
 
     def path(self, node: Node) -> list[Node]:
-        """The nodes from the root to `node`, both included."""
+        """Returns the nodes from the root to `node`, both included."""
         steps = [node]
         while steps[-1].parent is not None:
             steps.append(self.nodes[steps[-1].parent])
         return steps[::-1]
 
     def leaf_nodes(self) -> Iterator[Node]:
-        """Nodes without children, the root only if it stands alone."""
+        """Yields nodes without children, the root only if it stands alone."""
         return (node for node in self.nodes if not node.children)
 
     def attach(self, parent: Node, thoughts: list[Thought]) -> list[Node]:
@@ -113,14 +113,15 @@ class Tree:
         return added
 
     def path_ids(self, node: Node, codec: Codec) -> list[int]:
-        """Tokens of the path to `node`, every node closed by the rating it was given when made."""
+        """Returns the tokens of the path to `node`, every node closed by the rating it was given
+        when made."""
         ids = codec.root(self.problem.text)
         for step in self.path(node)[1:]:
             ids += node_tokens(self, step, codec).ids
         return ids
 
     def marked(self) -> list[MarkedNode]:
-        """The tree in the marked language, each node under its own number and rating."""
+        """Returns the tree in the marked language, each node under its own number and rating."""
         return [_marked(node) for node in self.nodes]
 
     def to_json(self) -> dict[str, Any]:

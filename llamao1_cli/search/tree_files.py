@@ -17,9 +17,11 @@ def write_trees(path: Path, trees: Sequence[Tree]) -> None:
 
 
 def read_trees(path: Path, codec: Codec | None) -> list[Tree]:
-    """Trees from JSONL. Raises UserError naming the line of one that is broken or cut short, that
-    was not rectified, or whose tokens the model's tokenizer (if given) does not read as its
-    text."""
+    """Returns trees from JSONL.
+
+    Raises UserError naming the line of one that is broken or cut short, that was not rectified, or
+    whose tokens the model's tokenizer (if given) does not read as its text.
+    """
     trees = []
     try:
         *lines, rest = path.read_text(encoding="utf-8").split("\n")
@@ -42,7 +44,7 @@ def read_trees(path: Path, codec: Codec | None) -> list[Tree]:
 
 
 def tree_files(folder: Path) -> list[Path]:
-    """The tree files of a folder in order; UserError if there are none."""
+    """Returns the tree files of a folder in order; UserError if there are none."""
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
     if not files:
         raise UserError(f"{folder}: holds no tree files (*.jsonl); give a folder self-play wrote")

@@ -59,9 +59,11 @@ def faults(root: Path) -> list[str]:
     level = {folder: depth for depth, folder in enumerate((*FOLDERS, *FLOOR))}
     for name, targets in graph.items():
         mine = level.get(name.partition(".")[0], -1)
-        for target in sorted(targets):
-            if level.get(target.partition(".")[0], len(level)) < mine:
-                wrong.append(f"{name} imports {target}, which stands above it")
+        wrong += [
+            f"{name} imports {target}, which stands above it"
+            for target in sorted(targets)
+            if level.get(target.partition(".")[0], len(level)) < mine
+        ]
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

@@ -26,9 +26,10 @@ class Comparison:
 
 
 def value_log_odds(values: np.ndarray) -> np.ndarray:
-    """Log-odds `[N]` that the first of two solutions is the better one, from their chances `[N, 2]`
-    to be right: logit v1 - logit v2, so that the preference is the sigmoid of the difference (the
-    model of Bradley and Terry). Chances are kept off 0 and 1 by 1e-6, or nothing could be added."""
+    """Returns the log-odds `[N]` that the first of two solutions is the better one, from their
+    chances `[N, 2]` to be right: logit v1 - logit v2, so that the preference is the sigmoid of the
+    difference (the model of Bradley and Terry). Chances are kept off 0 and 1 by 1e-6, or nothing
+    could be added."""
     kept = np.clip(values.reshape(-1, 2), CERTAIN, 1 - CERTAIN)
     logits = np.log(kept) - np.log1p(-kept)
     return logits[:, 0] - logits[:, 1]
@@ -42,7 +43,8 @@ def preferences(odds: np.ndarray) -> np.ndarray:
 
 
 def transitive_closure(relation: np.ndarray) -> np.ndarray:
-    """Whether j can be reached from i by one step or more of a relation `[n, n]` (Warshall 1962).
+    """Returns whether j can be reached from i by one step or more of a relation `[n, n]` (Warshall
+    1962).
 
     On a cycle everything reaches everything, itself included.
     """
@@ -53,7 +55,7 @@ def transitive_closure(relation: np.ndarray) -> np.ndarray:
 
 
 def borda_counts(odds: np.ndarray) -> np.ndarray:
-    """How many others each solution beats, directly or through others `[n]`.
+    """Returns how many others each solution beats, directly or through others `[n]`.
 
     A win over oneself, which cycles make, does not count: it would lift a cycle's members to the
     one that beats them all.
@@ -64,7 +66,7 @@ def borda_counts(odds: np.ndarray) -> np.ndarray:
 
 
 def ranks(odds: np.ndarray) -> np.ndarray:
-    """Rank `[n]` by Borda count, 1 the best: 1 + how many are ahead.
+    """Returns the rank `[n]` by Borda count, 1 the best: 1 + how many are ahead.
 
     Equal counts are parted by their own comparisons: the sum of a solution's log-odds against those
     of its count, which for two is their comparison. Equals in both share a rank.
@@ -82,8 +84,8 @@ def global_quality(odds: np.ndarray) -> np.ndarray:
 
 
 def local_quality(odds: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """Mean probability `[n]` of being better than one's neighbours in the tree, by a mask `[n, n]`;
-    1/2 without neighbours."""
+    """Returns the mean probability `[n]` of being better than one's neighbours in the tree, by a
+    mask `[n, n]`; 1/2 without neighbours."""
     chances = np.where(neighbours, 1 / (1 + np.exp(-odds)), 0.0).sum(axis=1)
     counts = neighbours.sum(axis=1)
     return np.where(counts > 0, chances / np.maximum(counts, 1), 0.5)
@@ -96,7 +98,7 @@ def blended_quality(odds: np.ndarray, neighbours: np.ndarray, global_weight: flo
 
 
 def tree_neighbours(parents: np.ndarray) -> np.ndarray:
-    """Mask `[n, n]` of parents and children; `parents` `[n]` is -1 for a root."""
+    """Returns the mask `[n, n]` of parents and children; `parents` `[n]` is -1 for a root."""
     children = np.flatnonzero(parents >= 0)
     mask = np.zeros((len(parents), len(parents)), dtype=bool)
     mask[children, parents[children]] = True

@@ -64,7 +64,7 @@ class Solutions:
         self.values += [end.value for end in self.ends[len(self.values) :]]
 
     def pending(self) -> list[tuple[int, int]]:
-        """The pairs that were not compared yet, the newer solution first."""
+        """Returns the pairs that were not compared yet, the newer solution first."""
         known = len(self.odds)
         return [(i, j) for i in range(known, len(self.ends)) for j in range(i)]
 
@@ -93,8 +93,8 @@ class Solutions:
             node.value_sum = float(carried[place]) * node.visits
 
     def best_open(self, exploration: float) -> int | None:
-        """The solution to rewrite next, by UCT among those that are not closed; a first solution's
-        parent is the problem, visited once for each solution."""
+        """Returns the solution to rewrite next, by UCT among those that are not closed; a first
+        solution's parent is the problem, visited once for each solution."""
         scores = {}
         for place, node in enumerate(self.ends):
             below = [self.ends[i].mean_value for i, p in enumerate(self.parents) if p == place]
@@ -149,7 +149,7 @@ def self_refine(
 def _affordable(
     places: Sequence[tuple[Solutions, int]], codec: Codec, config: SearchConfig, budget: float
 ) -> list[tuple[Solutions, int, Request]]:
-    """The requests that can be paid for, each with the tokens it may take."""
+    """Returns the requests that can be paid for, each with the tokens it may take."""
     pending: dict[int, PendingExpansions] = {}
     asked = []
     for solutions, place in places:
@@ -164,18 +164,18 @@ def _affordable(
 
 
 def _start(solutions: Solutions, place: int) -> Node:
-    """The thought that a new solution (-1), or the rewriting of one, goes on from."""
+    """Returns the thought that a new solution (-1), or the rewriting of one, goes on from."""
     return solutions.tree.root if place < 0 else solutions.ends[place]
 
 
 def _metas(place: int, config: SearchConfig) -> tuple[Meta | None, ...]:
-    """The meta-actions of a new solution (-1), or of a critique and a rewriting."""
+    """Returns the meta-actions of a new solution (-1), or of a critique and a rewriting."""
     forced = () if place < 0 else (Meta.CRITIC, Meta.REFINE)
     return (*forced, *[None] * (config.max_depth - (place >= 0)))
 
 
 def _request(solutions: Solutions, place: int, codec: Codec, config: SearchConfig) -> Request:
-    """A solution, or the critique and rewriting of one."""
+    """Returns a solution, or the critique and rewriting of one."""
     tree = solutions.tree
     tree.expansions += 1
     rng = np.random.default_rng([tree.seed, 2, tree.expansions])

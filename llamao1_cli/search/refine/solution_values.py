@@ -18,7 +18,7 @@ def sampled_quality(rewards: Sequence[float]) -> float:
 
 
 def mctsr_back_up(qualities: np.ndarray, parents: Sequence[int], leaf: int) -> np.ndarray:
-    """Qualities `[n]` once a new leaf's is carried up to the root.
+    """Returns qualities `[n]` once a new leaf's is carried up to the root.
 
     On every ancestor in turn, Q' = (Q + the highest Q of its children) / 2.
     """
@@ -32,7 +32,7 @@ def mctsr_back_up(qualities: np.ndarray, parents: Sequence[int], leaf: int) -> n
 def berry_back_up(
     qualities: np.ndarray, parents: Sequence[int], leaf: int, gamma: float
 ) -> np.ndarray:
-    """Qualities `[n]` once a leaf's is carried up as in LLaMA-Berry.
+    """Returns qualities `[n]` once a leaf's is carried up as in LLaMA-Berry.
 
     On every ancestor in turn, Q(parent) = (1 - gamma) Q(parent) + gamma Q(child), the child being
     the one on the way.
@@ -59,12 +59,13 @@ def uct(quality: float, visits: int, parent_visits: int, exploration: float = 1.
 
 
 def closed(quality: float, child_qualities: Sequence[float]) -> bool:
-    """Whether a solution is rewritten no more: it has `ENOUGH_CHILDREN`, and one is as good."""
+    """Returns whether a solution is rewritten no more: it has `ENOUGH_CHILDREN`, and one is as
+    good."""
     return len(child_qualities) >= ENOUGH_CHILDREN and max(child_qualities) >= quality
 
 
 def ancestors(parents: Sequence[int], place: int) -> list[int]:
-    """The way from a solution's parent up to the first one."""
+    """Returns the way from a solution's parent up to the first one."""
     way = []
     while (place := parents[place]) >= 0:
         way.append(place)

@@ -32,7 +32,7 @@ class Beam:
         self._fronts: dict[int, _Front] = {}  # by the tree's id
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
-        """The next step of each tree's beam; none where the last beam is done."""
+        """Returns the next step of each tree's beam; none where the last beam is done."""
         return [pick for tree in trees for pick in self._step(tree)]
 
     def reach(self, node: Node) -> int:
@@ -53,7 +53,7 @@ class Beam:
         return self._begin(tree, front.widths) if self._budget is not None else []
 
     def _kept(self, front: _Front) -> list[Node]:
-        """The prefixes that go on, best first; the earlier of equals."""
+        """Returns the prefixes that go on, best first; the earlier of equals."""
         room = front.width - front.concluded
         best = sorted(front.candidates, key=lambda node: -node.value)[:room]
         front.candidates = []
@@ -61,7 +61,7 @@ class Beam:
         return [node for node in best if not node.terminal and node.depth < self._max_depth]
 
     def _begin(self, tree: Tree, widths: int) -> list[Pick]:
-        """A new beam from the root, with as many first thoughts as a step has later."""
+        """Returns a new beam from the root, with as many first thoughts as a step has later."""
         if tree.root.closed:
             return []
         width = self._width

@@ -87,12 +87,12 @@ def promising_thoughts(trees: list[Tree]) -> list[ForkPoint]:
 
 
 def mixed(tree: Tree) -> bool:
-    """Whether the tree has both a right and a wrong conclusion."""
+    """Returns whether the tree has both a right and a wrong conclusion."""
     return {True, False} <= {node.outcome for node in tree.nodes}
 
 
 def failed(tree: Tree) -> bool:
-    """Whether the tree has wrong conclusions and no right one."""
+    """Returns whether the tree has wrong conclusions and no right one."""
     outcomes = {node.outcome for node in tree.nodes}
     return False in outcomes and True not in outcomes
 

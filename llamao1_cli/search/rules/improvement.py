@@ -19,7 +19,8 @@ class Improvement:
         self._rollouts, self._max_depth = rollouts, max_depth
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
-        """The next roll-out of each tree; none where it is done, or a conclusion is certain."""
+        """Returns the next roll-out of each tree; none where it is done, or a conclusion is
+        certain."""
         return [pick for tree in trees for pick in self._next(tree)]
 
     def reach(self, node: Node) -> int:

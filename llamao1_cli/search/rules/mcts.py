@@ -86,14 +86,14 @@ class Mcts:
 
 
 def root_noise(seed: int, most: int, count: int) -> np.ndarray:
-    """Dirichlet noise `[count]` on the root's children, drawn once a search: a child keeps its
-    share among those it competes with. Normalised gamma variates are Dirichlet."""
+    """Returns Dirichlet noise `[count]` on the root's children, drawn once a search: a child keeps
+    its share among those it competes with. Normalised gamma variates are Dirichlet."""
     gammas = np.random.default_rng([seed, 3]).gamma(DIRICHLET, size=max(most, count))[:count]
     return shares(gammas)
 
 
 def leaf_value(node: Node) -> float:
-    """What a leaf is worth in the search: its outcome where it is known, else its value."""
+    """Returns what a leaf is worth in the search: its outcome where it is known, else its value."""
     return node.value if node.outcome is None else float(node.outcome)
 
 

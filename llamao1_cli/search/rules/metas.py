@@ -9,7 +9,8 @@ PRIOR_VALUE, PRIOR_COUNT = 0.5, 1.0  # what a transition that was never seen is 
 
 
 def transition_matrix(tree: Tree) -> np.ndarray:
-    """Probabilities `[5, 5]` of the next meta-action given the parent's; each row sums to 1.
+    """Returns the probabilities `[5, 5]` of the next meta-action given the parent's; each row sums
+    to 1.
 
     The row-softmax of smoothed mean values of the tree's edges (meta of parent, meta of child).
     """
@@ -31,7 +32,8 @@ def draw_metas(
     allowed: list[Meta],
     rng: np.random.Generator,
 ) -> tuple[Meta, ...]:
-    """At most `count` meta-actions, each from its predecessor's row; a conclusion ends it."""
+    """Returns at most `count` meta-actions, each from its predecessor's row; a conclusion ends
+    it."""
     columns = [METAS.index(meta) for meta in allowed]
     chain: list[Meta] = []
     while len(chain) < count and (not chain or chain[-1] is not Meta.CONCLUSION):
@@ -41,5 +43,5 @@ def draw_metas(
 
 
 def _index(meta: Meta | None) -> int:
-    """Row of a meta-action; a thought without one is a plain expansion."""
+    """Returns row of a meta-action; a thought without one is a plain expansion."""
     return METAS.index(meta or Meta.EXPANSION)

@@ -71,7 +71,7 @@ class Omega:
         self._hunts: dict[int, _Hunt] = {}  # by the tree's id
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
-        """The next prefix to measure in each tree; none where the searches are done."""
+        """Returns the next prefix to measure in each tree; none where the searches are done."""
         picks: list[Pick] = []
         for tree in trees:
             if id(tree) not in self._hunts:
@@ -95,7 +95,7 @@ class Omega:
         return sum(len(hunt.found) for hunt in self._hunts.values())
 
     def first_wrong_steps(self, tree: Tree) -> list[Node]:
-        """The first step worth 0 of each completion that was searched."""
+        """Returns the first step worth 0 of each completion that was searched."""
         return self._hunts[id(tree)].found
 
     def _next(self, tree: Tree, hunt: _Hunt) -> Node | None:

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def shares(amounts: np.ndarray) -> np.ndarray:
-    """Each amount over their sum; equal shares where the sum is 0."""
+    """Returns each amount over their sum; equal shares where the sum is 0."""
     total = amounts.sum()
     return amounts / total if total > 0 else np.full(len(amounts), 1 / len(amounts))
 
