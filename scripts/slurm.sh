@@ -66,15 +66,17 @@ if [ "$learners" -gt 1 ]; then
         --main_process_port 0 --module)
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 fi
-"${learner_gpus[@]}" "${launch[@]}" llamao1_cli train --config "$config" --resume \
-    "${play[@]}" "$@" &
-trainer=$!
+trainer=
 stopped=0
 stop() {
     stopped=1
-    kill -TERM "$trainer" 2>/dev/null || true
+    [ -z "$trainer" ] || kill -TERM "$trainer" 2>/dev/null || true
 }
 trap stop USR1 TERM
+"${learner_gpus[@]}" "${launch[@]}" llamao1_cli train --config "$config" --resume \
+    "${play[@]}" "$@" &
+trainer=$!
+[ "$stopped" = 0 ] || stop # a signal came before the trainer did
 code=0
 wait "$trainer" || code=$?
 # A signal ends `wait` at once; the trainer is still writing its checkpoint.

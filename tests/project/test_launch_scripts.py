@@ -16,7 +16,8 @@ SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
 NOTE = '#!/bin/bash\necho "gpus=${CUDA_VISIBLE_DEVICES-all} $*" >>"$NOTES/$(basename "$0")"\n'
 SRUN = NOTE + 'while [[ "$1" == --* ]]; do shift; done\n"$@"\n'
 HOSTS = NOTE + '[ "$1" = show ] && printf "one\\ntwo\\n"\nexit 0\n'
-WAITS = NOTE + 'trap "sleep 0.3; exit 143" TERM\nfor _ in $(seq 200); do sleep 0.05; done\n'
+TRAP = '#!/bin/bash\ntrap "sleep 0.3; exit 143" TERM\n'  # before the note, which tests wait for
+WAITS = TRAP + NOTE + "for _ in $(seq 200); do sleep 0.05; done\n"
 SIGNALLED_TWICE = NOTE + '[ "$(wc -l <"$NOTES/python")" -gt 2 ] || kill -TERM $$\nexit 3\n'
 
 
@@ -36,9 +37,9 @@ class Launch:
         (folder / "bin").mkdir()
         (folder / "notes").mkdir()
         for name, text in programs.items():
-            place = folder / "bin" / name
-            place.write_text(text)
-            place.chmod(0o755)
+            program = folder / "bin" / name
+            program.write_text(text)
+            program.chmod(0o755)
 
     def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         environment = {
@@ -97,7 +98,6 @@ def test_slurm_requeues_once_the_checkpoint_stands(tmp_path: Path, number: int) 
     while not launch.notes("python"):
         assert time.monotonic() < end
         time.sleep(0.02)
-    time.sleep(0.2)
     begun = time.monotonic()
     process.send_signal(number)
     output, _ = process.communicate(timeout=30)

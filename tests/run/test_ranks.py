@@ -211,7 +211,7 @@ def test_a_rank_that_fails_ends_the_run_at_once(tmp_path: Path, how: str) -> Non
     run, died = tmp_path / "run", tmp_path / "died"
     words = command(run, [*QUICK, "run.iterations=9"])
     code, errors = Launched(tmp_path / "errors", failing, how, died, words).end()
-    assert time.time() - float(died.read_text()) < 15
+    assert time.time() - float(died.read_text()) < 60  # the other ranks would wait for 30 minutes
     assert code != 0
     told = [line for line in errors.splitlines() if line.startswith("llamao1: ")]
     assert told == (["llamao1: rank 1 gave up"] if how == "error" else [])

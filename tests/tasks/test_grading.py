@@ -137,7 +137,7 @@ def test_hostile_texts_take_linear_time(text: str) -> None:
     stated_answer(text)
     canonical_answer(text)
     canonical_answer(text[:999])
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 30  # quadratic time would be many minutes
 
 
 @given(st.integers(), st.integers())
