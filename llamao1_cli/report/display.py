@@ -67,7 +67,7 @@ class Display:
         with self._console.status(label) as status:
             shown = 0.0
 
-            def on_turn(trees: list[Tree]) -> None:
+            def show(trees: list[Tree]) -> None:
                 nonlocal shown
                 if time.monotonic() < shown + REFRESH_S:
                     return
@@ -76,7 +76,7 @@ class Display:
                 nodes = sum(len(tree.nodes) - 1 for tree in trees)
                 status.update(f"{label}: {len(trees)} trees, {nodes} thoughts, {tokens} tokens")
 
-            yield on_turn
+            yield show
 
     def iteration(
         self, number: int, total: int, metrics: Mapping[str, Any], seconds: Mapping[str, float]

@@ -69,23 +69,23 @@ function replant(fresh) {
   picker.view.offer(same(picker.opened), picker.compared);
 }
 
-/** Fill the list anew; the item that is focused keeps the focus, the one at the top its place. */
+/** Fill the list again; the item that is focused keeps the focus, the one at the top its position. */
 function refill() {
   const { list } = picker, { scrollTop } = list;
-  const items = () => new Map([...list.children].map((item, place) => [name(picker.found[place]), item]));
+  const items = () => new Map([...list.children].map((item, index) => [name(picker.found[index]), item]));
   const before = items();
   const [first] = [...before].find(([, item]) => item.offsetTop + item.offsetHeight > scrollTop) ?? [];
   const [focused] = [...before].find(([, item]) => item.contains(document.activeElement)) ?? [];
-  const place = before.get(first)?.offsetTop;
+  const top = before.get(first)?.offsetTop;
   picker.fill();
   const after = items();
-  if (scrollTop && after.has(first)) list.scrollTop = scrollTop + after.get(first).offsetTop - place;
+  if (scrollTop && after.has(first)) list.scrollTop = scrollTop + after.get(first).offsetTop - top;
   after.get(focused)?.firstElementChild.focus({ preventScroll: true });
 }
 
 /** What the server answers; null if it does not. */
-async function ask(place) {
-  const answer = await fetch(place, { cache: "no-store" }).catch(() => null);
+async function ask(path) {
+  const answer = await fetch(path, { cache: "no-store" }).catch(() => null);
   return answer?.ok ? answer.text().catch(() => null) : null;
 }
 

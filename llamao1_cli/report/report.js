@@ -59,8 +59,8 @@ class Chart {
       if (stop !== null) this.cross.setAttribute("d", `M${line.across[index]},${this.top}V${this.bottom}`);
       return shown;
     });
-    const place = make("span", { className: "at", textContent: `${this.axis} ${stop}` });
-    this.readout.replaceChildren(...(stop === null ? [] : [place]), ...values);
+    const at = make("span", { className: "at", textContent: `${this.axis} ${stop}` });
+    this.readout.replaceChildren(...(stop === null ? [] : [at]), ...values);
     this.cross.style.visibility = stop === null ? "hidden" : "visible";
   }
 
@@ -165,9 +165,9 @@ function verdict(outcome) {
 }
 
 class TreeView {
-  /** A tree in `place`, an element that is filled anew; `others` are trees of the same problem. */
-  constructor(place, tree, others, onCompare) {
-    Object.assign(this, { place, tree, others, onCompare });
+  /** A tree in `container`, an element that it fills; `others` are trees of the same problem. */
+  constructor(container, tree, others, onCompare) {
+    Object.assign(this, { container, tree, others, onCompare });
     this.children = tree.nodes.map(() => []);
     tree.nodes.forEach((node, id) => node.parent === null || this.children[node.parent].push(id));
     this.best = new Set(tree.best);
@@ -227,7 +227,7 @@ class TreeView {
     const facts = [`iteration ${tree.iteration}`, state, `answer ${tree.answer}`,
       `${tree.nodes.length - 1} thoughts`, `${tree.tokens.toLocaleString("en")} tokens`];
     const of = make("p", { className: "of", textContent: [...(MANY ? [tree.run] : []), ...facts].join(" · ") });
-    this.place.replaceChildren(this.problem, of, this.tools, this.canvas, this.detail);
+    this.container.replaceChildren(this.problem, of, this.tools, this.canvas, this.detail);
   }
 
   comparison() {
@@ -243,8 +243,8 @@ class TreeView {
     this.others = others;
     this.choice.hidden = !others.length;
     this.choice.replaceChildren(make("option", { value: "", textContent: "Compare with…" }),
-      ...others.map((tree, place) => make("option", {
-        value: place, textContent: `${MANY ? `${tree.run}, ` : ""}iteration ${tree.iteration}`,
+      ...others.map((tree, index) => make("option", {
+        value: index, textContent: `${MANY ? `${tree.run}, ` : ""}iteration ${tree.iteration}`,
         selected: tree === chosen,
       })));
   }
@@ -513,7 +513,7 @@ class Picker {
   open(tree) {
     this.opened = tree;
     const buttons = [...this.list.querySelectorAll("button")];
-    this.found.forEach((each, place) => buttons[place].setAttribute("aria-current", each === tree));
+    this.found.forEach((each, index) => buttons[index].setAttribute("aria-current", each === tree));
     const first = make("article", { className: "view" }), second = make("article", { className: "view" });
     this.views.replaceChildren(first);
     this.compared = null;

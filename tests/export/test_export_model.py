@@ -254,9 +254,9 @@ def test_only_an_earlier_export_is_replaced(run: Path, tmp_path: Path) -> None:
     assert not (out / "stale.safetensors").exists()
     weights = RunFolder(run).latest() / "model"
     before = sorted(path.name for path in weights.iterdir())
-    for place in (run, weights):
+    for folder in (run, weights):
         with pytest.raises(UserError, match="holds other files; name another folder"):
-            export_model(run, place, overwrite=True)
+            export_model(run, folder, overwrite=True)
     assert sorted(path.name for path in weights.iterdir()) == before
 
 

@@ -124,8 +124,8 @@ def test_pairs_equal_a_search_over_all_pairs(trees: list[Tree], margin: float) -
                 able = [k for k in after if wanted in below(trees, k)]  # noqa: B023
                 ranks = {
                     k: sum(sign * quality[o] > sign * quality[k] for o in able)  # noqa: B023
-                    + sum(quality[o] == quality[k] for o in able[:place])  # noqa: B023
-                    for place, k in enumerate(able)
+                    + sum(quality[o] == quality[k] for o in able[:index])  # noqa: B023
+                    for index, k in enumerate(able)
                 }
                 return {k for k in able if ranks[k] < 2}
 

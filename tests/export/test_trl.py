@@ -175,10 +175,10 @@ def test_prm_trains_on_whole_paths(
     for tree, problem in zip(trees, problem_steps(trees), strict=True):
         for path in solutions(problem):
             ids = path_ids(tree, path, tiny)
-            ends = [place for place, token in enumerate(ids) if token == codec.rating_end][1:]
+            ends = [position for position, token in enumerate(ids) if token == codec.rating_end][1:]
             labels = [-100] * len(ids)
-            for place, step in zip(ends, path[1:], strict=True):
-                labels[place] = int(step.right > 0)
+            for position, step in zip(ends, path[1:], strict=True):
+                labels[position] = int(step.right > 0)
             expected.append((ids, labels))
     assert [(row["input_ids"], row["labels"]) for row in trainer.train_dataset] == expected
     assert {0, 1} <= {label for _, labels in expected for label in labels}

@@ -319,7 +319,7 @@ def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
 
 def test_a_page_stays_small(tmp_path: Path) -> None:
     """500 iterations of three runs, and more and longer trees than there is room for."""
-    steps = [(place // 2, "<&> " * 500, 0.5, None) for place in range(60)]
+    steps = [(index // 2, "<&> " * 500, 0.5, None) for index in range(60)]
     tree = write_tree("q", steps)
     runs = [
         read_run(write_run(tmp_path / name, metrics=played(500), trees={1: [tree] * 34}), name)

@@ -142,13 +142,13 @@ def test_log_odds_are_those_of_plain_forwards_in_both_orders(
 ) -> None:
     odds = judge.log_odds(COMPARISONS)
     assert judge.unread == 1
-    for place, comparison in enumerate(COMPARISONS):
+    for index, comparison in enumerate(COMPARISONS):
         there, back = (
             (plain_odds(judge, codec, c) for c in (comparison, comparison.turned))
-            if (place != 3)
+            if (index != 3)
             else (0.0, 0.0)
         )
-        assert odds[place] == pytest.approx((there - back) / 2, abs=2e-4)
+        assert odds[index] == pytest.approx((there - back) / 2, abs=2e-4)
     assert abs(odds[:3]).min() > 1e-3
     assert odds[4] == pytest.approx(0, abs=1e-5)
     turned = judge.log_odds([c.turned for c in COMPARISONS])
@@ -162,8 +162,8 @@ def test_batches_hold_every_row_once_and_keep_to_their_size(
 ) -> None:
     lengths = [50 * length for length in lengths]
     batches = list(judge.batches(lengths))
-    assert sorted(place for batch in batches for place in batch) == [
-        place for place, length in enumerate(lengths) if length
+    assert sorted(index for batch in batches for index in batch) == [
+        index for index, length in enumerate(lengths) if length
     ]
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 1500
