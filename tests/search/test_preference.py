@@ -23,9 +23,6 @@ from llamao1_cli.search.refine.solution_values import (
     ancestors,
     berry_back_up,
     closed,
-    mctsr_back_up,
-    sampled_quality,
-    ucb,
     uct,
 )
 
@@ -164,17 +161,14 @@ def test_local_and_blended_quality_by_brute_force(
     assert blended_quality(odds, neighbours, alpha).tolist() == pytest.approx(expected)
 
 
-def carried(node: int, parents: list[int], values: list[float], leaf: int, gamma: float | None):
+def carried(node: int, parents: list[int], values: list[float], leaf: int, gamma: float):
     """What a node is worth after the backup of a leaf, from the definition, top down."""
     below = leaf  # the child of `node` on the way, if the leaf is below
     while parents[below] not in (node, -1):
         below = parents[below]
     if node == leaf or parents[below] != node:
         return values[node]
-    if gamma is not None:
-        return (1 - gamma) * values[node] + gamma * carried(below, parents, values, leaf, gamma)
-    children = [i for i, parent in enumerate(parents) if parent == node]
-    return (values[node] + max(carried(c, parents, values, leaf, None) for c in children)) / 2
+    return (1 - gamma) * values[node] + gamma * carried(below, parents, values, leaf, gamma)
 
 
 @given(shapes(), st.data())
@@ -184,9 +178,7 @@ def test_backups_by_their_definitions(parents: list[int], data: st.DataObject) -
     gamma = data.draw(st.floats(0, 1))
     size = range(len(parents))
     before = np.array(values)
-    mctsr = [carried(i, parents, values, leaf, None) for i in size]
     berry = [carried(i, parents, values, leaf, gamma) for i in size]
-    assert mctsr_back_up(before, parents, leaf).tolist() == pytest.approx(mctsr)
     assert berry_back_up(before, parents, leaf, gamma).tolist() == pytest.approx(berry)
     assert before.tolist() == values
 
@@ -194,17 +186,12 @@ def test_backups_by_their_definitions(parents: list[int], data: st.DataObject) -
 def test_backups_by_hand() -> None:
     # 0 - 1 - 2 and 0 - 3; the leaf is 2.
     values, parents = np.array([0.2, 0.4, 0.8, 0.9]), [-1, 0, 1, 0]
-    # 1: (0.4 + 0.8) / 2 = 0.6; 0: (0.2 + max(0.6, 0.9)) / 2
-    assert mctsr_back_up(values, parents, 2).tolist() == pytest.approx([0.55, 0.6, 0.8, 0.9])
     # 1: 0.3 * 0.4 + 0.7 * 0.8 = 0.68; 0: 0.3 * 0.2 + 0.7 * 0.68
     assert berry_back_up(values, parents, 2, 0.7).tolist() == pytest.approx([0.536, 0.68, 0.8, 0.9])
     assert ancestors(parents, 2) == [1, 0]
 
 
-def test_qualities_and_bounds_by_hand() -> None:
-    assert sampled_quality([0.2, 0.8, 0.5]) == pytest.approx((0.2 + 0.5) / 2)
-    assert ucb(0.5, 4, 9) == pytest.approx(0.5 + 1.4 * math.sqrt(math.log(10) / 4.00001))
-    assert ucb(0.0, 0, 1, 1.0) == pytest.approx(math.sqrt(math.log(2) / 1e-5))
+def test_bounds_by_hand() -> None:
     assert uct(0.5, 4, 9, 2.0) == pytest.approx(0.5 + 2 * math.sqrt(math.log(9) / 4))
     assert uct(0.0, 0, 3) == math.inf
 

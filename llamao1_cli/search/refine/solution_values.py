@@ -1,4 +1,4 @@
-"""Values of whole solutions in a tree of rewritings: MCTSr (Zhang et al. 2024) and LLaMA-Berry.
+"""Values of whole solutions in a tree of rewritings, after LLaMA-Berry (Zhang et al. 2024).
 
 Pure functions. `parents` `[n]` gives each solution's parent, -1 for the first; parents stand before
 their children.
@@ -8,13 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-VISIT_FLOOR = 1e-5  # keeps a solution that was never visited finite, and far ahead
 ENOUGH_CHILDREN = 3  # of a solution that one of its rewritings may close
-
-
-def sampled_quality(rewards: Sequence[float]) -> float:
-    """MCTSr's quality of a solution from the rewards drawn for it: (min + mean) / 2."""
-    return (min(rewards) + sum(rewards) / len(rewards)) / 2
 
 
 def mctsr_back_up(qualities: np.ndarray, parents: Sequence[int], leaf: int) -> np.ndarray:
