@@ -10,7 +10,7 @@ from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.engine.rows import Rules
 from llamao1_cli.engine.tickets import TicketEngine
 from llamao1_cli.language.codec import Codec, Role, role_of
-from llamao1_cli.language.distribution import action_scores, moments, rating_probability
+from llamao1_cli.language.distribution import action_scores, entropy_figures, rating_probability
 from llamao1_cli.language.marked import Rating
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class GenerateEngine(TicketEngine):
         size = len(tokens)
         roles = [role_of(index, False, size) for index in range(size)]
         scores = action_scores(logits, self._grammar[roles], 1.0)
-        log_total, entropy, varentropy = moments(scores.exp(), scores)
+        log_total, entropy, varentropy = entropy_figures(scores.exp(), scores)
         chosen = scores.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - log_total
         meta, text = self._codec.decode(tokens.tolist())
         return Thought(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llamao1_cli.language.distribution import FLOOR, invert, moments, truncate
+from llamao1_cli.language.distribution import FLOOR, entropy_figures, invert, truncate
 from llamao1_cli.language.sampling import Sampling
 
 
@@ -96,7 +96,7 @@ class Sampler:
             tokens = invert(weights, choice.uniforms)
             if choice.greedy:
                 tokens = torch.where(choice.temperatures == 0, scores.argmax(-1), tokens)
-        log_total, entropy, varentropy = moments(weights, scores)
+        log_total, entropy, varentropy = entropy_figures(weights, scores)
         chosen = scores.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         return Drawn(tokens, chosen - log_total, entropy, varentropy)
 

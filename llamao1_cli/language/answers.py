@@ -5,7 +5,8 @@ Nothing here evaluates anything; every function takes time linear in its input a
 
 import re
 
-# Longer answers are no honest ones: they are only stripped, so hostile ones cost next to nothing.
+# No real answer is longer. A longer one is only stripped, so that a hostile one costs next to
+# nothing.
 MAX_ANSWER_CHARS = 1000
 
 # Each alternative is of bounded width or eats what it scans, so one pass over a text is linear.
@@ -19,7 +20,7 @@ _SENTENCE_END = re.compile(r"\n|\.(?=[\s*_]|$)")
 
 
 def stated_answer(text: str) -> str | None:
-    r"""Give the final answer that a text states, stripped but not normalised, or None.
+    r"""Returns the final answer that a text states, stripped but not normalised, or None.
 
     The last complete non-empty ``\boxed{...}`` counts first, then the last ``#### X``, then the
     last line ``A: X``, then the last "the answer is X" or "answer: X".
@@ -28,10 +29,10 @@ def stated_answer(text: str) -> str | None:
 
 
 def _boxed(text: str) -> str | None:
-    """Give the content of the last complete box that holds something other than another box."""
+    """Returns the content of the last complete box that holds more than another box."""
     # One entry per open brace: where the content of the box it opens begins, -1 for other braces.
     opened: list[int] = []
-    innermost = -1  # a box that began before another one closed holds that one: the inner counts
+    innermost = -1  # where the last box began; one that began before it holds it, and is skipped
     answer = None
     for token in _BOX_TOKEN.finditer(text):
         if token["open"]:
@@ -49,17 +50,17 @@ def _boxed(text: str) -> str | None:
 
 
 def _hashed(text: str) -> str | None:
-    """Give what follows `####` on the last line where anything does."""
+    """Returns what follows `####` on the last line where anything does."""
     for line in reversed(text.split("\n")):
         before, mark, answer = line.rpartition("####")
-        # A fifth hash makes a heading of it.
+        # Five hashes are a heading.
         if mark and answer.strip() and not before.endswith("#"):
             return answer.strip()
     return None
 
 
 def _lettered(text: str) -> str | None:
-    """Give X of the last line `A: X`."""
+    """Returns X of the last line `A: X`."""
     for line in reversed(text.split("\n")):
         mark, answer = line.lstrip()[:2], line.lstrip()[2:].strip()
         if mark == "A:" and answer:
@@ -68,7 +69,7 @@ def _lettered(text: str) -> str | None:
 
 
 def _phrased(text: str) -> str | None:
-    """Give X of the last "answer is X" or "answer: X", up to the end of its sentence or line."""
+    """Returns X of the last "answer is X" or "answer: X", up to the end of its sentence or line."""
     for phrase in reversed(list(_PHRASE.finditer(text))):
         if _PHRASE.match(text, phrase.end()):
             continue  # followed by another one, which stated nothing
@@ -91,8 +92,8 @@ _FRAC = re.compile(
 _MIXED = re.compile(r"([-+]?)([0-9]+)(?: |(?=\\frac))([0-9\\].*)")
 _CHOICE = re.compile(r"\(([A-Za-z])\)")
 
-# Each rewriting shortens the form or, for the sign and the case, can happen once per character:
-# repeating them all ends. `\\` before a mark is a matrix row's end, and the mark is no spacing.
+# Each rewriting shortens the form or, for the sign and the case, can happen once per character, so
+# repeating them all comes to an end. `\\` before a mark ends a matrix row: the mark is no spacing.
 _REWRITINGS = (
     (re.compile(r"\u2212"), "-"),
     (re.compile(r"\\?\$|[€£°]|\\degree(?![A-Za-z])|\^ ?\{? ?\\circ(?![A-Za-z]) ?\}?"), ""),
@@ -102,15 +103,15 @@ _REWRITINGS = (
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
     (re.compile(r"([_^])\{([0-9A-Za-z])\}"), r"\1\2"),
 )
-# A space parts two digits or two letters ("1 1/2", "\cot x"), ends a matrix row's `\\`, and tells
-# the list "100, 200" from a number with a thousands comma.
+# A space is kept between two digits or two letters ("1 1/2", "\cot x"), after a matrix row's `\\`,
+# and where it tells the list "100, 200" from a number with a thousands comma.
 _IDLE_SPACE = re.compile(
     r"(?<![0-9A-Za-z\\]) (?!(?<=[0-9], )[0-9]{3}(?![0-9]))| (?![0-9A-Za-z])"
     r"|(?<=[0-9]) (?=[A-Za-z])|(?<=[A-Za-z]) (?=[0-9])"
 )
 
 _SHORT_UNIT = re.compile(r"cm|mm|km|kg|mg|ml|ft|in|lb|oz|am|pm")
-# Words that change the value of the number before them, so are not units.
+# Words that change the value of the number before them, and so are no units.
 _NO_UNIT = re.compile(
     r"hundreds?|thousands?|millions?|billions?|trillions?|dozens?|half|halves|thirds?|quarters?"
     r"|fourths?|fifths?|squared|cubed|factorial|base|mod|modulo|choose|plus|minus|times|over|and"
@@ -119,12 +120,12 @@ _NO_UNIT = re.compile(
 
 
 def canonical_answer(answer: str) -> str:
-    r"""Give a normal form in which answers that are written alike compare equal as strings.
+    r"""Returns a normal form: answers that are written alike have the same one.
 
-    Spaces, dollar signs, units, degrees, per cent signs and thousands commas go, signs stay;
-    `18.00` becomes `18`, `\frac{1}{2}` becomes `1/2`, `1\frac{1}{2}` becomes `1 1/2`. Whatever
-    else is kept is still LaTeX. Taking the normal form twice changes nothing. An answer beyond
-    MAX_ANSWER_CHARS only has its spaces collapsed.
+    Spaces, dollar signs, units, degrees, per cent signs and thousands commas are removed, signs
+    are kept; `18.00` becomes `18`, `\frac{1}{2}` becomes `1/2`, `1\frac{1}{2}` becomes `1 1/2`.
+    Whatever else is kept is still LaTeX. The normal form of a normal form is itself. An answer
+    beyond MAX_ANSWER_CHARS only has its spaces collapsed.
     """
     form = " ".join(answer.split())
     if len(form) > MAX_ANSWER_CHARS:
@@ -135,7 +136,7 @@ def canonical_answer(answer: str) -> str:
 
 
 def _simplified(form: str) -> str:
-    """Apply every rewriting once."""
+    """Returns the form after every rewriting, each applied once."""
     for pattern, replacement in _REWRITINGS:
         form = pattern.sub(replacement, form)
     form = " ".join(form.split()).strip(" *`").rstrip(". ")
@@ -151,13 +152,16 @@ def _simplified(form: str) -> str:
 
 
 def is_words(form: str) -> bool:
-    """Tell whether a normal form is plain words, such as a name, and so no formula."""
+    """Returns whether a normal form is plain words, such as a name, and so no formula."""
     # Two letters or fewer are more likely variables.
     return len(form) > 2 and form.isascii() and form.replace(" ", "").isalpha()
 
 
 def _without_units(form: str) -> str:
-    """Drop the unit after a number: a per cent sign, plain words, or a LaTeX text box."""
+    """Returns the form without the unit after its number.
+
+    A unit is a per cent sign, plain words, or a LaTeX text box.
+    """
     if words := _TRAILING_WORDS.fullmatch(form):
         names = words[2].lower().split()
         if all(len(name) > 2 or _SHORT_UNIT.fullmatch(name) for name in names):
@@ -172,7 +176,7 @@ def _without_units(form: str) -> str:
 
 
 def _plain_number(form: str) -> str | None:
-    """Give a decimal without plus sign, commas and idle zeros; None for anything else."""
+    """Returns a decimal without plus sign, commas and idle zeros; None for anything else."""
     if _THOUSANDS.fullmatch(form):
         form = form.replace(",", "")
     number = _NUMBER.fullmatch(form)
@@ -184,7 +188,7 @@ def _plain_number(form: str) -> str | None:
 
 
 def _plain_fraction(form: str) -> str | None:
-    """Give a fraction of two integers as `a/b`, unreduced; None for anything else."""
+    """Returns a fraction of two integers as `a/b`, unreduced; None for anything else."""
     match = _SLASH.fullmatch(form) or _FRAC.fullmatch(form)
     if not match:
         return None
@@ -195,7 +199,7 @@ def _plain_fraction(form: str) -> str | None:
 
 
 def _mixed_number(form: str) -> str | None:
-    """Give an integer followed by a fraction as `n a/b`; None for anything else."""
+    """Returns an integer followed by a fraction as `n a/b`; None for anything else."""
     match = _MIXED.fullmatch(form)
     fraction = _plain_fraction(match[3]) if match else None
     if not match or not fraction or fraction.startswith("-"):

@@ -2,8 +2,8 @@
 
 A path's tokens number its nodes by their depth, so that the same thoughts give the same prompt
 wherever they stand in the tree, and siblings share their header. Nodes follow each other without
-white space, which the language leaves free. Ids that were sampled are kept, never made again from
-text.
+white space, which the language does not require. Sampled ids are kept: they are never made again
+from text.
 """
 
 from collections.abc import Iterable, Sequence
@@ -71,7 +71,7 @@ class MarkedIds:
 
 
 class Codec:
-    """Token ids of the marked language under one tokenizer that holds all markers."""
+    """Turns the marked language into token ids and back, by one tokenizer that has all markers."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast", allowed_metas: Iterable[Meta]) -> None:
         self.tokenizer = tokenizer
@@ -89,24 +89,26 @@ class Codec:
         self.negative = self._id[Rating.NEGATIVE]
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of plain text; markers and other special tokens in it stay ordinary characters."""
+        """Returns the tokens of plain text; markers and other special tokens in it stay ordinary
+        characters."""
         ids = self.tokenizer.encode(
             neutralise(text), add_special_tokens=False, split_special_tokens=True
         )
         return list(ids)
 
     def decode(self, ids: Sequence[int]) -> tuple[Meta | None, str]:
-        """Meta-action and text of a thought's tokens; its end marker is left out."""
+        """Returns the meta-action and text of a thought's tokens; its end marker is left out."""
         meta = self._meta_of.get(ids[0]) if ids else None
         words = [i for i in ids[meta is not None :] if i != self.thought_end]
         return meta, str(self.tokenizer.decode(words, clean_up_tokenization_spaces=False))
 
     def meta(self, meta: Meta) -> int:
-        """Token of a meta-action."""
+        """Returns the token of a meta-action."""
         return self._id[meta]
 
     def header(self, depth: int) -> list[int]:
-        """Tokens that open the node at `depth` of a path (0: the root), up to its thought."""
+        """Returns the tokens that open the node at `depth` of a path (0: the root), up to its
+        thought."""
         return self._header(depth - 1, depth)
 
     def closing(self, rating: Rating) -> list[int]:
@@ -123,7 +125,7 @@ class Codec:
 
     @property
     def room_to_close(self) -> int:
-        """How many tokens close a thought that was cut: its end and its rating field."""
+        """Returns how many tokens close a thought that was cut: its end and its rating field."""
         return 1 + len(self.closing(Rating.UNKNOWN))
 
     def root(self, problem: str) -> list[int]:
@@ -152,10 +154,10 @@ class Codec:
     def marked(
         self, nodes: Sequence[MarkedNode], *, show_ratings: bool, rating_weight: float
     ) -> MarkedIds:
-        """Tokens of a marked tree for supervised training; the nodes keep their own numbers.
+        """Returns the tokens of a marked tree for supervised training; the nodes keep their ids.
 
-        Learned are the problem, the thoughts to imitate, their ends, and known ratings
-        (`rating_weight` each); headers are given.
+        The model learns the problem, the thoughts to imitate, their ends, and known ratings
+        (`rating_weight` each). It does not learn the headers, which it never samples.
         """
         ids = MarkedIds([], [], [])
         for index, node in enumerate(nodes):
@@ -171,9 +173,10 @@ class Codec:
         return ids
 
     def grammar(self, size: int) -> torch.Tensor:
-        """Allowed tokens `[3, size]` by `Role`; `size` is the width of the model's logits.
+        """Returns which tokens are allowed `[3, size]`, a row a `Role`; `size` is the width of the
+        model's logits.
 
-        A thought sampled under it always parses: markers stand only where the language has them.
+        A thought sampled under this mask always parses: no marker stands where it may not.
         """
         special = {*self._id.values(), *self._number.values(), *self.tokenizer.all_special_ids}
         allowed = torch.zeros(len(Role), size, dtype=torch.bool)
@@ -199,7 +202,8 @@ class Codec:
         ]
 
     def _digits(self, number: int) -> list[int]:
-        """A node's number has tokens of its own where the tokenizer has them, else it is digits."""
+        """Returns the tokens of a node's number: one of its own where the tokenizer has it, else
+        its digits."""
         own = self._number.get(str(number))
         return self.encode(str(number)) if own is None else [own]
 

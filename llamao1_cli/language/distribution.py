@@ -1,4 +1,7 @@
-"""Pure functions of logits that rollout and update share: one distribution, computed one way."""
+"""The distribution that thoughts are sampled from, by pure functions of logits.
+
+Rollout and update share them, so that both mean the same probabilities.
+"""
 
 import torch
 from torch import Tensor
@@ -6,7 +9,7 @@ from torch import Tensor
 from llamao1_cli.language.sampling import Sampling
 
 FLOOR = -1e9  # stands for log 0: finite, so that its product with probability 0 is 0
-BLOCK = 256  # tokens whose weights are summed at once
+SUMMED = 256  # tokens of a block, whose weights are summed before one of them is searched for
 
 
 def action_scores(
@@ -17,11 +20,11 @@ def action_scores(
     top_p: float | Tensor = 1.0,
     keep: Tensor | None = None,
 ) -> Tensor:
-    """Unnormalised log-probs `[..., V]`, fp32, of the distribution thoughts are sampled from.
+    """Returns unnormalised log-probs `[..., V]`, fp32, of the distribution of the next token.
 
     `allowed` `[..., V]` masks what the language forbids, then `temperature` > 0 scales, then
-    `top_k` and `top_p` cut; each is a number or `[..., 1]`. `keep` `[...]` is never cut. Forbidden
-    and cut tokens are at the floor, the largest score is 0.
+    `top_k` and `top_p` cut; each is a number or `[..., 1]`. The tokens `keep` `[...]` are never
+    cut. Forbidden and cut tokens are at the floor, the largest score is 0.
     """
     scores = logits.float().masked_fill(~allowed, FLOOR)
     scores = (scores - scores.amax(-1, keepdim=True).detach()) / temperature
@@ -29,8 +32,8 @@ def action_scores(
 
 
 def action_logprobs(logits: Tensor, tokens: Tensor, allowed: Tensor, sampling: Sampling) -> Tensor:
-    """Log-probs `[...]` of `tokens` under the distribution that `sampling` draws from logits
-    `[..., V]`; greedy choices are scored under temperature 1."""
+    """Returns the log-probs `[...]` of `tokens` under the distribution that `sampling` draws from
+    logits `[..., V]`; greedy choices are scored under temperature 1."""
     temperature = sampling.temperature or 1.0
     scores = action_scores(logits, allowed, temperature, sampling.top_k, sampling.top_p, tokens)
     return scores.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
@@ -39,10 +42,10 @@ def action_logprobs(logits: Tensor, tokens: Tensor, allowed: Tensor, sampling: S
 def truncate(
     scores: Tensor, top_k: int | Tensor, top_p: float | Tensor, keep: Tensor | None = None
 ) -> Tensor:
-    """Scores with all but the likeliest at the floor.
+    """Returns the scores with all but the likeliest at the floor.
 
     Kept are the `top_k` largest (0: all) and, of these, the fewest that together have probability
-    `top_p` (Holtzman et al. 2020), and the tokens `keep`; equal scores by lower token.
+    `top_p` (Holtzman et al. 2020), and the tokens `keep`. Of equal scores the lower token is first.
     """
     numbers = not isinstance(top_k, Tensor) and not isinstance(top_p, Tensor)
     if numbers and top_k == 0 and top_p >= 1:
@@ -62,29 +65,30 @@ def truncate(
 
 
 def invert(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """One token a row `[B]` by inverting the distribution of `weights` `[B, V]` at `uniforms` `[B]`
-    in [0, 1); weights need not sum to 1.
+    """Returns one token a row `[B]` by inverting the distribution of `weights` `[B, V]` at
+    `uniforms` `[B]` in [0, 1); weights need not sum to 1.
 
-    Inversion makes a row's sample depend on its own uniform alone, whatever the batch. Sums of
-    blocks come first, then the tokens of one block, so that nothing of length V is accumulated.
+    Inversion makes a row's sample depend on its own uniform alone, whatever the batch. The block of
+    tokens is found by the sums of the blocks first, and then the token in it, so that no running
+    sum has length V.
     """
     size = weights.shape[-1]
-    whole = size // BLOCK * BLOCK
-    sums = weights[:, :whole].unflatten(-1, (-1, BLOCK)).sum(-1)
+    whole = size // SUMMED * SUMMED
+    sums = weights[:, :whole].unflatten(-1, (-1, SUMMED)).sum(-1)
     if whole < size:
         sums = torch.cat([sums, weights[:, whole:].sum(-1, keepdim=True)], -1)
     cumulative = sums.double().cumsum(-1)
     target = uniforms.double().unsqueeze(-1) * cumulative[:, -1:]
     block = _first_above(cumulative, target)
-    tokens = block * BLOCK + torch.arange(BLOCK, device=weights.device)
+    tokens = block * SUMMED + torch.arange(SUMMED, device=weights.device)
     inside = weights.gather(-1, tokens.clamp(max=size - 1)).masked_fill(tokens >= size, 0.0)
     target = target - (cumulative - sums.double()).gather(-1, block)
-    return (block * BLOCK + _first_above(inside.double().cumsum(-1), target)).squeeze(-1)
+    return (block * SUMMED + _first_above(inside.double().cumsum(-1), target)).squeeze(-1)
 
 
-def moments(weights: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log Z, entropy H = -sum p log p in nats, and varentropy sum p (log p + H)^2 over the last
-    axis, for p = exp(scores) / Z; `weights` are exp(scores)."""
+def entropy_figures(weights: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns log Z, entropy H = -sum p log p in nats, and varentropy sum p (log p + H)^2 over the
+    last axis, for p = exp(scores) / Z; `weights` are exp(scores)."""
     total = weights.sum(-1)
     first = torch.linalg.vecdot(weights, scores) / total
     second = torch.linalg.vecdot(weights * scores, scores) / total
@@ -92,13 +96,14 @@ def moments(weights: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def rating_probability(logits: Tensor, positive: int, negative: int) -> Tensor:
-    """Probability of success `[...]` from logits `[..., V]`: two-way softmax of the ratings."""
+    """Returns the probability of success `[...]` from logits `[..., V]`: a softmax over the two
+    rating tokens alone."""
     return torch.sigmoid(logits[..., positive].float() - logits[..., negative].float())
 
 
 def _first_above(cumulative: Tensor, target: Tensor) -> Tensor:
-    """Index `[B, 1]` of the first entry above the target; rounding never leads past the last
-    entry that added something."""
+    """Returns the index `[B, 1]` of the first entry above the target; rounding never leads past the
+    last entry that added something."""
     return torch.searchsorted(
         cumulative, torch.minimum(target, cumulative[:, -1:] * (1 - 1e-12)), right=True
     )

@@ -58,15 +58,15 @@ HINTS: dict[Meta, str] = {
 
 
 class MarkedTextError(ValueError):
-    """Text that is not in the marked language; the message gives the position and what was due."""
+    """Text is not in the marked language; the message says where, and what was expected."""
 
 
 @dataclass(frozen=True)
 class MarkedNode:
     """One node as the text shows it. `rating` is None where the text has no rating field.
 
-    `imitate` is False for a thought that is there to be rated, and that nobody is to learn to
-    write; text cannot say so.
+    `imitate` is False for a thought that the model should learn to rate but not to write; no marker
+    in the text stands for it.
     """
 
     father: int
@@ -78,19 +78,19 @@ class MarkedNode:
 
 
 def neutralise(text: str) -> str:
-    """`text` with every marker defused: its brackets become ‹ ›, and no reader takes it for one."""
+    """Returns the text with its markers made harmless: with the brackets ‹ › they are words."""
     return _ANY_MARKER.sub(lambda match: f"‹{match.group()[1:-1]}›", text)
 
 
 def hint(meta: Meta, answer: str | None) -> str | None:
-    """The sentence that steers towards `meta`; None where it would need an unknown answer."""
+    """Returns the sentence that asks for `meta`; None where it would need an unknown answer."""
     if meta is Meta.EXPANSION and answer is None:
         return None
     return HINTS[meta].format(answer=neutralise(answer or ""))
 
 
 def render_node(node: MarkedNode) -> str:
-    """One node as marked text; markers inside its free text are defused."""
+    """Returns one node as marked text; markers inside its free text are made harmless."""
     head = (
         f"{FATHER_START}{node.father}{FATHER_END}{LOCAL_START}{node.local}{LOCAL_END}"
         f"{THOUGHT_START}{node.meta or ''}{neutralise(node.text)}{THOUGHT_END}"
@@ -99,22 +99,22 @@ def render_node(node: MarkedNode) -> str:
 
 
 def render_tree(nodes: Iterable[MarkedNode]) -> str:
-    """Nodes as marked text, one a line."""
+    """Returns the nodes as marked text, one a line."""
     return "\n".join(render_node(node) for node in nodes)
 
 
 def parse_tree(text: str) -> list[MarkedNode]:
-    """The nodes of marked text, in order; white space between nodes is free.
+    """Returns the nodes of marked text, in order; any white space may stand between nodes.
 
-    Raises MarkedTextError with the position where the text leaves the language, also for a father
-    that has not appeared before its child, or a node id that appears twice.
+    Raises MarkedTextError with the position of the first error. A father that has not appeared
+    before its child is one, and so is a node id that appears twice.
     """
     nodes: list[MarkedNode] = []
     known: set[int] = set()
     position = _skip_space(text, 0)
     while position < len(text):
         node, end = _parse_node(text, position)
-        _check_place(node, known, position)
+        _check_ids(node, known, position)
         nodes.append(node)
         known.add(node.local)
         position = _skip_space(text, end)
@@ -147,15 +147,15 @@ def _parse_node(text: str, position: int) -> tuple[MarkedNode, int]:
     start = meta.end() if meta else header.end()
     stop = _ANY_MARKER.search(text, start)
     if stop is None or stop.group() != THOUGHT_END:
-        found, place = (stop.group(), stop.start()) if stop else ("the end of the text", len(text))
+        found, where = (stop.group(), stop.start()) if stop else ("the end of the text", len(text))
         raise MarkedTextError(
-            f"a thought must end with {THOUGHT_END}, found {found} at character {place}"
+            f"a thought must end with {THOUGHT_END}, found {found} at character {where}"
         )
     rating = _RATING.match(text, stop.end())
     if rating is None:
         return _node(header, meta, text[start : stop.start()], None), stop.end()
-    value = Rating.UNKNOWN if rating[1] == OLD_UNKNOWN else Rating(rating[1])
-    return _node(header, meta, text[start : stop.start()], value), rating.end()
+    known = Rating.UNKNOWN if rating[1] == OLD_UNKNOWN else Rating(rating[1])
+    return _node(header, meta, text[start : stop.start()], known), rating.end()
 
 
 def _node(
@@ -170,7 +170,8 @@ def _node(
     )
 
 
-def _check_place(node: MarkedNode, known: set[int], position: int) -> None:
+def _check_ids(node: MarkedNode, known: set[int], position: int) -> None:
+    """Raise MarkedTextError unless the node's id is new and its father's is `known`."""
     if node.local in known:
         problem = f"node {node.local} appears twice"
     elif known and node.father not in known:

@@ -1,4 +1,4 @@
-"""The settings by which the tokens of a thought are drawn; light, as configurations import it."""
+"""How the tokens of a thought are drawn. The configuration imports this, so it loads no torch."""
 
 from dataclasses import dataclass
 

@@ -115,9 +115,9 @@ def test_a_number_is_one_token_wherever_it_stands(
 ) -> None:
     (token,) = codec.encode(str(number))
     ids = codec.encode(f"{before}{number}{after}")
-    place = ids.index(token)
-    assert codec.decode(ids[:place])[1] == neutralise(before)
-    assert codec.decode(ids[place + 1 :])[1] == neutralise(after)
+    index = ids.index(token)
+    assert codec.decode(ids[:index])[1] == neutralise(before)
+    assert codec.decode(ids[index + 1 :])[1] == neutralise(after)
 
 
 def test_node_numbers_share_no_token_with_operands(codec: Codec) -> None:
@@ -141,8 +141,8 @@ def test_the_grammar_allows_exactly_the_words_and_what_the_place_takes(
         Role.FIRST: words | {codec.meta(meta) for meta in METAS},
         Role.WORDS: words,
     }
-    for place, allowed in expected.items():
-        assert set(mask[place].nonzero().flatten().tolist()) == allowed
+    for role, allowed in expected.items():
+        assert set(mask[role].nonzero().flatten().tolist()) == allowed
 
 
 def test_the_grammar_offers_only_the_allowed_meta_actions(tiny: LanguageModel) -> None:

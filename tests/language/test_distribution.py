@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llamao1_cli.engine.sampler import Choice, Sampler
-from llamao1_cli.language.distribution import action_scores, invert, moments, truncate
+from llamao1_cli.language.distribution import action_scores, entropy_figures, invert, truncate
 
 # Apart from each other: what is likelier must not hang on the last bit.
 LOGITS = st.lists(st.integers(-32, 32).map(lambda x: x / 4), min_size=2, max_size=12, unique=True)
@@ -38,7 +38,7 @@ def plain(
 def test_scores_are_those_of_the_distribution(
     logits: list[float], temperature: float, top_k: int, top_p: float
 ) -> None:
-    allowed = [place % 3 != 1 for place in range(len(logits))]
+    allowed = [index % 3 != 1 for index in range(len(logits))]
     expected = plain(logits, allowed, temperature, top_k, top_p)
     got = action_scores(
         torch.tensor(logits), torch.tensor(allowed), temperature, top_k, top_p
@@ -64,7 +64,7 @@ def test_entropy_and_varentropy_by_loop(spread: float) -> None:
     generator = torch.Generator().manual_seed(1)
     allowed = torch.tensor([1, 1, 0, 1, 1, 0], dtype=torch.bool)
     scores = action_scores(torch.randn(5, 6, generator=generator) * spread, allowed, 0.7)
-    log_total, entropies, spreads = moments(scores.exp(), scores)
+    log_total, entropies, spreads = entropy_figures(scores.exp(), scores)
     logprobs = scores - log_total.unsqueeze(-1)
     for line, entropy, varentropy in zip(logprobs.tolist(), entropies, spreads, strict=True):
         surprise = [(math.exp(x), -x) for x in line if x > -1e8]
@@ -101,23 +101,23 @@ def test_a_draw_never_lands_on_a_forbidden_token() -> None:
     ("temperature", "top_k", "top_p"),
     [(1.0, 0, 1.0), (0.5, 0, 1.0), (1.7, 0, 1.0), (1.0, 3, 1.0), (1.0, 0, 0.7), (0.8, 4, 0.9)],
 )
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("role", [0, 1])
 def test_the_sampler_has_the_exact_distribution(
-    temperature: float, top_k: int, top_p: float, place: int
+    temperature: float, top_k: int, top_p: float, role: int
 ) -> None:
     count, logits = 60_000, [1.0, 0.5, 3.0, -1.0, 0.7, 1.4, 0.0, -0.5, 1.1]
     grammar = torch.ones(2, 9, dtype=torch.bool)
     grammar[:, 2], grammar[0, 5] = False, False
-    uniforms = torch.from_numpy(np.random.default_rng(place).random(count))
+    uniforms = torch.from_numpy(np.random.default_rng(role).random(count))
     choice = Choice(
-        torch.full((count,), place),
+        torch.full((count,), role),
         uniforms,
         torch.full((count,), temperature),
         torch.full((count,), top_k),
         torch.full((count,), top_p),
     )
     drawn = Sampler(grammar).draw(torch.tensor(logits).expand(count, -1), choice)
-    expected = np.array(plain(logits, grammar[place].tolist(), temperature, top_k, top_p))
+    expected = np.array(plain(logits, grammar[role].tolist(), temperature, top_k, top_p))
     observed = np.bincount(drawn.tokens.numpy(), minlength=9)
     possible = expected > 0
     assert observed[~possible].sum() == 0

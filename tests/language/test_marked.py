@@ -83,7 +83,7 @@ soup = st.lists(
 @st.composite
 def trees(draw: st.DrawFn) -> list[MarkedNode]:
     ids = draw(st.lists(st.integers(0, 999_999_999), min_size=1, max_size=8, unique=True))
-    fathers = [-1] + [draw(st.sampled_from(ids[:place])) for place in range(1, len(ids))]
+    fathers = [-1] + [draw(st.sampled_from(ids[:index])) for index in range(1, len(ids))]
     metas, ratings = st.sampled_from([None, *METAS]), st.sampled_from([None, *Rating])
     return [
         MarkedNode(father, local, draw(texts), draw(metas), draw(ratings))
@@ -153,8 +153,8 @@ def test_a_damaged_tree_is_read_or_refused_with_a_position(
     damaged = text[:start] + patch + text[start + width :]
     read = read_or_refused(damaged) or []
     assert [node.father for node in read[:1]] in ([], [-1])
-    for place, node in enumerate(read[1:], start=1):
-        before = {earlier.local for earlier in read[:place]}
+    for index, node in enumerate(read[1:], start=1):
+        before = {earlier.local for earlier in read[:index]}
         assert node.father in before
         assert node.local not in before
 
@@ -163,7 +163,7 @@ FIRST = render_node(MarkedNode(-1, 0, "a", Meta.PROBLEM))
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "due"),
+    ("text", "where", "due"),
     [
         ("", 0, "no node"),
         (" \n ", 3, "no node"),
@@ -181,10 +181,10 @@ FIRST = render_node(MarkedNode(-1, 0, "a", Meta.PROBLEM))
         (FIRST + "<start_of_rating>good<end_of_rating>", len(FIRST), "no node header"),
     ],
 )
-def test_the_refusal_says_where_and_what_was_due(text: str, place: int, due: str) -> None:
+def test_the_refusal_says_where_and_what_was_due(text: str, where: int, due: str) -> None:
     with pytest.raises(MarkedTextError, match=re.escape(due)) as refused:
         parse_tree(text)
-    assert position(refused.value) == place
+    assert position(refused.value) == where
 
 
 @given(texts.flatmap(lambda t: soup.map(lambda s: t + s)))
