@@ -23,16 +23,18 @@ from llamao1_cli.report.shown_tree import MOST_TEXT
 from llamao1_cli.report.svg import dot, line_class
 from llamao1_cli.report.tree_choice import MOST_BYTES, MOST_TREES, Forest, forest
 
+SCRIPTS = ["charts.js", "mathematics.js", "tree.js", "picker.js"]  # each uses those before it
+
 
 def render(runs: Sequence[Run], out: Path) -> str:
     """Returns the page of the runs, whose links hold where it is written to `out`."""
-    return _page(runs, ["report.js"], out=out)
+    return _page(runs, SCRIPTS, out=out)
 
 
 def render_live(run: Run, version: str) -> str:
     """Returns the page of a run that keeps itself up to date: it asks the server that it came from
     for another `version`. It links to no files."""
-    return _page([run], ["report.js", "live.js"], version=version)
+    return _page([run], [*SCRIPTS, "live.js"], version=version)
 
 
 def render_waiting(name: str, message: str) -> str:
