@@ -34,7 +34,7 @@ class DataSource(Section):
     limit: Natural = Field(0, description="Read at most so many rows; 0 reads all.")
 
     @model_validator(mode="after")
-    def _one_place(self) -> "DataSource":
+    def _path_or_hub(self) -> "DataSource":
         if (self.path is None) == (self.hub is None):
             raise ValueError("give either `path` or `hub`, and not both")
         return self

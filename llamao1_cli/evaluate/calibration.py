@@ -42,14 +42,14 @@ def step_quality(
 def reliability(values: np.ndarray, truth: np.ndarray) -> list[dict[str, Any]]:
     """Returns the bins of a reliability diagram: `low` and `high` ends, number `n` of items, their
     mean `value` and the share that is `right`; empty bins are left out."""
-    places = np.minimum((values * BINS).astype(int), BINS - 1)
+    numbers = np.minimum((values * BINS).astype(int), BINS - 1)
     bins = []
-    for place in np.unique(places):
-        inside = places == place
+    for number in np.unique(numbers):
+        inside = numbers == number
         bins.append(
             {
-                "low": int(place) / BINS,
-                "high": (int(place) + 1) / BINS,
+                "low": int(number) / BINS,
+                "high": (int(number) + 1) / BINS,
                 "n": int(inside.sum()),
                 "value": float(values[inside].mean()),
                 "right": float(truth[inside].mean()),

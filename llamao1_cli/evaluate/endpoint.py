@@ -63,7 +63,7 @@ class Endpoint:
         self._counts.clear()
         return counts
 
-    def value(self, places: Sequence[tuple[Tree, Node]]) -> None:
+    def value(self, fresh: Sequence[tuple[Tree, Node]]) -> None:
         """Ask for the value of each node of a tree, and charge the tree for the answer.
 
         Raises RunFailedError where a question has no usable answer and `on_failure` is error;
@@ -71,8 +71,8 @@ class Endpoint:
         """
         pool = ThreadPoolExecutor(self._config.concurrency)
         try:
-            replies = pool.map(self._ask, (question(*place) for place in places))
-            for (tree, node), reply in zip(places, replies, strict=True):
+            replies = pool.map(self._ask, (question(tree, node) for tree, node in fresh))
+            for (tree, node), reply in zip(fresh, replies, strict=True):
                 tree.judging_tokens += reply.completion_tokens
                 self._take(node, reply)
         finally:  # the first failure ends it, however many questions wait

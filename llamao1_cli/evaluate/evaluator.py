@@ -28,7 +28,8 @@ from llamao1_cli.selfplay.local import SelfPlay
 from llamao1_cli.tasks.problem import Problem
 
 Result = dict[str, Any]
-OnTurn = Callable[[str, list[Tree]], None]
+# Sees a growth's name and all its trees, whenever some of them have grown.
+OnNamedGrowth = Callable[[str, list[Tree]], None]
 
 YARDSTICK = "majority"  # what the others are compared with at equal cost
 
@@ -64,7 +65,7 @@ class Evaluator:
     def run(
         self,
         names: Sequence[str],
-        on_turn: OnTurn = lambda name, trees: None,
+        on_growth: OnNamedGrowth = lambda name, trees: None,
     ) -> Result:
         """`{"strategies": {name: figures}, "differences": {names: figures}, "value": figures or
         None, "rating": figures or None, "steps": {"value": …, "rating": …} or None}`: the quality
@@ -73,7 +74,7 @@ class Evaluator:
         result: Result = {"strategies": {}, "value": None, "rating": None, "steps": None}
         figures = result["strategies"]
         for growth, chosen in by_growth(names):
-            forest = self._grow(growth, None, on_turn)
+            forest = self._grow(growth, None, on_growth)
             if growth is SAMPLES:
                 outcomes = self._outcomes(forest)
                 result |= _judged(forest, outcomes)
@@ -87,14 +88,14 @@ class Evaluator:
         self,
         names: Sequence[str],
         budget: int,
-        on_turn: OnTurn = lambda name, trees: None,
+        on_growth: OnNamedGrowth = lambda name, trees: None,
     ) -> Result:
         """`{"tokens": budget, "strategies": {name: figures}, "differences": {name: figures}}` of
         strategies that may spend so many tokens a problem each. The differences are to majority
         vote, which is always among them; `pass` is the share of problems with any right sample."""
         figures: Result = {}
         for growth, chosen in by_growth([YARDSTICK, *names]):
-            forest = self._grow(growth, budget, on_turn)
+            forest = self._grow(growth, budget, on_growth)
             if growth is SAMPLES and PASS in names:
                 figures[PASS] = _accuracy(forest, [any(row) for row in self._outcomes(forest)])
             for name in chosen:
@@ -107,7 +108,7 @@ class Evaluator:
         }
         return {"tokens": budget, "strategies": figures, "differences": differences}
 
-    def _grow(self, growth: Growth, budget: int | None, on_turn: OnTurn) -> Forest:
+    def _grow(self, growth: Growth, budget: int | None, on_growth: OnNamedGrowth) -> Forest:
         start = time.perf_counter()
         trees = play(
             growth,
@@ -117,7 +118,7 @@ class Evaluator:
             self._config,
             self._judges,
             budget=budget,
-            on_turn=lambda trees: on_turn(growth.name, trees),
+            on_growth=lambda trees: on_growth(growth.name, trees),
         )
         return Forest(trees, time.perf_counter() - start)
 

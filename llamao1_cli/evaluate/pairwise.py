@@ -42,10 +42,10 @@ class PairwiseJudge:
         odds = torch.zeros(len(rows))
         self.model.eval()
         with torch.no_grad():
-            read = [len(ids) if fits[place // 2] else 0 for place, ids in enumerate(rows)]
+            read = [len(ids) if fits[index // 2] else 0 for index, ids in enumerate(rows)]
             self.tokens += sum(read)
-            for places in self.batches(read):
-                odds[places] = self.forward([rows[place] for place in places]).cpu()
+            for indices in self.batches(read):
+                odds[indices] = self.forward([rows[index] for index in indices]).cpu()
         return mean_odds(odds).double().numpy()
 
     def drain(self) -> dict[str, int]:
@@ -72,9 +72,9 @@ class PairwiseJudge:
         longest = max(map(len, rows))
         ids = torch.zeros(len(rows), longest, dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for place, row in enumerate(rows):  # on the right, so that all end in one column
-            ids[place, longest - len(row) :] = torch.tensor(row)
-            mask[place, longest - len(row) :] = 1
+        for index, row in enumerate(rows):  # on the right, so that all end in one column
+            ids[index, longest - len(row) :] = torch.tensor(row)
+            mask[index, longest - len(row) :] = 1
         logits = self.model(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
@@ -89,11 +89,11 @@ class PairwiseJudge:
         least; those of length 0 are left out."""
         order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: lengths[i])
         batch: list[int] = []
-        for place in order:
-            if batch and (len(batch) + 1) * lengths[place] > self._batch_tokens:
+        for index in order:
+            if batch and (len(batch) + 1) * lengths[index] > self._batch_tokens:
                 yield batch
                 batch = []
-            batch.append(place)
+            batch.append(index)
         if batch:
             yield batch
 
@@ -110,7 +110,7 @@ def _answer_tokens(language_model: LanguageModel) -> tuple[list[int], int, int]:
     yes, no = (
         language_model.tokenizer.encode(word, add_special_tokens=False) for word in (YES, NO)
     )
-    for place, (one, other) in enumerate(zip(yes, no, strict=False)):
+    for index, (one, other) in enumerate(zip(yes, no, strict=False)):
         if one != other:
-            return yes[:place], one, other
+            return yes[:index], one, other
     raise UserError(f"{language_model.name}: its tokenizer cannot tell yes from no; use another")

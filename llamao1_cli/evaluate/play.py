@@ -1,13 +1,14 @@
 """Growing the trees of a strategy."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from llamao1_cli.config import EvalConfig, SearchConfig
 from llamao1_cli.evaluate.judges import NOBODY, Judges
 from llamao1_cli.evaluate.strategies import Growth
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.pending import TokenBudget
+from llamao1_cli.search.protocol import OnGrowth, unwatched
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay
 from llamao1_cli.tasks.problem import Problem
@@ -22,7 +23,7 @@ def play(
     judges: Judges = NOBODY,
     *,
     budget: int | None = None,
-    on_turn: Callable[[list[Tree]], None] = lambda trees: None,
+    on_growth: OnGrowth = unwatched,
 ) -> list[Tree]:
     """Returns a tree for each problem, of `budget` tokens at most if one is given; ungraded.
     `judges` are those that the growth's strategies need."""
@@ -37,7 +38,7 @@ def play(
         budget=TokenBudget(
             math.inf if budget is None else budget, endpoint.max_tokens if endpoint else 0
         ),
-        on_growth=on_turn,
+        on_growth=on_growth,
     )
     name = f"eval-{growth.seeds}"
     if setup.refinement is not None:

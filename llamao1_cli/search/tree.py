@@ -179,18 +179,18 @@ def _check_links(tree: Tree) -> None:
     if not tree.nodes or tree.nodes[0].parent is not None:
         raise ValueError("not a tree: it has no root")
     below: list[list[int]] = [[] for _ in tree.nodes]
-    for place, node in enumerate(tree.nodes):
-        if node.id != place or (
-            place and not (node.parent is not None and 0 <= node.parent < place)
+    for index, node in enumerate(tree.nodes):
+        if node.id != index or (
+            index and not (node.parent is not None and 0 <= node.parent < index)
         ):
-            raise ValueError(f"not a tree: node {place} is out of order")
+            raise ValueError(f"not a tree: node {index} is out of order")
         if node.parent is not None:
-            below[node.parent].append(place)
-    for place, node in enumerate(tree.nodes):
-        if node.children != below[place]:
-            raise ValueError(f"not a tree: node {place} lists the wrong children")
+            below[node.parent].append(index)
+    for index, node in enumerate(tree.nodes):
+        if node.children != below[index]:
+            raise ValueError(f"not a tree: node {index} lists the wrong children")
         if node.depth != (0 if node.parent is None else tree.nodes[node.parent].depth + 1):
-            raise ValueError(f"not a tree: node {place} has the wrong depth")
+            raise ValueError(f"not a tree: node {index} has the wrong depth")
 
 
 def _check_thought(node: Node) -> None:

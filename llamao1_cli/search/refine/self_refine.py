@@ -60,7 +60,7 @@ class Solutions:
         self.parents.append(parent)
 
     def keep_values(self) -> None:
-        """Note the values of new ends; their qualities take their place."""
+        """Note the values of new ends; their qualities replace them."""
         self.values += [end.value for end in self.ends[len(self.values) :]]
 
     def pending(self) -> list[tuple[int, int]]:
@@ -76,9 +76,9 @@ class Solutions:
             grown[i, j], grown[j, i] = value, -value
         self.odds = grown
 
-    def value(self, refinement: Refinement) -> None:
-        """Give each solution its quality (`value`), and what it and its rewritings are worth
-        together (`mean_value`).
+    def set_values(self, refinement: Refinement) -> None:
+        """Set the quality of each solution (`value`), and its mean with that of its rewritings
+        (`mean_value`).
 
         Every new solution changes the ranks of all, so the backups are made again, oldest first.
         """
@@ -88,21 +88,21 @@ class Solutions:
         for leaf in range(len(self.ends)):
             carried = berry_back_up(carried, self.parents, leaf, refinement.gamma)
             visits[ancestors(self.parents, leaf)] += 1
-        for place, node in enumerate(self.ends):
-            node.value, node.visits = float(qualities[place]), int(visits[place])
-            node.value_sum = float(carried[place]) * node.visits
+        for index, node in enumerate(self.ends):
+            node.value, node.visits = float(qualities[index]), int(visits[index])
+            node.value_sum = float(carried[index]) * node.visits
 
     def best_open(self, exploration: float) -> int | None:
         """Returns the solution to rewrite next, by UCT among those that are not closed; a first
         solution's parent is the problem, visited once for each solution."""
         scores = {}
-        for place, node in enumerate(self.ends):
-            below = [self.ends[i].mean_value for i, p in enumerate(self.parents) if p == place]
+        for index, node in enumerate(self.ends):
+            below = [self.ends[i].mean_value for i, p in enumerate(self.parents) if p == index]
             if not node.closed and not closed(node.mean_value, below):
-                parent = self.parents[place]
+                parent = self.parents[index]
                 above = len(self.ends) if parent < 0 else self.ends[parent].visits
-                scores[place] = uct(node.mean_value, node.visits, above, exploration)
-        return max(scores, key=lambda place: scores[place]) if scores else None
+                scores[index] = uct(node.mean_value, node.visits, above, exploration)
+        return max(scores, key=lambda index: scores[index]) if scores else None
 
 
 def self_refine(
@@ -126,60 +126,60 @@ def self_refine(
         for problem, seed in zip(request.problems, request.seeds, strict=True)
     ]
     trees = [solutions.tree for solutions in forest]
-    places = [(solutions, -1) for solutions in forest for _ in range(refinement.first)]
+    wanted = [(solutions, -1) for solutions in forest for _ in range(refinement.first)]
     for _ in range(refinement.rewritings + 1):
-        asked = _affordable(places, codec, config, request.budget.tokens)
+        asked = _affordable(wanted, codec, config, request.budget.tokens)
         if not asked:
             break
         chains = complete(engine, [expansion for _, _, expansion in asked])
-        for (solutions, place, expansion), thoughts in zip(asked, chains, strict=True):
-            start = _start(solutions, place)
+        for (solutions, index, expansion), thoughts in zip(asked, chains, strict=True):
+            start = _start(solutions, index)
             if nodes := attach_chain(solutions.tree, start, thoughts, expansion.budget):
-                solutions.add(place, nodes)
+                solutions.add(index, nodes)
         judge(trees)
         _compare(forest, prefer, refinement)
         request.on_growth(trees)
         choices = [(s, s.best_open(refinement.exploration)) for s in forest]
-        places = [(solutions, place) for solutions, place in choices if place is not None]
+        wanted = [(solutions, index) for solutions, index in choices if index is not None]
     for tree in trees:
         rectify(tree, config.discount, config.unfinished)
     return trees
 
 
 def _affordable(
-    places: Sequence[tuple[Solutions, int]], codec: Codec, config: SearchConfig, budget: float
+    wanted: Sequence[tuple[Solutions, int]], codec: Codec, config: SearchConfig, budget: float
 ) -> list[tuple[Solutions, int, Request]]:
     """Returns the requests that can be paid for, each with the tokens it may take."""
     pending: dict[int, PendingExpansions] = {}
     asked = []
-    for solutions, place in places:
+    for solutions, index in wanted:
         tree = solutions.tree
         mine = pending.setdefault(id(tree), PendingExpansions(tree, budget - tree.generated_tokens))
-        limit = mine.reserve(len(_metas(place, config)), config.max_thought_tokens, judging=0)
+        limit = mine.reserve(len(_metas(index, config)), config.max_thought_tokens, judging=0)
         if limit != 0:
-            mine.add(_start(solutions, place), limit)
-            made = _request(solutions, place, codec, config)
-            asked.append((solutions, place, replace(made, budget=limit)))
+            mine.add(_start(solutions, index), limit)
+            made = _request(solutions, index, codec, config)
+            asked.append((solutions, index, replace(made, budget=limit)))
     return asked
 
 
-def _start(solutions: Solutions, place: int) -> Node:
+def _start(solutions: Solutions, index: int) -> Node:
     """Returns the thought that a new solution (-1), or the rewriting of one, goes on from."""
-    return solutions.tree.root if place < 0 else solutions.ends[place]
+    return solutions.tree.root if index < 0 else solutions.ends[index]
 
 
-def _metas(place: int, config: SearchConfig) -> tuple[Meta | None, ...]:
+def _metas(index: int, config: SearchConfig) -> tuple[Meta | None, ...]:
     """Returns the meta-actions of a new solution (-1), or of a critique and a rewriting."""
-    forced = () if place < 0 else (Meta.CRITIC, Meta.REFINE)
-    return (*forced, *[None] * (config.max_depth - (place >= 0)))
+    forced = () if index < 0 else (Meta.CRITIC, Meta.REFINE)
+    return (*forced, *[None] * (config.max_depth - (index >= 0)))
 
 
-def _request(solutions: Solutions, place: int, codec: Codec, config: SearchConfig) -> Request:
+def _request(solutions: Solutions, index: int, codec: Codec, config: SearchConfig) -> Request:
     """Returns a solution, or the critique and rewriting of one."""
     tree = solutions.tree
     tree.expansions += 1
     rng = np.random.default_rng([tree.seed, 2, tree.expansions])
-    start, metas = _start(solutions, place), _metas(place, config)
+    start, metas = _start(solutions, index), _metas(index, config)
     told = config.hints != "none"
     return Request(
         path=tree.path_ids(start, codec),
@@ -209,4 +209,4 @@ def _compare(forest: Sequence[Solutions], prefer: Prefer | None, refinement: Ref
     for solutions in forest:
         solutions.note({pair: next(verdicts) for pair in solutions.pending()})
         if solutions.ends:
-            solutions.value(refinement)
+            solutions.set_values(refinement)

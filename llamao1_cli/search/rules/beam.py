@@ -18,7 +18,7 @@ class _Front:
 
 class Beam:
     """`width` prefixes a tree, each continued by `candidates` thoughts a step; the candidates with
-    the highest values are kept, and a conclusion that is kept holds its place to the end.
+    the highest values are kept, and a conclusion that is kept stays to the end.
 
     A `budget` of tokens is spent on one beam after the other. The first is one prefix wide and
     tells what a prefix costs; each later one is as wide as what is left pays for, `width` at most.

@@ -32,11 +32,11 @@ class Improvement:
         back_up(tree, node, node.value if node.terminal else 0.0, discount=1.0)
 
     def _next(self, tree: Tree) -> list[Pick]:
-        places, best = [node for node in tree.nodes if self._expandable(node)], best_below(tree)
-        if tree.simulations >= self._rollouts or not places or best[0] == 1.0:
+        expandable, best = [node for node in tree.nodes if self._expandable(node)], best_below(tree)
+        if tree.simulations >= self._rollouts or not expandable or best[0] == 1.0:
             return []
         tree.simulations += 1
-        return [(tree, max(places, key=lambda node: chance(node) * (1 - best[node.id])), 1)]
+        return [(tree, max(expandable, key=lambda node: chance(node) * (1 - best[node.id])), 1)]
 
     def _expandable(self, node: Node) -> bool:
         return not (node.terminal or node.closed or node.depth >= self._max_depth)

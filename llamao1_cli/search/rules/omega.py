@@ -36,8 +36,8 @@ class _Hunt:
     picked: Counter[int] = field(default_factory=Counter)  # N(s), by the prefix's number
     wrong: list[tuple[Node, Node]] = field(default_factory=list)  # prefix, end of its completion
     way: list[Node] = field(default_factory=list)  # from a prefix to the end of its completion
-    low: int = 0  # the last place on the way known to be worth more than 0
-    high: int = 0  # the first place known to be worth 0
+    low: int = 0  # the last index on the way known to be worth more than 0
+    high: int = 0  # the first index known to be worth 0
     searches: int = 0
     found: list[Node] = field(default_factory=list)  # the first step worth 0 of each search
 
