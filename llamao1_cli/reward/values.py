@@ -68,9 +68,9 @@ def measured_trees(
     problems = parts.task.train_problems(config.run.seed, 1, omega.problems)
     search = config.search.unaided(unfinished="failure")
     rule = Omega(omega.completions, omega.searches, search.max_depth)
-    with parts.grader, display.rounds("OmegaPRM") as on_turn:
+    with parts.grader, display.rounds("OmegaPRM") as on_growth:
         request = SearchRequest(
-            problems, search, rule=rule, grade=parts.grader.grade, on_growth=on_turn
+            problems, search, rule=rule, grade=parts.grader.grade, on_growth=on_growth
         )
         trees = parts.selfplay.play(request, "omega")
     for tree in trees:

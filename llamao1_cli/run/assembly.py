@@ -14,7 +14,7 @@ from llamao1_cli.distributed.ranks import make_accelerator
 from llamao1_cli.distributed.threads import set_threads
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import UserError
-from llamao1_cli.evaluate.evaluator import Evaluator, OnTurn
+from llamao1_cli.evaluate.evaluator import Evaluator, OnNamedGrowth
 from llamao1_cli.evaluate.judges import Judges, make_judges
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import LanguageModel
@@ -47,18 +47,18 @@ class Parts:
         run, learn = self.config.run, self.config.learn
         return self.task.train_problems(run.seed, iteration, learn.problems)
 
-    def evaluate(self, on_turn: OnTurn) -> dict[str, Any]:
+    def evaluate(self, on_growth: OnNamedGrowth) -> dict[str, Any]:
         """Evaluate the configured strategies on the held-out problems; returns the content of an
         evaluation file."""
         problems = self.task.test_problems(self.config.eval.problems)
-        result = self._evaluator(problems).run(self.config.eval.strategies, on_turn)
+        result = self._evaluator(problems).run(self.config.eval.strategies, on_growth)
         return self._circumstances(len(problems)) | result | self.asked()
 
-    def evaluate_at(self, budgets: Sequence[int], on_turn: OnTurn) -> dict[str, Any]:
+    def evaluate_at(self, budgets: Sequence[int], on_growth: OnNamedGrowth) -> dict[str, Any]:
         """Evaluate the configured strategies at equal cost, under each of the `budgets` in turn."""
         problems = self.task.test_problems(self.config.eval.problems)
         evaluator, names = self._evaluator(problems), self.config.eval.strategies
-        rows = [evaluator.at_budget(names, budget, on_turn) for budget in budgets]
+        rows = [evaluator.at_budget(names, budget, on_growth) for budget in budgets]
         return self._circumstances(len(problems)) | {"budgets": rows} | self.asked()
 
     def asked(self) -> dict[str, dict[str, int]]:

@@ -75,13 +75,13 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
             path = out / f"iteration-{number:06d}.jsonl"
             if main_says(parts.accelerator, path.exists()):
                 continue
-            with display.rounds(f"file {number}/{config.run.iterations}") as on_turn:
+            with display.rounds(f"file {number}/{config.run.iterations}") as on_growth:
                 trees = parts.selfplay.iterate(
                     parts.problems,
                     config.search,
                     number,
                     grade=parts.grader.grade,
-                    on_growth=on_turn,
+                    on_growth=on_growth,
                 )
             parts.accelerator.wait_for_everyone()
             if parts.accelerator.is_main_process:
@@ -98,8 +98,8 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
     check_writable("--json", json_file)
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
-    with parts.grader, display.rounds("evaluation") as on_turn:
-        result = parts.evaluate(lambda name, trees: on_turn(trees))
+    with parts.grader, display.rounds("evaluation") as on_growth:
+        result = parts.evaluate(lambda name, trees: on_growth(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
         if steps := Evaluation.model_validate(result).steps:
@@ -119,8 +119,8 @@ def evaluate_at(
     check_writable("--json", json_file)
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
-    with parts.grader, display.rounds("evaluation") as on_turn:
-        result = parts.evaluate_at(budgets, lambda name, trees: on_turn(trees))
+    with parts.grader, display.rounds("evaluation") as on_growth:
+        result = parts.evaluate_at(budgets, lambda name, trees: on_growth(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
         rows = BudgetEvaluation.model_validate(result).rows()
@@ -144,7 +144,7 @@ def solve(
     display = Display()
     settings = config.eval.model_copy(update={"simulations": config.search.simulations})
     chosen, problem = STRATEGIES[strategy], Problem("asked", text, "")
-    with parts.grader, display.growing() as on_turn:
+    with parts.grader, display.growing() as on_growth:
         (tree,) = play(
             chosen.growth,
             [problem],
@@ -152,7 +152,7 @@ def solve(
             config.search,
             settings,
             parts.judges,
-            on_turn=on_turn,
+            on_growth=on_growth,
         )
     if json_file is not None:
         write_whole(json_file, json.dumps(tree.to_json()) + "\n")

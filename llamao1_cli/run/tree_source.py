@@ -24,7 +24,7 @@ class TreeSource:
         """Returns the trees of iteration `number`, played with the weights of now; the run folder
         keeps them."""
         with (
-            self._display.rounds(f"iteration {number}") as on_turn,
+            self._display.rounds(f"iteration {number}") as on_growth,
             self._spending.timed("rollout"),
         ):
             trees = self._parts.selfplay.iterate(
@@ -32,7 +32,7 @@ class TreeSource:
                 self._parts.config.search,
                 number,
                 grade=self._grade,
-                on_growth=on_turn,
+                on_growth=on_growth,
             )
         self._spending.shift("rollout", -self._spending.phase("grading"))
         if self._parts.accelerator.is_main_process:

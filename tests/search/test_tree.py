@@ -54,7 +54,7 @@ def trees(draw: st.DrawFn) -> Tree:
 
 
 @given(trees())
-def test_json_turn_trip(tree: Tree) -> None:
+def test_json_round_trip(tree: Tree) -> None:
     text = json.dumps(tree.to_json())
     again = Tree.from_json(json.loads(text))
     assert again == tree
