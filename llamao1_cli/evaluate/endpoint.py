@@ -129,7 +129,7 @@ class Endpoint:
 
 
 class EndpointJudge:
-    """Gives the nodes of growing trees their values; each path is asked for once."""
+    """Sets the values of the nodes of growing trees; each path is asked for once."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

@@ -31,7 +31,7 @@ class Node:
     outcome: bool | None = None  # whether that answer is right; None while nobody knows
     visits: int = 0
     value_sum: float = 0.0
-    target: float | None = None  # rectified value, once the search is over
+    target: float | None = None  # what the outcomes made of it, once the search is over
     leaves: int = 0  # leaves below it, itself if it is one
 
     @property

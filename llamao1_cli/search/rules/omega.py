@@ -43,7 +43,7 @@ class _Hunt:
 
 
 def label(tree: Tree) -> None:
-    """Make what was measured the targets of a searched and rectified tree.
+    """Make what was measured the targets of a searched tree that has some.
 
     A measured prefix gets its share of right completions, and stands for that many leaves; a step
     that was not keeps what rectification makes of its children.
@@ -99,7 +99,7 @@ class Omega:
         return self._hunts[id(tree)].found
 
     def _next(self, tree: Tree, hunt: _Hunt) -> Node | None:
-        """Take in the completions that came back; gives the prefix to measure next."""
+        """Take in the completions that came back; returns the prefix to measure next."""
         self._measure(hunt)
         while hunt.high - hunt.low <= 1:
             if hunt.way:
