@@ -40,8 +40,8 @@ def bench_update(
     repeats: int,
     on_measured: Callable[[str, float], None] = lambda name, seconds: None,
 ) -> dict[str, Any]:
-    """Returns seconds, memory and forwarded tokens of one step over the same rectified trees, ready
-    for JSON; repetitions interleave."""
+    """Returns seconds, memory and forwarded tokens of one step over the same trees with targets,
+    ready for JSON; repetitions interleave."""
     steps, forwarded = _steps(model, codec, trees, config, search)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     peaks = _peaks(steps, model.device)

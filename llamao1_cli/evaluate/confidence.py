@@ -7,8 +7,8 @@ from llamao1_cli.search.tree import Tree
 
 
 class Confidence:
-    """Gives every node exp of the mean token log-prob of its path; the root has no tokens and gets
-    1. It costs nothing, and knows nothing but what the model wrote."""
+    """Sets every value to exp of the mean token log-prob of the path; the root has no tokens and
+    gets 1. It costs nothing, and knows nothing but what the model wrote."""
 
     def __init__(self) -> None:
         self._paths: dict[int, list[tuple[float, int]]] = {}  # log-probs and tokens, a node

@@ -4,7 +4,7 @@ const WIDTH = 180, HEIGHT = 68, ACROSS = 40, DOWN = 12, EDGE = 22;
 const FIGURES = [
   ["Rating", "rating", "probability of success, read from the model's own rating"],
   ["Value", "value", "what the value head says of it, or without one the rating"],
-  ["Rectified value", "target", "what the outcomes below it make it worth"],
+  ["Target", "target", "what the outcomes below it make it worth"],
   ["Q", "q", "mean of what search backed up through it"],
   ["Visits", "visits", "simulations that went through it"],
   ["Prior", "prior", "share of its likelihood among its siblings'"],

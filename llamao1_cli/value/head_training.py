@@ -32,7 +32,7 @@ class Examples:
 
 
 def examples_of(trees: Sequence[Tree]) -> Examples:
-    """Returns all nodes of rectified trees, tree by tree."""
+    """Returns all nodes of trees with targets, tree by tree."""
     rows = []
     for tree in trees:
         paths: list[PathStats] = []

@@ -16,7 +16,7 @@ MARGIN = 0.3  # nodes whose targets differ by no more are not ranked
 class Supervision:
     """The targets of `N` nodes, and `P` pairs of nodes of which the first has the higher one."""
 
-    targets: np.ndarray  # [N] float32: rectified values
+    targets: np.ndarray  # [N] float32: what the outcomes made of the nodes
     leaves: np.ndarray  # [N] float32: how many leaves lie below a node, its weight in the loss
     pairs: np.ndarray  # [P, 2] int64: indices of nodes
 
@@ -37,7 +37,8 @@ class Supervision:
 
 
 def supervision_of(trees: Sequence[Tree]) -> Supervision:
-    """Returns the targets of all nodes of rectified trees and all pairs in them, tree by tree."""
+    """Returns the targets of all nodes of trees that have them, and all pairs in them, tree by
+    tree."""
     return join([_of_tree(tree) for tree in trees])
 
 

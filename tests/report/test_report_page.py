@@ -155,7 +155,7 @@ def test_a_node_tells_its_figures(page: Any) -> None:
     assert texts(page, ".detail .boxed") == ["7"]
     names, values = texts(page, ".detail dt"), texts(page, ".detail dd")
     figures = dict(zip(names, values, strict=True))
-    assert (figures["Rating"], figures["Rectified value"], figures["Prior"]) == ("0.9", "1", "1")
+    assert (figures["Rating"], figures["Target"], figures["Prior"]) == ("0.9", "1", "1")
     assert (figures["Visits"], figures["Entropy"], figures["Tokens"]) == ("0", "0.3", "2")
     click(page, ".check input")
     assert texts(page, ".detail .says") == ["The answer is \\boxed{7}."]
