@@ -14,7 +14,7 @@ from llamao1_cli.evaluate.choices import CHOICES, REDUCING, Choose
 from llamao1_cli.evaluate.confidence import Confidence
 from llamao1_cli.evaluate.reductions import REDUCTIONS
 from llamao1_cli.search.protocol import Judge, SearchRule
-from llamao1_cli.search.refine.self_refine import Refinement
+from llamao1_cli.search.refine.solutions import Refinement
 from llamao1_cli.search.rules.beam import Beam
 from llamao1_cli.search.rules.improvement import Improvement
 from llamao1_cli.search.rules.mcts import Mcts

@@ -16,7 +16,8 @@ from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.protocol import Grade, OnGrowth, unwatched
-from llamao1_cli.search.refine.self_refine import Prefer, Refinement, self_refine
+from llamao1_cli.search.refine.self_refine import Prefer, self_refine
+from llamao1_cli.search.refine.solutions import Refinement
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.tasks.problem import Problem

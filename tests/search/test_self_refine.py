@@ -15,7 +15,8 @@ from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.refine.preference import Comparison, blended_quality, value_log_odds
-from llamao1_cli.search.refine.self_refine import Refinement, self_refine
+from llamao1_cli.search.refine.self_refine import self_refine
+from llamao1_cli.search.refine.solutions import Refinement
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -57,7 +58,7 @@ def searched(
 
 
 def solutions_of(tree: Tree) -> list[tuple[Node, int, str]]:
-    """Each solution's end, the place of what it rewrites, and its text, found from the tree: a
+    """Each solution's end, the index of what it rewrites, and its text, found from the tree: a
     chain begins below the root or with a critique."""
     found: list[tuple[Node, int, str]] = []
     for node in tree.nodes[1:]:
@@ -204,12 +205,12 @@ def test_requests_ask_for_a_solution_then_for_critique_and_rewriting(codec: Code
     (tree,), engine, _ = searched(codec, [3], Refinement(2, 4))
     ends = solutions_of(tree)
     assert len(engine.requests) == len(ends) == 6
-    for place, request in enumerate(engine.requests):
-        start = tree.root if place < 2 else ends[ends[place][1]][0]
+    for index, request in enumerate(engine.requests):
+        start = tree.root if index < 2 else ends[ends[index][1]][0]
         assert request.path == tree.path_ids(start, codec)
         assert request.depth == start.depth + 1
         critique = (Meta.CRITIC, Meta.REFINE, None, None, None)
-        assert request.metas == (critique if place >= 2 else (None,) * 4)
+        assert request.metas == (critique if index >= 2 else (None,) * 4)
         assert set(request.hints) == {None}
     assert len({request.seed for request in engine.requests}) == 6
     words = codec.tokenizer.decode([token for r in engine.requests for token in r.path])
