@@ -1,4 +1,4 @@
-"""What growing trees ask of others: where to grow, what is right, what a thought is worth."""
+"""What a search asks of others: where to grow, what is right, what a thought is worth."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -12,11 +12,11 @@ OnGrowth = Callable[[list[Tree]], None]  # sees all trees whenever some have gro
 
 
 def keep_ratings(trees: Sequence[Tree]) -> None:
-    """Judge nothing: every node's value stays its rating."""
+    """Change nothing: the value of every node stays its rating."""
 
 
 def unwatched(trees: list[Tree]) -> None:
-    """Watch nothing: nobody wants to see the trees grow."""
+    """Do nothing: nobody wants to see the trees grow."""
 
 
 class SearchRule(Protocol):

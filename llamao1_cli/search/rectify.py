@@ -1,14 +1,15 @@
-"""The targets of a searched tree: what its outcomes say of every node."""
+"""Rectification: the targets of a searched tree, from the outcomes of its leaves."""
 
 from llamao1_cli.search.tree import Node, Tree
 
 
 def rectify(tree: Tree, discount: float, unfinished: str) -> None:
-    """Set each node's target to what the outcomes below it say, and count the leaves below it.
+    """Set each node's target from the outcomes below it, and count the leaves below it.
 
-    A leaf is worth its outcome (1 or 0); one that is unfinished or ungraded 0, or its value where
-    `unfinished` is "rating". An inner node is worth the discounted mean over its children: they
-    were sampled alike, while a mean over leaves would favour the branches that search visited most.
+    The target of a leaf is its outcome (1 or 0); of one that is unfinished or ungraded it is 0, or
+    its value where `unfinished` is "rating". That of an inner node is the discounted mean over its
+    children: they were sampled alike, while a mean over leaves would favour the branches that
+    search visited most.
     """
     for node in reversed(tree.nodes):  # children stand behind their parents
         children = tree.children(node)

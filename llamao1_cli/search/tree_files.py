@@ -12,7 +12,7 @@ from llamao1_cli.search.tree import Tree
 
 
 def write_trees(path: Path, trees: Sequence[Tree]) -> None:
-    """Trees as JSONL, one a line; the file is there whole or not at all."""
+    """Write the trees as JSONL, one a line; the file appears whole or not at all."""
     write_whole(path, "".join(json.dumps(tree.to_json()) + "\n" for tree in trees))
 
 

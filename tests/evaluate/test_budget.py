@@ -41,8 +41,8 @@ class Ledger(FakeEngine):
         results = super().poll()
         for ticket, thoughts in results:
             path = self.requests[ticket].path
-            place = next(i for i, root in enumerate(self.roots) if path[: len(root)] == root)
-            self.generated[place] += sum(len(each.ids) for each in thoughts)
+            index = next(i for i, root in enumerate(self.roots) if path[: len(root)] == root)
+            self.generated[index] += sum(len(each.ids) for each in thoughts)
         return results
 
 
@@ -175,9 +175,9 @@ def test_judging_is_charged_and_stays_within_the_budget(
 
     def judge(trees: Sequence[Tree]) -> None:
         for tree in trees:
-            place = PROBLEMS.index(tree.problem)
-            fresh = len(tree.nodes) - judged[place]
-            judged[place] += fresh
+            index = PROBLEMS.index(tree.problem)
+            fresh = len(tree.nodes) - judged[index]
+            judged[index] += fresh
             tree.judging_tokens += fresh * price
 
     trees = grow(

@@ -19,12 +19,12 @@ def test_bins_and_calibration_error_equal_a_plain_loop(items: list[tuple[float, 
     values, truth = (np.array(column, float) for column in zip(*items, strict=True))
     bins = reliability(values, truth)
     expected, error = [], 0.0
-    for place in range(BINS):
-        low, high = place / 10, (place + 1) / 10
+    for number in range(BINS):
+        low, high = number / 10, (number + 1) / 10
         inside = [
             (value, right)
             for value, right in items
-            if math.floor(value * 10) == place or (place == 9 and value == 1.0)
+            if math.floor(value * 10) == number or (number == 9 and value == 1.0)
         ]
         if inside:
             mean = sum(value for value, _ in inside) / len(inside)

@@ -181,10 +181,10 @@ def test_every_rollout_begins_where_it_likeliest_improves(
         def pick(self, trees: list[Tree]) -> list[Pick]:
             picks = super().pick(trees)
             for tree, node, count in picks:
-                places = [
+                expandable = [
                     n for n in tree.nodes if not n.terminal and not n.closed and n.depth < depth
                 ]
-                scores = {n.id: improved(tree, n) for n in places}
+                scores = {n.id: improved(tree, n) for n in expandable}
                 assert scores[node.id] == pytest.approx(max(scores.values()))
                 seen.append((count, scores[node.id]))
             return picks

@@ -51,10 +51,10 @@ class Stumbling(FakeEngine):
         length = int(rng.integers(1, len(request.metas) + 1))
         slip = -1 if slipped or self._asked[path] % 2 else int(rng.integers(length))
         chain = []
-        for place in range(length):
-            text = f"slip {rng.integers(9)}" if place == slip else f"step {rng.integers(9)}"
-            slipped |= place == slip
-            if place == length - 1:
+        for step in range(length):
+            text = f"slip {rng.integers(9)}" if step == slip else f"step {rng.integers(9)}"
+            slipped |= step == slip
+            if step == length - 1:
                 text += f" \\boxed{{{8 if slipped else 7}}}"
             chain.append(thought(self._codec, rng, text, float(rng.random())))
         return chain
@@ -107,7 +107,7 @@ def replay(tree: Tree, completions: int, searches: int) -> tuple[list[int], dict
         ]
         prefix, way = pool.pop(scores.index(max(scores)))
         visits[prefix] += 1
-        wrong = next(place for place, i in enumerate(way) if "slip" in tree.nodes[i].thought.text)
+        wrong = next(index for index, i in enumerate(way) if "slip" in tree.nodes[i].thought.text)
         found.append(way[wrong])
         low, high = -1, len(way) - 1
         while high - low > 1:
@@ -176,12 +176,12 @@ def test_trees_searched_together_are_those_searched_alone(
     problems = [Problem(f"p{number}", f"How many are {number}?", "7") for number in range(3)]
     seeds = [seed, seed + 1, seed + 2]
 
-    def search(places: Sequence[int], batch: int) -> tuple[list[Tree], int]:
+    def search(numbers: Sequence[int], batch: int) -> tuple[list[Tree], int]:
         rule, engine = Omega(3, 3, CONFIG.max_depth), FakeEngine(codec, batch=batch)
         request = SearchRequest(
-            [problems[place] for place in places],
+            [problems[number] for number in numbers],
             CONFIG,
-            [seeds[place] for place in places],
+            [seeds[number] for number in numbers],
             rule=rule,
             grade=by_equality,
         )
@@ -189,7 +189,7 @@ def test_trees_searched_together_are_those_searched_alone(
         return trees, rule.found
 
     together, found = search(range(3), batch)
-    alone = [search([place], 1) for place in range(3)]
+    alone = [search([number], 1) for number in range(3)]
     assert together == [trees[0] for trees, _ in alone]
     assert found == sum(count for _, count in alone)
 

@@ -60,7 +60,7 @@ def test_a_preference_by_values_is_the_chance_that_only_the_first_is_right(
 
 
 def chain_exists(relation: np.ndarray, start: int, end: int) -> bool:
-    """Whether some sequence of distinct places between the two is a chain of the relation."""
+    """Whether some sequence of distinct solutions between the two is a chain of the relation."""
     others = [k for k in range(len(relation)) if k not in (start, end)]
     return any(
         all(relation[a, b] for a, b in zip((start, *way), (*way, end), strict=True))

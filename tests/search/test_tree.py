@@ -65,11 +65,11 @@ def test_json_round_trip(tree: Tree) -> None:
 JUNK: list[Any] = [None, "x", -1, 7, 1.5, True, [], {}, [None], {"a": 1}, "<critic>", 10**30]
 
 
-def places(value: Any, at: tuple = ()) -> list[tuple]:
+def key_paths(value: Any, at: tuple = ()) -> list[tuple]:
     if not isinstance(value, dict | list):
         return [at]
     inner = value.items() if isinstance(value, dict) else enumerate(value)
-    return [at, *[place for key, item in inner for place in places(item, (*at, key))]]
+    return [at, *[keys for key, item in inner for keys in key_paths(item, (*at, key))]]
 
 
 def use(tree: Tree, codec: Codec) -> None:
@@ -87,15 +87,15 @@ def test_a_broken_tree_raises_value_error_or_is_still_a_tree(
     codec: Codec, seed: int, data: st.DataObject
 ) -> None:
     whole = json.loads(json.dumps(random_tree(codec, seed, 5).to_json()))
-    place = data.draw(st.sampled_from(places(whole)))
-    assume(place)
+    keys = data.draw(st.sampled_from(key_paths(whole)))
+    assume(keys)
     holder = whole
-    for key in place[:-1]:
+    for key in keys[:-1]:
         holder = holder[key]
     if data.draw(st.booleans()):
-        holder[place[-1]] = data.draw(st.sampled_from(JUNK))
+        holder[keys[-1]] = data.draw(st.sampled_from(JUNK))
     else:
-        del holder[place[-1]]
+        del holder[keys[-1]]
     tree = None
     with suppress(ValueError):
         tree = Tree.from_json(whole)

@@ -13,7 +13,7 @@ CERTAIN = 1e-6  # chances are taken to be no nearer to 0 and 1
 
 @dataclass(frozen=True)
 class Comparison:
-    """Is the first solution of the question better than the second?"""
+    """A question and two of its solutions: is the first better than the second?"""
 
     question: str
     first: str
@@ -21,7 +21,7 @@ class Comparison:
 
     @property
     def turned(self) -> "Comparison":
-        """The same the other way round."""
+        """The same comparison with its solutions exchanged."""
         return Comparison(self.question, self.second, self.first)
 
 
@@ -36,7 +36,7 @@ def value_log_odds(values: np.ndarray) -> np.ndarray:
 
 
 def preferences(odds: np.ndarray) -> np.ndarray:
-    """M `[n, n]` bool: whether i is at least as good as j, P >= 1/2; nothing beats itself."""
+    """Returns M `[n, n]`: whether i is at least as good as j, P >= 1/2; nothing beats itself."""
     preferred = odds >= 0
     np.fill_diagonal(preferred, False)
     return preferred
@@ -79,7 +79,7 @@ def ranks(odds: np.ndarray) -> np.ndarray:
 
 
 def global_quality(odds: np.ndarray) -> np.ndarray:
-    """1 - (rank - 1) / (n - 1) `[n]`: 1 for the best, 0 for the last; 1 for one alone."""
+    """Returns 1 - (rank - 1) / (n - 1) `[n]`: 1 for the best, 0 for the last; 1 for one alone."""
     return 1 - (ranks(odds) - 1) / max(len(odds) - 1, 1)
 
 
@@ -92,7 +92,7 @@ def local_quality(odds: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
 
 
 def blended_quality(odds: np.ndarray, neighbours: np.ndarray, global_weight: float) -> np.ndarray:
-    """alpha Q_global + (1 - alpha) Q_local `[n]`, alpha being `global_weight`."""
+    """Returns alpha Q_global + (1 - alpha) Q_local `[n]`, alpha being `global_weight`."""
     local = local_quality(odds, neighbours)
     return global_weight * global_quality(odds) + (1 - global_weight) * local
 

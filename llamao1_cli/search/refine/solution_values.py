@@ -1,14 +1,14 @@
 """Values of whole solutions in a tree of rewritings, after LLaMA-Berry (Zhang et al. 2024).
 
-Pure functions. `parents` `[n]` gives each solution's parent, -1 for the first; parents stand before
-their children.
+Pure functions. `parents` `[n]` are the indices of the solutions' parents, -1 where there is none;
+parents stand before their children.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-ENOUGH_CHILDREN = 3  # of a solution that one of its rewritings may close
+ENOUGH_CHILDREN = 3  # rewritings before a solution may be closed
 
 
 def berry_back_up(
@@ -27,15 +27,15 @@ def berry_back_up(
 
 
 def uct(quality: float, visits: int, parent_visits: int, exploration: float = 1.4) -> float:
-    """LLaMA-Berry: Q + c sqrt(ln N_parent / N); infinite for one that was never visited."""
+    """Returns LLaMA-Berry's Q + c sqrt(ln N_parent / N); infinite if it was never visited."""
     if not visits:
         return float("inf")
     return float(quality + exploration * np.sqrt(np.log(max(parent_visits, 1)) / visits))
 
 
 def closed(quality: float, child_qualities: Sequence[float]) -> bool:
-    """Returns whether a solution is rewritten no more: it has `ENOUGH_CHILDREN`, and one is as
-    good."""
+    """Returns whether a solution is no longer rewritten: it has `ENOUGH_CHILDREN`, and one of them
+    is as good."""
     return len(child_qualities) >= ENOUGH_CHILDREN and max(child_qualities) >= quality
 
 

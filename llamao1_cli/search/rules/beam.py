@@ -1,4 +1,4 @@
-"""Step-level beam search: the best prefixes go on, one thought at a time."""
+"""Step-level beam search: the best prefixes are continued, one thought at a time."""
 
 from dataclasses import dataclass, field
 
@@ -7,13 +7,13 @@ from llamao1_cli.search.tree import Node, Tree
 
 
 @dataclass
-class _Front:
-    """A beam search under way in one tree."""
+class _State:
+    """How far the beam search in one tree is."""
 
-    width: int  # prefixes kept, those included that have come to a conclusion
-    concluded: int = 0
-    candidates: list[Node] = field(default_factory=list)  # made by the step in flight
-    widths: int = 0  # of all beams of the tree so far, this one included
+    width: int  # prefixes kept, concluded ones included
+    concluded: int = 0  # kept prefixes that state an answer
+    candidates: list[Node] = field(default_factory=list)  # thoughts of the current step so far
+    widths: int = 0  # sum over all beams of the tree so far, this one included
 
 
 class Beam:
@@ -29,7 +29,7 @@ class Beam:
     ) -> None:
         self._width, self._candidates, self._max_depth = width, candidates, max_depth
         self._budget = budget
-        self._fronts: dict[int, _Front] = {}  # by the tree's id
+        self._states: dict[int, _State] = {}  # by the tree's id
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
         """Returns the next step of each tree's beam; none where the last beam is done."""
@@ -40,28 +40,28 @@ class Beam:
         return 1
 
     def absorb(self, tree: Tree, node: Node) -> None:
-        """One more candidate of the step in flight."""
-        self._fronts[id(tree)].candidates.append(node)
+        """Add one more candidate of the current step."""
+        self._states[id(tree)].candidates.append(node)
 
     def _step(self, tree: Tree) -> list[Pick]:
-        front = self._fronts.get(id(tree))
-        if front is None:
+        state = self._states.get(id(tree))
+        if state is None:
             return self._begin(tree, 0)
-        prefixes = self._kept(front)
+        prefixes = self._kept(state)
         if prefixes:
             return [(tree, node, self._candidates) for node in prefixes]
-        return self._begin(tree, front.widths) if self._budget is not None else []
+        return self._begin(tree, state.widths) if self._budget is not None else []
 
-    def _kept(self, front: _Front) -> list[Node]:
-        """Returns the prefixes that go on, best first; the earlier of equals."""
-        room = front.width - front.concluded
-        best = sorted(front.candidates, key=lambda node: -node.value)[:room]
-        front.candidates = []
-        front.concluded += sum(node.terminal for node in best)
+    def _kept(self, state: _State) -> list[Node]:
+        """Returns the prefixes to continue, best first, and of equals the earlier."""
+        room = state.width - state.concluded
+        best = sorted(state.candidates, key=lambda node: -node.value)[:room]
+        state.candidates = []
+        state.concluded += sum(node.terminal for node in best)
         return [node for node in best if not node.terminal and node.depth < self._max_depth]
 
     def _begin(self, tree: Tree, widths: int) -> list[Pick]:
-        """Returns a new beam from the root, with as many first thoughts as a step has later."""
+        """Begin a new beam; returns its first step, of as many thoughts as later steps have."""
         if tree.root.closed:
             return []
         width = self._width
@@ -69,5 +69,5 @@ class Beam:
             spent = tree.generated_tokens
             affordable = (self._budget - spent) * widths // spent if spent else 1
             width = min(max(affordable, 1), width)
-        self._fronts[id(tree)] = _Front(width, widths=widths + width)
+        self._states[id(tree)] = _State(width, widths=widths + width)
         return [(tree, tree.root, width * self._candidates)]

@@ -40,7 +40,7 @@ class Forks:
         return self._config.max_depth - node.depth
 
     def absorb(self, tree: Tree, node: Node) -> None:
-        """Nothing: this search reads no statistics while it runs."""
+        """Do nothing: this search reads no statistics while it runs."""
 
     def _fork_points(self) -> Iterator[ForkPoint]:
         """Yields uncertain steps and promising thoughts in turn, as many as there are forks."""

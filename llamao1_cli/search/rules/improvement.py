@@ -9,10 +9,10 @@ class Improvement:
     """Rolls out from where a roll-out likely ends right and none has yet, `rollouts` times a tree.
 
     That is the thought n with the largest Q(n) (1 - B(n)), of equals the earliest: Q(n) is the mean
-    of n's value and of what the roll-outs through n came to, B(n) the highest value of a conclusion
-    below n. So a chain whose values fall is taken up again before the fall, and one that ends well
-    is left alone. Such a tree is no sample of the model's: its answer is the conclusion with the
-    highest value, where a vote would count what the search doubted most.
+    of n's value and of the results of the roll-outs through n, B(n) the highest value of a
+    conclusion below n. So the search returns to a chain just before its values fall, and leaves a
+    chain alone that ends well. The conclusions are no fair sample of the model's, since most come
+    from where the search was in doubt: take the one of the highest value, not a vote.
     """
 
     def __init__(self, rollouts: int, max_depth: int) -> None:
@@ -28,7 +28,7 @@ class Improvement:
         return self._max_depth - node.depth
 
     def absorb(self, tree: Tree, node: Node) -> None:
-        """Back up what a roll-out came to: the value of its conclusion, 0 without one."""
+        """Back up the result of a roll-out: the value of its conclusion, 0 without one."""
         back_up(tree, node, node.value if node.terminal else 0.0, discount=1.0)
 
     def _next(self, tree: Tree) -> list[Pick]:
@@ -43,12 +43,12 @@ class Improvement:
 
 
 def chance(node: Node) -> float:
-    """Q(n): the mean of a node's value and of those backed up through it."""
+    """Returns Q(n): the mean of a node's value and of those backed up through it."""
     return (node.value + node.value_sum) / (1 + node.visits)
 
 
 def best_below(tree: Tree) -> list[float]:
-    """B(n) of each node: the highest value of a conclusion at or below it, 0 if there is none."""
+    """Returns B(n) of each node: the highest value of a conclusion at or below it, 0 if none is."""
     best = [node.value if node.terminal else 0.0 for node in tree.nodes]
     for node in reversed(tree.nodes[1:]):  # children stand behind their parents
         assert node.parent is not None

@@ -1,4 +1,4 @@
-"""Monte-Carlo tree search: which node of each tree grows next, and what comes back up."""
+"""Monte-Carlo tree search: which node of each tree grows next, and which values are backed up."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ DIRICHLET = 0.3  # concentration of the root noise
 
 
 class Mcts:
-    """One expansion a tree in flight, so that none needs a virtual loss."""
+    """Expands one node of a tree at a time, so that no virtual loss is needed."""
 
     def __init__(self, config: SearchConfig) -> None:
         self._config = config

@@ -1,4 +1,4 @@
-"""Meta-actions drawn from what they were worth in the tree so far."""
+"""Meta-actions, drawn by what each of them was worth in the tree so far."""
 
 import numpy as np
 
@@ -43,5 +43,5 @@ def draw_metas(
 
 
 def _index(meta: Meta | None) -> int:
-    """Returns row of a meta-action; a thought without one is a plain expansion."""
+    """Returns the matrix row of a meta-action; a thought without one is a plain expansion."""
     return METAS.index(meta or Meta.EXPANSION)

@@ -12,7 +12,7 @@ class Samples:
         self._begun = False
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
-        """Chains for all trees first; later more of them if there is no end."""
+        """Returns chains for all trees at first; later more for those given, if `endless`."""
         again, self._begun = self._begun, True
         if again and not self._endless:
             return []
@@ -23,4 +23,4 @@ class Samples:
         return self._max_depth - node.depth
 
     def absorb(self, tree: Tree, node: Node) -> None:
-        """Nothing: chains are drawn whatever came before."""
+        """Do nothing: chains do not depend on those before them."""

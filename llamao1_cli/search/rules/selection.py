@@ -18,7 +18,7 @@ def reference_scores(
     exploration: float,
     varentropy_weight: float,
 ) -> np.ndarray:
-    """Q + c P sqrt(sum N) / (1 + N) + lambda x share of varentropy: LLaMA-O1's rule.
+    """Returns LLaMA-O1's scores Q + c P sqrt(sum N) / (1 + N) + lambda x share of varentropy.
 
     All arrays have one entry a child; `priors` are normalised over the siblings.
     """
@@ -29,7 +29,7 @@ def reference_scores(
 def alphazero_scores(
     values: np.ndarray, visits: np.ndarray, priors: np.ndarray, parent_value: float
 ) -> np.ndarray:
-    """AlphaZero's rule with min-max normalised values, as in mctx.
+    """Returns the scores of AlphaZero's rule with min-max normalised values, as in mctx.
 
     Q' + sqrt(N_parent) P [1.25 + ln((N_parent + 19653) / 19652)] / (1 + N). N_parent counts the
     parent's own evaluation, so that the prior acts from the first visit. Q' is normalised over the
