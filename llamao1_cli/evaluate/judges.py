@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llamao1_cli.config import Config
+from llamao1_cli.config import JudgeConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.endpoint import Endpoint
 from llamao1_cli.evaluate.judge_folder import load_pairwise
@@ -36,25 +36,31 @@ class Judges:
 NOBODY = Judges()
 
 
-def make_judges(names: Sequence[str], config: Config) -> Judges:
+def make_judges(
+    names: Sequence[str],
+    judge: JudgeConfig | None,
+    pairwise: str | None,
+    allowed_metas: Sequence[Meta],
+) -> Judges:
     """Returns the judges that the strategies `names` need.
+
+    `judge` is the section of the external judge, `pairwise` the folder of a pairwise one.
 
     Raises UserError for a strategy whose judge is not configured or cannot be had, or whose
     meta-actions are not allowed.
     """
     growths = dict(by_growth(names))
     external = [name for growth, chosen in growths.items() if growth.external for name in chosen]
-    if external and config.judge is None:
+    if external and judge is None:
         raise UserError(
             f"judge: {external[0]} needs the section `judge`, with its base_url and model"
         )
     refined = SELF_REFINE in growths
-    if refined and not {Meta.CRITIC, Meta.REFINE} <= {*config.search.allowed_metas}:
+    if refined and not {Meta.CRITIC, Meta.REFINE} <= {*allowed_metas}:
         raise UserError(
             f"search.allowed_metas: self_refine needs {Meta.CRITIC} and {Meta.REFINE}; add them"
         )
-    folder = config.eval.pairwise
     return Judges(
-        endpoint=Endpoint(config.judge) if external and config.judge else None,
-        pairwise=load_pairwise(Path(folder)) if refined and folder else None,
+        endpoint=Endpoint(judge) if external and judge else None,
+        pairwise=load_pairwise(Path(pairwise)) if refined and pairwise else None,
     )

@@ -105,7 +105,9 @@ def assemble(
         interrupts.join(accelerator)
     if config.engine.backend == "vllm" and accelerator.num_processes > 1:
         raise UserError("engine.backend: vllm runs in one process; use builtin with several")
-    judges = make_judges(strategies, config)
+    judges = make_judges(
+        strategies, config.judge, config.eval.pairwise, config.search.allowed_metas
+    )
     player = make_player(config, task.corpus(), accelerator.device, weights)
     return Parts(
         config=config,

@@ -29,6 +29,11 @@ TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 JUDGE = {"base_url": "http://127.0.0.1:1/v1", "model": "judge", "retries": 0}
 
 
+def judges_of(names: list[str], config: Config) -> Judges:
+    """The judges that strategies need under a configuration."""
+    return make_judges(names, config.judge, config.eval.pairwise, config.search.allowed_metas)
+
+
 def tiny(*overrides: str, judge: dict[str, object] | None = None) -> Config:
     section = [f"judge={json.dumps(judge)}"] if judge else []
     return load_config(TINY, ["eval.problems=2", *section, *overrides])
@@ -42,20 +47,20 @@ def test_no_judge_is_made_where_no_strategy_asks_for_it(monkeypatch: pytest.Monk
     config = tiny("eval.pairwise=nowhere", judge=JUDGE)
     needs = {name for name, strategy in STRATEGIES.items() if strategy.growth.external}
     assert needs == {name for name in STRATEGIES if "_judge" in name}
-    assert make_judges(["pass", *{*STRATEGIES} - needs - {"self_refine"}], config) == NOBODY
+    assert judges_of(["pass", *{*STRATEGIES} - needs - {"self_refine"}], config) == NOBODY
     for name in needs:
         with pytest.raises(UserError, match="needs the extra"):
-            make_judges([name], config)
+            judges_of([name], config)
     with pytest.raises(UserError, match="nowhere: not a judge's folder"):
-        make_judges(["self_refine"], config)
+        judges_of(["self_refine"], config)
 
 
 def test_a_strategy_without_what_it_needs_is_refused() -> None:
     with pytest.raises(UserError, match="judge: mcts_judge needs the section `judge`"):
-        make_judges(["greedy", "mcts_judge"], tiny())
+        judges_of(["greedy", "mcts_judge"], tiny())
     few = tiny("search.allowed_metas=[<expansion>, <critic>]")
     with pytest.raises(UserError, match=r"search\.allowed_metas: self_refine needs <critic> and"):
-        make_judges(["self_refine"], few)
+        judges_of(["self_refine"], few)
 
 
 def test_a_run_goes_on_whatever_became_of_what_is_no_part_of_it(tmp_path: Path) -> None:
