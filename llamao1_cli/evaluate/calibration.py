@@ -10,30 +10,31 @@ from llamao1_cli.search.tree import Node, Tree
 
 BINS = 10  # of equal width, in a reliability diagram
 
-Worth = Callable[[Node], float]
+Estimate = Callable[[Node], float]  # of the probability that a path through the node ends right
 
 
 def value_quality(
-    trees: Sequence[Tree], outcomes: Sequence[Sequence[bool]], worth: Worth
+    trees: Sequence[Tree], outcomes: Sequence[Sequence[bool]], estimate: Estimate
 ) -> dict[str, Any]:
-    """Returns how well what samples' last thoughts are worth foretells their outcomes, which are a
-    row a tree in the order of its leaves."""
-    return _quality([[worth(leaf) for leaf in tree.leaf_nodes()] for tree in trees], outcomes)
+    """Returns how well estimates at the ends of samples foretell their outcomes, of which there is
+    a row a tree, in the order of its leaves."""
+    return _quality([[estimate(leaf) for leaf in tree.leaf_nodes()] for tree in trees], outcomes)
 
 
 def step_quality(
-    trees: Sequence[Tree], outcomes: Sequence[Sequence[bool]], worth: Worth
+    trees: Sequence[Tree], outcomes: Sequence[Sequence[bool]], estimate: Estimate
 ) -> dict[str, Any]:
-    """Returns how well what every thought is worth foretells the outcomes of the samples it is part
-    of, with `ece`, the expected calibration error, and the `bins` of a reliability diagram.
+    """Returns how well estimates at all thoughts foretell the outcomes of the samples they are in.
 
-    A thought counts once for each sample that goes through it; the problem is no thought.
+    Beside the figures of `value_quality` there are `ece`, the expected calibration error, and the
+    `bins` of a reliability diagram. A thought counts once for each sample that goes through it; the
+    root does not count.
     """
     values: list[list[float]] = []
     truth: list[list[bool]] = []
     for tree, row in zip(trees, outcomes, strict=True):
         paths = [tree.path(leaf)[1:] for leaf in tree.leaf_nodes()]
-        values.append([worth(step) for path in paths for step in path])
+        values.append([estimate(step) for path in paths for step in path])
         truth.append([right for path, right in zip(paths, row, strict=True) for _ in path])
     bins = reliability(_flat(values), _flat(truth))
     return _quality(values, truth) | {"ece": calibration_error(bins), "bins": bins}
@@ -68,8 +69,11 @@ def calibration_error(bins: Sequence[dict[str, Any]]) -> float | None:
 
 
 def _quality(values: Sequence[Sequence[float]], truth: Sequence[Sequence[bool]]) -> dict[str, Any]:
-    """`brier_constant` is the Brier score of always saying the mean; `auc_within` compares right
-    and wrong items of one row, which is a problem, only. Scores are None without items."""
+    """Returns the scores of estimates, a row a problem; None each where there are no items.
+
+    `brier_constant` is the Brier score of always saying the mean; `auc_within` compares right and
+    wrong items of the same problem only.
+    """
     flat, right = _flat(values), _flat(truth)
     known = len(right) > 0
     return {

@@ -1,4 +1,4 @@
-"""Which answer is taken from a tree: pure functions of its nodes, none of which sees the truth."""
+"""Ways to choose an answer from a tree: pure functions of its nodes. None sees the true answer."""
 
 from collections.abc import Callable
 
@@ -52,7 +52,7 @@ def _vote(tree: Tree, weight: Callable[[Node], float]) -> str | None:
     return first[max(totals, key=lambda form: totals[form])] if totals else None
 
 
-# By the words of `config/strategies.py`; those that weigh paths take a reduction too.
+# By their names in `config/strategies.py`; those that weigh paths take a reduction too.
 REDUCING = {"weighted_vote": weighted_vote, "best_of": best_of}
 CHOICES: dict[str, Choose] = {
     "first_answer": first_answer,

@@ -1,4 +1,4 @@
-"""Values without a process reward: how sure the model was of a path's tokens."""
+"""Values from the model's confidence: how likely it held the tokens of a path to be."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ class Confidence:
     gets 1. It costs nothing, and knows nothing but what the model wrote."""
 
     def __init__(self) -> None:
-        self._paths: dict[int, list[tuple[float, int]]] = {}  # log-probs and tokens, a node
+        # By the tree's id: the sum of log-probs and the number of tokens of the path to each node.
+        self._paths: dict[int, list[tuple[float, int]]] = {}
 
     def __call__(self, trees: Sequence[Tree]) -> None:
-        """Value the nodes that the trees have gained since they were last seen."""
+        """Set the values of the nodes that are new since the last call."""
         for tree in trees:
             known = self._paths.setdefault(id(tree), [])
             for node in tree.nodes[len(known) :]:

@@ -1,6 +1,7 @@
-"""An external judge: a model behind an OpenAI-compatible endpoint says what each thought is worth.
+"""An external judge: a model behind an OpenAI-compatible endpoint that estimates thoughts' values.
 
-What cannot be judged ends in an error, or where it was configured in the thought's rating, counted.
+A thought that cannot be judged ends the run with an error or, if so configured, keeps its rating as
+its value and is counted.
 """
 
 import os
@@ -24,13 +25,13 @@ SYSTEM = (
     "probability that a solution that begins with these steps ends with the right answer."
 )
 NO_STEPS = "(none yet)"
-TRANSIENT = {408, 409, 429}  # of the client's errors those that pass
+TRANSIENT = {408, 409, 429}  # HTTP 4xx that may pass by themselves
 _PROBABILITY = re.compile(r"[01]|0?\.[0-9]+|1\.0+")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one question: a probability, or why there is none."""
+    """The answer to one question: a probability, or why there is none."""
 
     value: float | None
     failure: str = ""
@@ -39,7 +40,7 @@ class Reply:
 
 
 class Endpoint:
-    """An endpoint that is asked about thoughts, and a count of what became of the questions."""
+    """Asks an endpoint about thoughts, and counts questions, failures and tokens."""
 
     def __init__(self, config: JudgeConfig) -> None:
         """Raises UserError if the extra is not installed or the key's variable is not set."""
@@ -48,11 +49,11 @@ class Endpoint:
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens that it writes about a thought."""
+        """The most tokens that it writes about a thought."""
         return self._config.max_tokens
 
     def judge(self) -> "EndpointJudge":
-        """Returns what gives the nodes of growing trees their values, for one forest."""
+        """Returns a judge for the trees of one forest."""
         return EndpointJudge(self)
 
     def drain(self) -> dict[str, int]:
@@ -136,7 +137,7 @@ class EndpointJudge:
         self._known: dict[int, int] = {}  # nodes of each tree that were judged, by the tree's id
 
     def __call__(self, trees: Sequence[Tree]) -> None:
-        """Value the nodes that the trees have gained since they were last seen, all at once."""
+        """Set the values of the nodes that are new since the last call, all at once."""
         fresh: list[tuple[Tree, Node]] = []
         for tree in trees:
             fresh += [(tree, node) for node in tree.nodes[self._known.get(id(tree), 0) :]]

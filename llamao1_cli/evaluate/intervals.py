@@ -37,10 +37,10 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> dict[str, Any]:
     `difference`, its 95% interval `ci95`, and `n`.
 
     Scores are in [0, 1], `[n]`, or `[S, n]` of S seeds, over which they are averaged item by item:
-    the interval speaks of other items for these seeds, not of other seeds. It is the normal one of
-    the mean over the items and two more, one of difference 0 and one half of 1, half of -1. For one
-    seed of right and wrong that is half an item added to each cell of the table (Agresti and Min
-    2005): no disagreement among few items does not prove that there is none.
+    the interval covers other items with these seeds, not other seeds. It is the normal interval of
+    the mean over the items and two more: one of difference 0, and one that is half 1 and half -1.
+    For one seed of right and wrong this adds half an item to each cell of the table (Agresti and
+    Min 2005), so that a few items without a disagreement do not prove that there is none.
     """
     gaps = np.atleast_2d(np.subtract(first, second, dtype=float)).mean(axis=0)
     total = len(gaps) + 2

@@ -1,4 +1,4 @@
-"""A judge's folder: its configuration, its kind, and its weights in `model`."""
+"""The folder that a trained judge is kept in: its configuration, its kind, and its weights."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ KIND = "kind.json"
 
 
 def finish_folder(folder: Path, config: Config, kind: str) -> None:
-    """Make a folder that holds a judge's weights one that `read_folder` reads."""
+    """Complete a folder that holds a judge's weights, so that `read_folder` can read it."""
     write_whole(folder / "config.yaml", dump_config(config))
     write_whole(folder / KIND, json.dumps({"kind": kind}) + "\n")
 
@@ -40,14 +40,14 @@ def load_pairwise(folder: Path) -> PairwiseJudge:
 
 
 def pairwise_judge(config: Config, language_model: LanguageModel) -> PairwiseJudge:
-    """Returns the judge that a model is."""
+    """Returns a pairwise judge that asks this model."""
     return PairwiseJudge(
         language_model, config.model.max_length, reward_settings(config).batch_tokens
     )
 
 
 def language_model(config: Config, weights: Path | None) -> LanguageModel:
-    """Returns the configured model; `weights`, a saved folder, takes the place of its own."""
+    """Returns the configured model; `weights`, a saved folder, replace its own."""
     # Only a model built from scratch has its tokenizer made from the task's texts.
     corpus = [] if config.model.path else load_task(config.task).corpus()
     return load_model(config.model, corpus, config.run.seed, weights)

@@ -1,4 +1,4 @@
-"""Judges that strategies ask beside the run's own values, made only where one is needed."""
+"""The judges that some strategies ask instead of the run's own values; made only if needed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from llamao1_cli.search.refine.self_refine import Prefer
 
 @dataclass(frozen=True)
 class Judges:
-    """The judges of some strategies."""
+    """The judges that some strategies ask; None for one that is not needed."""
 
     endpoint: Endpoint | None = None  # of thoughts
     pairwise: PairwiseJudge | None = None  # of solutions
 
     @property
     def prefer(self) -> Prefer | None:
-        """What compares solutions; None: their values."""
+        """What compares solutions; None where their values do."""
         return self.pairwise.log_odds if self.pairwise else None
 
     def drain(self) -> dict[str, dict[str, int]]:

@@ -25,14 +25,14 @@ class PairwiseJudge:
         self._opening, self._yes, self._no = _answer_tokens(language_model)
         self.compared = 0  # comparisons asked for so far
         self.unread = 0  # those of them that the context did not hold
-        self.tokens = 0  # read for them
+        self.tokens = 0  # read by the model
 
     def log_odds(self, comparisons: Sequence[Comparison]) -> np.ndarray:
         """Returns the log-odds `[N]` that the first solution is the better one, the mean over both
         orders.
 
-        So turned comparisons have opposite log-odds. Of one that the context does not hold nothing
-        can be said: 0, and `unread` counts it.
+        Turned comparisons thus have opposite log-odds. A comparison that the context does not hold
+        is not read: its log-odds are 0, and `unread` counts it.
         """
         rows = [ids for c in comparisons for ids in (self.ids(c), self.ids(c.turned))]
         lengths = [max(map(len, orders)) for orders in zip(rows[::2], rows[1::2], strict=True)]
@@ -49,8 +49,8 @@ class PairwiseJudge:
         return mean_odds(odds).double().numpy()
 
     def drain(self) -> dict[str, int]:
-        """Returns what was counted since the last call: solutions `compared`, comparisons `unread`
-        since the context did not hold them, and the tokens read."""
+        """Returns what was counted since the last call: comparisons asked for (`compared`), those
+        of them too long for the context (`unread`), and the tokens read."""
         counts = {"compared": self.compared, "unread": self.unread, "read_tokens": self.tokens}
         self.compared = self.unread = self.tokens = 0
         return counts
@@ -67,7 +67,7 @@ class PairwiseJudge:
         return max(len(self.ids(c)) for c in (comparison, comparison.turned)) <= self._max_length
 
     def forward(self, rows: Sequence[list[int]]) -> torch.Tensor:
-        """Logit of yes minus logit of no `[B]`, fp32, after each row of tokens."""
+        """Returns the logit of yes minus that of no `[B]`, fp32, after each row of tokens."""
         device = next(self.model.parameters()).device
         longest = max(map(len, rows))
         ids = torch.zeros(len(rows), longest, dtype=torch.long)
@@ -85,8 +85,8 @@ class PairwiseJudge:
         return (logits[:, self._yes] - logits[:, self._no]).float()
 
     def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Places of rows of like lengths, as many as `batch_tokens` hold padded, and one at the
-        least; those of length 0 are left out."""
+        """Yields the indices of rows of similar lengths, as many as `batch_tokens` hold padded, and
+        at least one; rows of length 0 are left out."""
         order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: lengths[i])
         batch: list[int] = []
         for index in order:
@@ -105,8 +105,7 @@ def mean_odds(answers: torch.Tensor) -> torch.Tensor:
 
 
 def _answer_tokens(language_model: LanguageModel) -> tuple[list[int], int, int]:
-    """Returns the tokens that yes and no begin with alike, and the first one of each that
-    differs."""
+    """Returns the tokens that yes and no both begin with, and the first of each that differs."""
     yes, no = (
         language_model.tokenizer.encode(word, add_special_tokens=False) for word in (YES, NO)
     )

@@ -1,4 +1,4 @@
-"""Growing the trees of a strategy."""
+"""Grows the trees that a strategy chooses its answers from."""
 
 import math
 from collections.abc import Sequence

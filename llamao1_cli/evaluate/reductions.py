@@ -1,4 +1,4 @@
-"""What a path is worth, from the values of its steps: pure functions of one or more numbers."""
+"""Ways to reduce the values of a path's steps to one: pure functions of one or more numbers."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-# By the name that strategies have them under; `last` is what goes without saying.
+# By their names in `config/strategies.py`; strategies without a reduction in their name use `last`.
 REDUCTIONS: dict[str, Reduction] = {
     "last": last,
     "min": lowest,

@@ -1,6 +1,6 @@
 """All strategies by name: how trees grow for them, and how they choose an answer.
 
-Strategies of one growth choose from the same trees, and are charged for them alike.
+Strategies that share a growth choose from the same trees, and each is charged for all of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,10 +23,10 @@ from llamao1_cli.search.rules.samples import Samples
 
 @dataclass(frozen=True)
 class Setup:
-    """One growth made ready: for one forest, since rules and judges keep notes of their trees."""
+    """What a growth needs for one forest; rules and judges keep notes of its trees."""
 
     search: SearchConfig
-    rule: SearchRule | None = None  # None: by `refinement`
+    rule: SearchRule | None = None  # None: `refinement` grows the trees
     judge: Judge | None = None  # None: the run's own values
     refinement: Refinement | None = None
 
@@ -36,8 +36,8 @@ class Growth:
     """A way to grow trees for problems whose answers nobody knows."""
 
     name: str
-    seeds: str  # growths that share it draw the same first samples, and differ by less chance
-    set_up: Callable[[SearchConfig, EvalConfig, int | None], Setup]  # None: no budget of tokens
+    seeds: str  # growths that share it draw the same first samples, so that chance differs less
+    set_up: Callable[[SearchConfig, EvalConfig, int | None], Setup]  # last: token budget, if any
     external: bool = False  # whether values come from the external judge
 
     def judged(self) -> "Growth":
@@ -83,8 +83,8 @@ def _mcts(
     selection: Literal["reference", "alphazero"] | None = None,
     confident: bool = False,
 ) -> Setup:
-    """Under a budget the tokens end the search; a selection that costs none still counts as one,
-    or a tree with nothing left to try would be searched for ever."""
+    """Search as MCTS does. Under a budget the tokens end the search, or as many simulations: where
+    a tree has nothing left to try, they cost no tokens and would never end."""
     tree = search.unaided(
         temperature=config.temperature,
         simulations=config.simulations if budget is None else budget,
@@ -94,7 +94,7 @@ def _mcts(
 
 
 def _mcts_improvement(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
-    """Without a budget as many roll-outs as `mcts` has at the most."""
+    """Search for the best conclusion; without a budget, by at most as many roll-outs as `mcts`."""
     tree = search.unaided(temperature=config.temperature)
     rollouts = config.simulations * search.candidates if budget is None else budget
     return Setup(tree, Improvement(rollouts, search.max_depth))
@@ -136,10 +136,10 @@ STRATEGIES: dict[str, Strategy] = {name: _strategy(entry) for name, entry in STR
 
 
 def by_growth(names: Sequence[str]) -> list[tuple[Growth, list[str]]]:
-    """Returns the growths that some strategies need, each with those that choose from its trees, in
-    the order of the registry; `pass` needs samples and chooses nothing.
+    """Returns the growths that strategies need, each with the names of those that choose from it.
 
-    Raises ValueError for a name that is none.
+    They come in the order of the table; `pass` needs samples and chooses nothing. Raises ValueError
+    for an unknown name.
     """
     if unknown := {*names} - {*STRATEGIES, PASS}:
         raise ValueError(f"no strategies: {', '.join(sorted(unknown))}")
