@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from llamao1_cli.config import SearchConfig
+from llamao1_cli.search.rules import configured_rule
 from llamao1_cli.search.rules.selection import shares
 from llamao1_cli.search.tree import Node, Tree
 
@@ -51,7 +52,7 @@ def simulations(tree: Tree, config: SearchConfig) -> list[int]:
     brings up to `candidates` expansions of one node; of forks, every expansion is a step. (A
     simulation that ended at a finished leaf made no node, and has no step here.)
     """
-    rolls = config.rollout or config.algorithm == "forks"
+    rolls = configured_rule(config).reach(tree.root) > 1
     width = 1 if config.algorithm == "forks" else config.candidates
     steps, children = [0] * len(tree.nodes), [0] * len(tree.nodes)
     step, grown, left = 0, -1, 0  # of the last expansion: its node, and how many more may follow
