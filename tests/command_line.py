@@ -15,6 +15,16 @@ from llamao1_cli.cli import main as cli
 from llamao1_cli.config import Config
 from llamao1_cli.files.run_folder import RunFolder
 
+INSTALLED = Path(sys.executable).with_name("llamao1")  # the installed script
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file in a folder, by its path; none for a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in folder.rglob("*")
+    }
+
 
 class InProcess:
     """The script's `main` in this process."""

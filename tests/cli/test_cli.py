@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import InProcess
+from command_line import INSTALLED, InProcess, contents
 
 from llamao1_cli.config.file import load_config
 
 ROOT = Path(__file__).parents[2]
-LLAMAO1 = Path(sys.executable).with_name("llamao1")
 COMMANDS = (
     "train", "sft", "self-play", "eval", "solve", "compare", "export", "report", "watch", "config",
 )  # fmt: skip
@@ -37,20 +36,13 @@ def llamao1(*arguments: str | Path, columns: int = 200) -> subprocess.CompletedP
     """Run the installed script."""
     environment = os.environ | {"COLUMNS": str(columns), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     return subprocess.run(
-        [LLAMAO1, *arguments],
+        [INSTALLED, *arguments],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
         env=environment,
     )
-
-
-def tree_of(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
-        for path in folder.rglob("*")
-    }
 
 
 @pytest.fixture
@@ -136,11 +128,11 @@ def test_the_reference_and_the_check_print_what_they_should(config: Path) -> Non
 
 
 def test_a_dry_run_prints_a_configuration_that_loads_back(config: Path, tmp_path: Path) -> None:
-    before = tree_of(tmp_path)
+    before = contents(tmp_path)
     overrides = ["run.seed=7", "warmup.learning_rate=1e-6"]
     done = llamao1("train", "-c", config, "-s", overrides[0], "-s", overrides[1], "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
-    assert tree_of(tmp_path) == before
+    assert contents(tmp_path) == before
     (tmp_path / "resolved.yaml").write_text(done.stdout)
     assert load_config(tmp_path / "resolved.yaml") == load_config(config, overrides)
 
@@ -156,11 +148,11 @@ def assert_refused(
     for part in parts:
         assert part in line
     assert (done.returncode, done.stdout) == (2, "")
-    assert tree_of(folder) == before
+    assert contents(folder) == before
 
 
 def test_an_unknown_key_is_refused(config: Path, tmp_path: Path) -> None:
-    before = tree_of(tmp_path)
+    before = contents(tmp_path)
     done = llamao1("train", "-c", config, "-s", "search.simulation=4")
     parts = ["small.yaml: unknown key `search.simulation`; did you mean `simulations`?"]
     assert_refused(done, tmp_path, before, *parts)
@@ -169,7 +161,7 @@ def test_an_unknown_key_is_refused(config: Path, tmp_path: Path) -> None:
 def test_a_missing_field_is_refused_by_line(config: Path, tmp_path: Path) -> None:
     good = [{"problem": f"{n} + 0?", "answer": n} for n in range(16)]
     train = jsonl(tmp_path / "train.jsonl", [*good, {"problem": "1 + 1?", "anwser": "2"}])
-    before = tree_of(tmp_path)
+    before = contents(tmp_path)
     done = llamao1("train", "-c", config, "-s", data_task(train, train))
     parts = [f"{train} line 17: field `answer` is missing; it has problem, anwser"]
     assert_refused(done, tmp_path, before, *parts)
@@ -184,7 +176,7 @@ def test_a_model_folder_without_weights_is_refused(
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text('{"model_type": "llama"}')
-    before = tree_of(tmp_path)
+    before = contents(tmp_path)
     done = main("train", "-c", config, "-s", f"model.path={model}")
     parts = [f"model.path: {model} holds no weights", "save the model as safetensors"]
     assert_refused(done, tmp_path, before, *parts)
@@ -193,7 +185,7 @@ def test_a_model_folder_without_weights_is_refused(
 def test_an_occupied_run_folder_is_refused(main: InProcess, config: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("run: {seed: 1}\n")
-    before = tree_of(tmp_path)
+    before = contents(tmp_path)
     done = main("train", "-c", config)
     parts = [f"run.dir: {tmp_path}/run is occupied", "--resume", "--overwrite", "--set run.dir="]
     assert_refused(done, tmp_path, before, *parts)
@@ -291,5 +283,5 @@ def test_bad_input_is_one_line_and_nothing_half_written(
         lambda names: f"-s '{data_task(Path(names[1]), Path(names[2]))}'",
         line,
     )
-    before = tree_of(tmp_path)
+    before = contents(tmp_path)
     assert_refused(main(*shlex.split(line)), tmp_path, before, *parts)

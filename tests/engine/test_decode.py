@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_engine import check, engine, requests
+from built_in_engine import CLOSE, check, engine, requests
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from toy_models import KINDS, toy_model
@@ -21,8 +21,6 @@ from llamao1_cli.engine.builtin.weights import shape_of
 from llamao1_cli.engine.protocol import Thought, complete
 from llamao1_cli.engine.sampler import Sampler
 from llamao1_cli.language.codec import Codec
-
-CLOSE = {"rel": 1e-4, "abs": 1e-4}
 
 
 def played(

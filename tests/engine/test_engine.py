@@ -1,10 +1,9 @@
 """The built-in engine against plain forward passes: one sequence, no cache, no padding."""
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 import torch
+from built_in_engine import CLOSE, TEXTS, check, engine, requests
 from peft import LoraConfig, get_peft_model
 from toy_models import KINDS, allowed_tokens, masked_window, plain_figures, toy_model, walk
 from transformers import (
@@ -16,7 +15,6 @@ from transformers import (
 )
 
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.engine.builtin.weights import shape_of
 from llamao1_cli.engine.protocol import Request, Thought, complete
 from llamao1_cli.errors import UserError
@@ -28,48 +26,10 @@ from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 
-TEXTS = [
-    "How many?",
-    "Mia has 3 coins. How many coins does Mia have?",
-    "Ivy doubles the 5 pens." * 2,
-]
-SAMPLING = {field.name for field in fields(Sampling)}
-CLOSE = {"rel": 1e-4, "abs": 1e-4}
-
 
 @pytest.fixture(scope="module")
 def llama(codec: Codec) -> PreTrainedModel:
     return toy_model(codec)
-
-
-def requests(codec: Codec, count: int, **changes: object) -> list[Request]:
-    """Ragged requests: paths of three lengths, one to five thoughts."""
-    made = []
-    for index in range(count):
-        size = 1 + index % 5
-        drawn = {name: changes[name] for name in SAMPLING & changes.keys()}
-        fields = {"metas": (None,) * size, "hints": (None,) * size, "seed": 100 + index}
-        fields |= {name: value for name, value in changes.items() if name not in SAMPLING}
-        sampling = Sampling(**{"max_tokens": 7, **drawn})
-        made.append(Request(codec.root(TEXTS[index % 3]), 1, sampling=sampling, **fields))
-    return made
-
-
-def engine(model: PreTrainedModel, codec: Codec, rows: int = 32, **changes: object) -> TreeEngine:
-    settings = {"max_length": 256, "memory": 2**30, "dtype": torch.float32, **changes}
-    return TreeEngine(model, codec, rows=rows, **settings)
-
-
-def check(model: PreTrainedModel, codec: Codec, request: Request, thoughts: list[Thought]) -> None:
-    """Every figure of every thought is that of a plain forward pass."""
-    for before, thought in walk(codec, request, thoughts):
-        expected = plain_figures(model, codec, before, thought, request.sampling.temperature or 1.0)
-        assert thought.logprobs == pytest.approx(expected.logprobs, **CLOSE)
-        assert thought.entropy == pytest.approx(expected.entropy, **CLOSE)
-        assert thought.varentropy == pytest.approx(expected.varentropy, **CLOSE)
-        assert thought.rating == pytest.approx(expected.value, **CLOSE)
-        if not request.sampling.temperature:
-            assert thought.ids == expected.best
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from plain_models import MAX_LENGTH, plain_folder
 from safetensors.torch import load_file
-from test_load import MAX_LENGTH, plain_folder
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from llamao1_cli.config import Config, LoraConfig, ModelConfig, SearchConfig

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from judge_server import KEY, Server
-from test_load import MAX_LENGTH, plain_folder
+from plain_models import MAX_LENGTH, plain_folder
 
 from llamao1_cli.config import LoraConfig, ModelConfig
 from llamao1_cli.config.file import load_config

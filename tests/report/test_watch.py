@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import INSTALLED, contents
 from fake_engine import chain_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from run_folders import evaluation, played, two_ways, write_run, write_tree
-from test_cli import LLAMAO1, tree_of
 
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.errors import InterruptedRunError, UserError
@@ -279,9 +279,9 @@ def test_a_head_has_no_body(port: int) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_only_reading_is_answered(port: int, run: Path, method: str) -> None:
-    before = tree_of(run)
+    before = contents(run)
     assert asked(port, "/", method)[0] == 501
-    assert tree_of(run) == before
+    assert contents(run) == before
 
 
 @pytest.mark.parametrize(
@@ -442,7 +442,7 @@ def test_a_signal_ends_the_command_with_code_0(run: Path, number: int) -> None:
     """On a real terminal, while the page is there."""
     terminal_end, own_end = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
-    command = [LLAMAO1, "watch", run, "--port", "0"]
+    command = [INSTALLED, "watch", run, "--port", "0"]
     process = subprocess.Popen(command, stdout=own_end, stderr=own_end, env=environment)
     os.close(own_end)
     told, end = "", time.monotonic() + 60

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from test_master_weights import assert_steps_as_one, train
-from test_ranks import (
+from master_steps import assert_steps_as_one, train
+from rank_runs import (
     RUNS,
     alone,
     assert_resumes,
@@ -19,6 +18,7 @@ from test_ranks import (
     stored_trees,
     together,
 )
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from two_ranks import launch_for_zero, zero
 

@@ -12,9 +12,9 @@ import torch
 from accelerate import Accelerator
 from naive_update import batch_of, play, updater
 from telling_trees import telling_trees
-from test_adapter import adapted, adapter_on, by_peft, opinionated, path_logit
 from toy_models import toy_model
 from transformers import PreTrainedModel
+from value_adapters import adapted, adapter_on, by_peft, opinionated, path_logit
 
 from llamao1_cli.config import ValueAdapterConfig
 from llamao1_cli.errors import RunFailedError
