@@ -64,8 +64,8 @@ class Endpoint:
         self._counts.clear()
         return counts
 
-    def value(self, fresh: Sequence[tuple[Tree, Node]]) -> None:
-        """Ask for the value of each node of a tree, and charge the tree for the answer.
+    def set_values(self, fresh: Sequence[tuple[Tree, Node]]) -> None:
+        """Set the value of each node to the answer, and charge its tree for the tokens.
 
         Raises RunFailedError where a question has no usable answer and `on_failure` is error;
         UserError where the endpoint refuses the key, the model or the request.
@@ -142,7 +142,7 @@ class EndpointJudge:
         for tree in trees:
             fresh += [(tree, node) for node in tree.nodes[self._known.get(id(tree), 0) :]]
             self._known[id(tree)] = len(tree.nodes)
-        self._endpoint.value(fresh)
+        self._endpoint.set_values(fresh)
 
 
 def question(tree: Tree, node: Node) -> str:

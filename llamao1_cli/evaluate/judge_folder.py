@@ -39,11 +39,9 @@ def load_pairwise(folder: Path) -> PairwiseJudge:
     return pairwise_judge(config, language_model(config, folder / "model"))
 
 
-def pairwise_judge(config: Config, language_model: LanguageModel) -> PairwiseJudge:
+def pairwise_judge(config: Config, model: LanguageModel) -> PairwiseJudge:
     """Returns a pairwise judge that asks this model."""
-    return PairwiseJudge(
-        language_model, config.model.max_length, reward_settings(config).batch_tokens
-    )
+    return PairwiseJudge(model, config.model.max_length, reward_settings(config).batch_tokens)
 
 
 def language_model(config: Config, weights: Path | None) -> LanguageModel:
