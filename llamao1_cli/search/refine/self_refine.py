@@ -14,7 +14,7 @@ from llamao1_cli.engine.protocol import UNREAD, Engine, Request, complete
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
 from llamao1_cli.search.grow import SearchRequest
-from llamao1_cli.search.pending import PendingExpansions, attach_chain
+from llamao1_cli.search.pending import PendingExpansions, TokenBudget, attach_chain
 from llamao1_cli.search.protocol import keep_ratings
 from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.refine.preference import Comparison, value_log_odds
@@ -48,7 +48,7 @@ def self_refine(
     trees = [solutions.tree for solutions in forest]
     wanted = [(solutions, -1) for solutions in forest for _ in range(refinement.first)]
     for _ in range(refinement.rewritings + 1):
-        asked = _affordable(wanted, codec, config, request.budget.tokens)
+        asked = _affordable(wanted, codec, config, request.budget)
         if not asked:
             break
         chains = complete(engine, [expansion for _, _, expansion in asked])
@@ -67,15 +67,15 @@ def self_refine(
 
 
 def _affordable(
-    wanted: Sequence[tuple[Solutions, int]], codec: Codec, config: SearchConfig, budget: float
+    wanted: Sequence[tuple[Solutions, int]], codec: Codec, config: SearchConfig, budget: TokenBudget
 ) -> list[tuple[Solutions, int, Request]]:
     """Returns the requests that can be paid for, each with the solution it rewrites (-1: none)."""
     pending: dict[int, PendingExpansions] = {}
     asked = []
     for solutions, index in wanted:
         tree = solutions.tree
-        mine = pending.setdefault(id(tree), PendingExpansions(tree, budget - tree.generated_tokens))
-        limit = mine.reserve(len(_metas(index, config)), config.max_thought_tokens, judging=0)
+        mine = pending.setdefault(id(tree), PendingExpansions(tree, budget.left(tree)))
+        limit = mine.reserve(len(_metas(index, config)), config.max_thought_tokens, budget.judging)
         if limit != 0:
             mine.add(_start(solutions, index), limit)
             made = _request(solutions, index, codec, config)
