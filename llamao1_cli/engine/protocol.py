@@ -11,6 +11,21 @@ UNREAD = 0.5  # the rating of a path that does not fit into the context
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """Tokens that a thought begins with because they were sampled before, and what may not follow.
+
+    The first draw behind them takes none of the `barred` tokens, but keeps the log-prob that it has
+    without the bar. Where nothing else is left, the request comes back with no thoughts.
+    """
+
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()  # these three as in `Thought`
+    entropy: tuple[float, ...] = ()
+    varentropy: tuple[float, ...] = ()
+    barred: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Request:
     """Continue a path by up to `len(metas)` thoughts.
 
@@ -24,7 +39,8 @@ class Request:
     hints: tuple[str | None, ...]  # sentence before each thought, seen by that thought alone
     sampling: Sampling
     seed: int  # of the samples; the result does not depend on what else is in flight
-    budget: int | None = None  # tokens of all its thoughts together; the last one may be cut
+    budget: int | None = None  # tokens sampled for all its thoughts; the last one may be cut
+    begins: Beginning = Beginning()  # of the first thought, which then has no meta-action or hint
 
 
 @dataclass
@@ -37,6 +53,7 @@ class Thought:
     logprobs: list[float] = field(default_factory=list)  # under the distribution sampled from
     entropy: list[float] = field(default_factory=list)  # of that distribution, in nats
     varentropy: list[float] = field(default_factory=list)  # variance of -log p under it
+    known: int = 0  # of `ids` at its start that were sampled before, for an earlier thought
     forced_meta: bool = False  # the meta-action was written for the model, and is not in `ids`
     complete: bool = True  # the model ended it; else it was cut and closed
     rating: float = UNREAD  # probability of success that the language model gives it
@@ -60,7 +77,8 @@ class Engine(Protocol):
         """Work until something is finished, and return the tickets with their thoughts in path
         order; [] if nothing is left to do.
 
-        A request whose path leaves no room for a thought comes back with none.
+        A request whose path leaves no room for a thought comes back with none, and so does one
+        that bars all that could follow.
         """
         ...
 

@@ -8,10 +8,13 @@ import numpy as np
 from torch import Tensor
 
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.engine.sampler import Sampler, TokenStats, make_choice, token_stats
+from llamao1_cli.engine.sampler import NO_TOKEN, Sampler, TokenStats, make_choice, token_stats
 from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec, Role, role_of
 from llamao1_cli.language.marked import Rating
+
+
+FIGURES = ("ids", "logprobs", "entropy", "varentropy")  # of a thought, one entry a sampled token
 
 
 class Wants(Enum):
@@ -41,13 +44,11 @@ class Row:
     shared: int  # tokens of the group's prefix
     pending: list[int] = field(default_factory=list)
     fed: list[int] = field(default_factory=list)
-    branches: list[int] = field(
-        default_factory=list
-    )  # lengths of `fed` where others may branch off
     thoughts: list[Thought] = field(default_factory=list)
     wants: Wants = Wants.TOKEN
     done: bool = False
     scored: int = 0  # SCORES: index in `pending` of the thought's first sampled token
+    hinted: int = 0  # length of `fed` before the hint of the thought in the making
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.request.seed)
@@ -81,7 +82,13 @@ class Row:
     def spent(self) -> bool:
         """Whether its thoughts have all the tokens that the request allows them together."""
         most = self.request.budget
-        return most is not None and sum(len(thought.ids) for thought in self.thoughts) >= most
+        return most is not None and sum(len(t.ids) - t.known for t in self.thoughts) >= most
+
+    @property
+    def barred(self) -> frozenset[int]:
+        """The tokens that its next sample may not be."""
+        first = len(self.thoughts) == 1 and len(self.thought.ids) == self.thought.known
+        return self.request.begins.barred if first else frozenset()
 
     @property
     def max_suffix(self) -> int:
@@ -93,8 +100,8 @@ class Row:
         return min(longest, self.rules.max_length - self.shared)
 
     def opening(self) -> list[int] | None:
-        """Returns the tokens before the next thought's first sample; None where the path has no
-        room left.
+        """Returns the tokens before the next thought's first sample, among them those that it
+        begins with; None where the path has no room left.
 
         A hint stands before the header, and is removed once the thought is there.
         """
@@ -106,18 +113,23 @@ class Row:
         length = self.shared + len(self.fed) + len(self.pending) + len(tokens)
         # The thought, its forced end and its rating field must fit behind the opening.
         longest = length + self.request.sampling.max_tokens + codec.room_to_close
-        return tokens if longest <= self.rules.max_length else None
+        if longest > self.rules.max_length:
+            return None
+        return tokens if index else [*tokens, *self.request.begins.ids]
 
     def begin(self, tokens: list[int], known: int = 0) -> None:
         """Begin the next thought with its opening, of which the group shares the first `known`."""
         index = len(self.thoughts)
-        meta, sentence = self.request.metas[index], self.request.hints[index]
-        behind = len(self.fed) + len(self.pending)
-        # Children of the same parent share what comes before the hint, or else the header too.
-        forced = meta is not None
-        self.branches.append(behind if sentence else behind + len(tokens) - forced - known)
+        meta = self.request.metas[index]
+        self.hinted = len(self.fed) + len(self.pending)
         self.pending += tokens[known:]
-        self.thoughts.append(Thought(meta=meta, text="", forced_meta=forced))
+        thought = Thought(meta=meta, text="", forced_meta=meta is not None)
+        if index == 0:
+            begins = self.request.begins
+            thought.known = len(begins.ids)
+            for name in FIGURES:
+                getattr(thought, name).extend(getattr(begins, name))
+        self.thoughts.append(thought)
         self.wants = Wants.TOKEN
 
     def take(self) -> list[int]:
@@ -127,8 +139,12 @@ class Row:
         return tokens
 
     def sampled(self, stats: TokenStats) -> None:
-        """Take in a sampled token, and line up what must follow it."""
+        """Take in a sampled token, and line up what must follow it; end with no thought where
+        nothing was left to sample."""
         thought, sampling, codec = self.thought, self.request.sampling, self.rules.codec
+        if stats.token == NO_TOKEN:
+            self.thoughts, self.done = [], True
+            return
         self._drawn.pop(0)
         _add(thought, stats)
         self.pending = [stats.token]
@@ -145,7 +161,7 @@ class Row:
 
     def rescored(self, stats: list[TokenStats]) -> None:
         """Replace a hinted thought's figures by those it has without the hint."""
-        for name in ("ids", "logprobs", "entropy", "varentropy"):
+        for name in FIGURES:
             getattr(self.thought, name).clear()
         for each in stats:
             _add(self.thought, each)
@@ -178,7 +194,7 @@ class Row:
             complete=thought.complete,
             rating=Rating.UNKNOWN,
         )
-        self.fed = self.fed[: self.branches[-1]]
+        self.fed = self.fed[: self.hinted]
         self.scored = tokens.sampled
         self.pending = tokens.ids[: tokens.read + 1]
         self.wants = Wants.SCORES
@@ -197,7 +213,9 @@ def sample_rows(rows: Sequence[Row], logits: Tensor, sampler: Sampler) -> None:
         [row.uniforms(1)[0] for row in rows],
         logits.device,
     )
-    for row, stats in zip(rows, token_stats(sampler.draw(logits, choice)), strict=True):
+    barred = [(index, token) for index, row in enumerate(rows) for token in row.barred]
+    drawn = sampler.draw(logits, choice, barred=barred)
+    for row, stats in zip(rows, token_stats(drawn), strict=True):
         row.sampled(stats)
 
 

@@ -10,6 +10,9 @@ from llamao1_cli.language.distribution import FLOOR, entropy_figures, invert, tr
 from llamao1_cli.language.sampling import Sampling
 
 
+NO_TOKEN = -1  # is drawn where everything that could be is barred
+
+
 @dataclass(frozen=True)
 class Choice:
     """How the next token of each of B rows is drawn; all tensors `[B]`."""
@@ -87,17 +90,29 @@ class Sampler:
         self._varying = (sometimes & ~always).nonzero().squeeze(-1)
         self._varies = grammar[:, self._varying]
 
-    def draw(self, logits: Tensor, choice: Choice, tokens: Tensor | None = None) -> Drawn:
+    def draw(
+        self,
+        logits: Tensor,
+        choice: Choice,
+        tokens: Tensor | None = None,
+        barred: Sequence[tuple[int, int]] = (),
+    ) -> Drawn:
         """Returns one token a row drawn from logits `[B, V]`, or the given `tokens` `[B]`, with
-        their figures."""
+        their figures.
+
+        `barred` are (row, token) pairs that are not drawn; the figures are those without the bar.
+        A row of which nothing else has a probability above 0 draws `NO_TOKEN`.
+        """
         scores = self._scores(logits, choice, tokens)
         weights = scores.exp()
+        log_total, entropy, varentropy = entropy_figures(weights, scores)
         if tokens is None:
             tokens = invert(weights, choice.uniforms)
             if choice.greedy:
                 tokens = torch.where(choice.temperatures == 0, scores.argmax(-1), tokens)
-        log_total, entropy, varentropy = entropy_figures(weights, scores)
-        chosen = scores.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+            if barred:
+                tokens = _drawn_apart(weights, choice, tokens, barred)
+        chosen = scores.gather(-1, tokens.clamp(min=0).unsqueeze(-1)).squeeze(-1)
         return Drawn(tokens, chosen - log_total, entropy, varentropy)
 
     def _scores(self, logits: Tensor, choice: Choice, keep: Tensor | None) -> Tensor:
@@ -112,3 +127,20 @@ class Sampler:
         if not choice.truncates:
             return scores
         return truncate(scores, choice.top_k.unsqueeze(-1), choice.top_p.unsqueeze(-1), keep)
+
+
+def _drawn_apart(
+    weights: Tensor, choice: Choice, tokens: Tensor, barred: Sequence[tuple[int, int]]
+) -> Tensor:
+    """Returns `tokens` `[B]` with those of the rows that have barred tokens drawn from the rest of
+    their `weights` `[B, V]`."""
+    rows = sorted({row for row, _ in barred})
+    number = {row: index for index, row in enumerate(rows)}
+    at = torch.tensor(rows, device=weights.device)
+    left = weights[at]
+    left[[number[row] for row, _ in barred], [token for _, token in barred]] = 0.0
+    drawn = invert(left, choice.uniforms[at])
+    if choice.greedy:
+        drawn = torch.where(choice.temperatures[at] == 0, left.argmax(-1), drawn)
+    drawn = torch.where(left.sum(-1) > 0, drawn, NO_TOKEN)
+    return tokens.index_copy(0, at, drawn)

@@ -169,7 +169,9 @@ class TreeEngine(TicketEngine):
 
     def _sample(self, samples: list[tuple[Row, int]], logits: torch.Tensor) -> None:
         index = torch.tensor([index for _, index in samples], device=logits.device)
-        sample_rows([row for row, _ in samples], logits[index], self._sampler)
+        rows = [row for row, _ in samples]
+        sample_rows(rows, logits[index], self._sampler)
+        self._finished += [(row.ticket, row.thoughts) for row in rows if row.done]
 
     def _rescore(self, row: Row, logits: torch.Tensor) -> list[TokenStats]:
         ids = row.thought.ids

@@ -43,23 +43,24 @@ def make_groups(
     """Returns groups of up to `most` neighbouring requests with one path, and the tickets of
     requests that have no room to begin.
 
-    The header belongs to the shared prefix, unless hints come before it.
+    The header belongs to the shared prefix, unless hints come before it, and so do the tokens that
+    a thought begins with.
     """
     groups, full = [], []
     pairs = zip(requests, tickets, strict=True)
-    for path, members in groupby(pairs, key=lambda pair: pair[0].path):
+    for (path, begun), members in groupby(pairs, key=lambda p: (p[0].path, p[0].begins.ids)):
         asked = list(members)
         hinted = any(request.hints[0] for request, _ in asked)
-        header = [] if hinted else rules.codec.header(asked[0][0].depth)
-        prefix, rows = [*path, *header], list[Row]()
+        opened = [] if hinted else [*rules.codec.header(asked[0][0].depth), *begun]
+        prefix, rows = [*path, *opened], list[Row]()
         for request, ticket in asked:
             row = Row(request, ticket, rules, shared=len(path))
             opening = row.opening()
             if opening is None:
                 full.append(ticket)
                 continue
-            row.shared += len(header)
-            row.begin(opening, known=len(header))
+            row.shared += len(opened)
+            row.begin(opening, known=len(opened))
             rows.append(row)
         for start in range(0, len(rows), most):
             part = rows[start : start + most]

@@ -3,7 +3,6 @@ and the segments that are kept for later paths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from llamao1_cli.engine.builtin.buffers import Buffers, Shape
 from llamao1_cli.engine.builtin.groups import Group
@@ -118,11 +117,10 @@ class Memory:
         self.live.remove(group)
         for column, row in enumerate(group.rows):
             # What is not needed goes first: the budget holds at any time.
-            self._shrink(len(row.fed) * self._shape.token_bytes)
-            parent = group.base
-            for start, stop in pairwise(sorted({0, *row.branches, len(row.fed)})):
-                part = self.buffers.suffix_part(group.slot, column, start, stop)
-                parent = self.segments.insert(parent, row.fed[start:stop], part)
+            if row.fed:
+                self._shrink(len(row.fed) * self._shape.token_bytes)
+                part = self.buffers.suffix_part(group.slot, column, 0, len(row.fed))
+                self.segments.insert(group.base, row.fed, part)
         group.base.pins -= 1
         self._shrink()
 

@@ -16,7 +16,7 @@ class Segment:
     tokens: list[int]
     parent: "Segment | None"
     part: KeysValues | None = None  # None at the root
-    children: dict[int, list["Segment"]] = field(default_factory=dict)  # by their first token
+    children: dict[int, "Segment"] = field(default_factory=dict)  # by their first token
     pins: int = 0
 
     @property
@@ -26,7 +26,11 @@ class Segment:
 
 
 class Segments:
-    """All segments by prefix; where they must shrink, the least recently used go first."""
+    """All segments by prefix, in a radix tree: what two paths have in common is there once.
+
+    A segment that a path leaves inside is split there. Where the segments must shrink, the least
+    recently used go first.
+    """
 
     def __init__(self) -> None:
         self.clear()
@@ -42,29 +46,23 @@ class Segments:
         return iter(self._by_use)
 
     def match(self, tokens: Sequence[int]) -> list[Segment]:
-        """Returns the longest chain of whole segments that `tokens` begin with."""
-        chain: list[Segment] = []
-        segment, start = self.root, 0
-        while start < len(tokens):
-            found = _child(segment, tokens, start)
-            if found is None:
-                break
-            chain.append(found)
-            segment, start = found, start + len(found.tokens)
-        self._touch(segment)
+        """Returns the chain of segments, as long as it gets, that `tokens` begin with."""
+        chain = self._follow(self.root, tokens)
+        self._touch(chain[-1] if chain else self.root)
         return chain
 
     def insert(self, parent: Segment, tokens: list[int], part: KeysValues) -> Segment:
-        """Returns the segment of `tokens` behind `parent`: the one that is there, or a new one."""
-        for sibling in parent.children.get(tokens[0], []):
-            if sibling.tokens == tokens:
-                self._touch(sibling)
-                return sibling
-        segment = Segment(tokens, parent, part)
-        parent.children.setdefault(tokens[0], []).append(segment)
-        self._touch(segment)
-        self.bytes += segment.bytes
-        return segment
+        """Returns the last segment of `tokens` behind `parent`, of which only the part that is not
+        there yet is stored."""
+        chain = self._follow(parent, tokens)
+        last, known = chain[-1] if chain else parent, sum(len(each.tokens) for each in chain)
+        if known < len(tokens):
+            added = Segment(tokens[known:], last, _cut(part, known, len(tokens)))
+            last.children[tokens[known]] = added
+            self.bytes += added.bytes
+            last = added
+        self._touch(last)
+        return last
 
     def shrink(self, budget: int) -> None:
         """Drop segments that nothing builds on until at most `budget` bytes are left, or none can
@@ -78,13 +76,36 @@ class Segments:
             if not segment.children and not segment.pins:
                 self._drop(segment)
 
+    def _follow(self, segment: Segment, tokens: Sequence[int]) -> list[Segment]:
+        """Returns the segments behind `segment` that `tokens` begin with; the last one is split
+        where they leave it."""
+        chain: list[Segment] = []
+        start = 0
+        while start < len(tokens) and (child := segment.children.get(tokens[start])):
+            common = _common(child.tokens, tokens, start)
+            segment = child if common == len(child.tokens) else self._split(child, common)
+            chain.append(segment)
+            start += common
+        return chain
+
+    def _split(self, segment: Segment, length: int) -> Segment:
+        """Returns a new segment of the first `length` tokens; the given one keeps the others."""
+        assert segment.part is not None and segment.parent is not None
+        size, parent = len(segment.tokens), segment.parent
+        head = Segment(segment.tokens[:length], parent, _cut(segment.part, 0, length))
+        self.bytes -= segment.bytes
+        segment.part = _cut(segment.part, length, size)
+        segment.tokens, segment.parent = segment.tokens[length:], head
+        parent.children[head.tokens[0]] = head
+        head.children[segment.tokens[0]] = segment
+        self.bytes += head.bytes + segment.bytes
+        self._touch(head)
+        return head
+
     def _drop(self, segment: Segment) -> None:
         parent = segment.parent
         assert parent is not None
-        siblings = parent.children[segment.tokens[0]]
-        siblings.remove(segment)
-        if not siblings:
-            del parent.children[segment.tokens[0]]
+        del parent.children[segment.tokens[0]]
         del self._by_use[segment]
         self.bytes -= segment.bytes
 
@@ -97,11 +118,16 @@ class Segments:
             used = used.parent
 
 
-def _child(segment: Segment, tokens: Sequence[int], start: int) -> Segment | None:
-    """Returns the longest child whose tokens follow at `start`."""
-    found = [
-        child
-        for child in segment.children.get(tokens[start], [])
-        if child.tokens == list(tokens[start : start + len(child.tokens)])
-    ]
-    return max(found, key=lambda child: len(child.tokens), default=None)
+def _common(own: Sequence[int], tokens: Sequence[int], start: int) -> int:
+    """Returns how many of a segment's `own` tokens follow in `tokens` from `start` on."""
+    most = min(len(own), len(tokens) - start)
+    return next((i for i in range(most) if own[i] != tokens[start + i]), most)
+
+
+def _cut(part: KeysValues, start: int, stop: int) -> KeysValues:
+    """Returns the keys and values of tokens `start` to `stop`, in memory of their own: a view would
+    hold on to all of it."""
+    keys, values = part
+    if start == 0 and stop == values.shape[2]:
+        return part
+    return keys[..., start:stop].clone(), values[:, :, start:stop].clone()
