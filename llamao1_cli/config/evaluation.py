@@ -17,6 +17,11 @@ class EvalConfig(Section):
     every: Natural = Field(
         0, description="Iterations between evaluations; 0 evaluates before and after only."
     )
+    points: Natural = Field(
+        0,
+        description="Evaluations of greedy alone between the first and the last, spread evenly "
+        "over the run or its budget; an iteration that passes several is evaluated once.",
+    )
     problems: Count = Field(500, description="Held-out problems.")
     strategies: Annotated[list[StrategyName], Field(min_length=1)] = Field(
         ["greedy"],

@@ -47,11 +47,11 @@ class Parts:
         run, learn = self.config.run, self.config.learn
         return self.task.train_problems(run.seed, iteration, learn.problems)
 
-    def evaluate(self, on_growth: OnNamedGrowth) -> dict[str, Any]:
-        """Evaluate the configured strategies on the held-out problems; returns the content of an
-        evaluation file."""
+    def evaluate(self, strategies: Sequence[str], on_growth: OnNamedGrowth) -> dict[str, Any]:
+        """Evaluate strategies on the held-out problems; returns the content of an evaluation
+        file."""
         problems = self.task.test_problems(self.config.eval.problems)
-        result = self._evaluator(problems).run(self.config.eval.strategies, on_growth)
+        result = self._evaluator(problems).run(strategies, on_growth)
         return self._circumstances(len(problems)) | result | self.asked()
 
     def evaluate_at(self, budgets: Sequence[int], on_growth: OnNamedGrowth) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ class State(TypedDict):
     iteration: NonNegativeInt
     warmup_steps: NonNegativeInt
     spent: tuple[float, float]  # seconds and tokens
+    spent_before: NotRequired[tuple[float, float]]  # the last iteration; older checkpoints lack it
     metrics_bytes: NonNegativeInt
     self_play: PlayState
 

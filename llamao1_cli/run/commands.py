@@ -99,7 +99,7 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
     with parts.grader, display.rounds("evaluation") as on_growth:
-        result = parts.evaluate(lambda name, trees: on_growth(trees))
+        result = parts.evaluate(config.eval.strategies, lambda name, trees: on_growth(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
         if steps := Evaluation.model_validate(result).steps:

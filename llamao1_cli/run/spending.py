@@ -18,9 +18,11 @@ class Spending:
         self._phases: dict[str, float] = {}
         self._start = 0.0
         self.seconds = self.tokens = 0.0
+        self._begun_with = self.before = (0.0, 0.0)  # `before` the last whole iteration
 
     def begin(self) -> None:
         """Begin an iteration."""
+        self._begun_with = self.seconds, self.tokens
         self._start = time.perf_counter()
 
     @contextmanager
@@ -46,6 +48,7 @@ class Spending:
         mine = torch.tensor([time.perf_counter() - self._start], device=self._accelerator.device)
         took = float(self._accelerator.gather(mine.float()).max())
         self.seconds += took
+        self.before = self._begun_with
         phases, self._phases = self._phases, {}
         return phases | {"iteration": took, "spent": self.seconds}
 
@@ -54,7 +57,14 @@ class Spending:
 
         That is of its iterations, or of what it may spend, whichever is further on.
         """
+        return self._share(number, self.seconds, self.tokens)
+
+    def step(self, number: int) -> tuple[float, float]:
+        """Returns the progress before and after iteration `number`, the last whole one."""
+        return self._share(number - 1, *self.before), self.progress(number)
+
+    def _share(self, number: int, seconds: float, tokens: float) -> float:
         run = self._config
-        budgets = ((self.seconds, run.budget_seconds), (self.tokens, run.budget_tokens))
+        budgets = ((seconds, run.budget_seconds), (tokens, run.budget_tokens))
         spent = [amount / most for amount, most in budgets if most]
         return min(max([number / max(run.iterations, 1), *spent]), 1.0)

@@ -27,7 +27,7 @@ from llamao1_cli.learn.warmup import Warmup
 from llamao1_cli.report.display import Display
 from llamao1_cli.run import checkpoint
 from llamao1_cli.run.assembly import Parts
-from llamao1_cli.run.evaluation import evaluate_once
+from llamao1_cli.run.evaluation import due_strategies, evaluate_once
 from llamao1_cli.run.spending import Spending
 from llamao1_cli.run.tracking import Tracker
 from llamao1_cli.run.tree_source import TreeSource
@@ -81,6 +81,7 @@ class RLSPTrainer:
         self._stage, self._iteration = state["stage"], state["iteration"]
         self._warmup_done = state["warmup_steps"]
         self._spending.seconds, self._spending.tokens = state["spent"]
+        self._spending.before = state.get("spent_before", state["spent"])
         self._start_stage()
         checkpoint.load_optimizer(path, self._optimizer)
         checkpoint.load_replay(path, self._replay)
@@ -106,9 +107,9 @@ class RLSPTrainer:
         with self._saving_when_interrupted():
             self._warm_up()
             while self._iteration < last and self._spending.progress(self._iteration) < 1.0:
-                every = self._config.eval.every
-                if self._iteration == 0 or (every and self._iteration % every == 0):
-                    self._evaluate()
+                step = self._spending.step(self._iteration)
+                if due := due_strategies(self._config.eval, self._iteration, *step):
+                    self._evaluate(due)
                 number = self._iteration + 1
                 self._spending.begin()
                 if not ALGORITHMS[self._config.learn.algorithm].plays:
@@ -116,7 +117,7 @@ class RLSPTrainer:
                         self._imitate(number, last)
                 else:
                     self._self_play(number, last, files[number - 1] if files else None)
-            return self._evaluate()
+            return self._evaluate(self._config.eval.strategies)
 
     def warm_up(self) -> None:
         """Run the supervised stage alone, up to the checkpoint that self-play starts from."""
@@ -217,10 +218,10 @@ class RLSPTrainer:
 
     # Evaluation
 
-    def _evaluate(self) -> dict[str, Any]:
-        """Returns the evaluation after this iteration."""
+    def _evaluate(self, strategies: Sequence[str]) -> dict[str, Any]:
+        """Returns the evaluation of strategies after this iteration."""
         path = self._folder.evaluation(self._iteration)
-        return evaluate_once(self._parts, path, self._iteration, self._display)
+        return evaluate_once(self._parts, path, self._iteration, strategies, self._display)
 
     # State
 
@@ -273,6 +274,7 @@ class RLSPTrainer:
                 "iteration": self._iteration,
                 "warmup_steps": self._warmup_done,
                 "spent": [self._spending.seconds, self._spending.tokens],
+                "spent_before": self._spending.before,
                 "metrics_bytes": self._tracker.size if self._tracker else 0,
                 "self_play": self._parts.selfplay.state(),
             },
