@@ -1,99 +1,31 @@
 """The runs of a comparison: one folder a cell, each continued where it stopped."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from llamao1_cli.compare.variants import Budget, Variant, cell_config, start_config
 from llamao1_cli.config import Config
 from llamao1_cli.config.changes import changed_keys
-from llamao1_cli.config.file import build_config, dump_config, load_config
-from llamao1_cli.config.registry import ALGORITHMS
+from llamao1_cli.config.file import dump_config, load_config
 from llamao1_cli.config.section import ANY_TIME
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.files.whole import write_whole
 
-ENDLESS = 1_000_000  # iterations: the budget ends a run, and its schedules follow the budget
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What each run may spend on self-play and update; 0 means no limit."""
-
-    seconds: float = 0.0
-    tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What is compared: an algorithm, and settings of its own."""
-
-    name: str
-    algorithm: str
-    overrides: tuple[str, ...] = ()  # each `section.key=value`
-
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant on one seed."""
+    """One variant at one learning rate on one seed."""
 
     name: str
+    rate: float
     seed: int
     folder: RunFolder
-
-
-def parse_variant(text: str) -> Variant:
-    """Returns the variant of `NAME: ALGORITHM section.key=value …`; UserError for other texts."""
-    name, _, rest = text.partition(":")
-    algorithm, *overrides = rest.split() or [""]
-    if not re.fullmatch(r"[\w.+-]+", name) or algorithm not in ALGORITHMS:
-        raise UserError(
-            f"--variant {text!r:.100}: expected 'NAME: ALGORITHM section.key=value …', such as "
-            "'replay: rlsp replay.max_age=2 replay.alpha=0.6'"
-        )
-    return Variant(name, algorithm, tuple(overrides))
-
-
-def cell_config(
-    config: Config, variant: Variant, seed: int, budget: Budget, folder: Path
-) -> Config:
-    """Returns the run of a cell.
-
-    Flat algorithms sample as many solutions a problem as the trees have leaves at most on average,
-    and train no ratings, as they are published; a variant's own settings come last.
-
-    Raises UserError for settings that are not valid.
-    """
-    algorithm = variant.algorithm
-    run = {
-        "dir": str(folder),
-        "seed": seed,
-        "iterations": ENDLESS,
-        "budget_seconds": budget.seconds,
-        "budget_tokens": budget.tokens,
-    }
-    changes: dict[str, dict[str, object]] = {"run": run, "learn": {"algorithm": algorithm}}
-    if ALGORITHMS[algorithm].flat:
-        chains = config.search.chains + round(config.search.forks)
-        changes["search"] = {"algorithm": "forks", "forks": 0.0, "chains": chains}
-        changes["learn"]["value_weight"] = 0.0
-        changes["replay"] = {"alpha": 0.0}  # its priorities are the errors of ratings
-    if not ALGORITHMS[algorithm].plays:
-        changes["eval"] = {"every": 0}  # its iterations are many and short; the end tells enough
-    settings = _changed(config, changes)
-    return build_config(settings, f"--variant {variant.name}", [*variant.overrides])
-
-
-def start_config(config: Config, seed: int, folder: Path) -> Config:
-    """Returns the run that ends where all cells of a seed begin: after the warm-up."""
-    run = {"dir": str(folder), "seed": seed, "iterations": 0}
-    return Config.model_validate(_changed(config, {"run": run}))
 
 
 def run_start(config: Config) -> None:
@@ -129,14 +61,6 @@ def _check_same(folder: RunFolder, config: Config) -> None:
             f"--out: {folder.path} was begun with another {', '.join(changed)}; use the old "
             "values, or give another folder"
         )
-
-
-def _changed(config: Config, changes: dict[str, dict[str, object]]) -> dict[str, Any]:
-    """Returns the configuration's settings with `changes` to its sections, to be validated."""
-    settings = config.model_dump()
-    for section, values in changes.items():
-        settings[section] |= values
-    return settings
 
 
 def _train(config: Config) -> None:
@@ -193,8 +117,9 @@ def run_cells(
         on_cell(f"seed {seed}: warm-up")
         run_start(start_config(config, seed, start.path))
         for variant in variants:
-            folder = RunFolder(out / f"{variant.name}-seed{seed}")
-            on_cell(f"seed {seed}: {variant.name}")
-            run_cell(cell_config(config, variant, seed, budget, folder.path), start)
-            cells.append(Cell(variant.name, seed, folder))
+            folder = RunFolder(out / f"{variant.label}-seed{seed}")
+            on_cell(f"seed {seed}: {variant.label}")
+            own = cell_config(config, variant, seed, budget, folder.path)
+            run_cell(own, start)
+            cells.append(Cell(variant.name, own.learn.learning_rate, seed, folder))
     return cells

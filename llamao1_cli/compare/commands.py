@@ -3,13 +3,27 @@
 import json
 import math
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from llamao1_cli.compare.cells import Budget, Variant, cell_config, run_cells
-from llamao1_cli.compare.figures import compared, figures, table
+from llamao1_cli.compare.cells import Cell, run_cells
+from llamao1_cli.compare.figures import (
+    CurvePoint,
+    as_curve,
+    at_chosen_rates,
+    compared,
+    costs_to_heights,
+    curve,
+    figures,
+    rate_figures,
+)
 from llamao1_cli.compare.picture import comparison_picture
+from llamao1_cli.compare.ratios import Curves
+from llamao1_cli.compare.tables import NOTE, cost_table, rate_table, ratio_table, result_table
+from llamao1_cli.compare.variants import Budget, Variant, cell_config
 from llamao1_cli.config import Config
 from llamao1_cli.config.registry import ALGORITHMS
 from llamao1_cli.distributed.interrupts import Interrupts
@@ -32,16 +46,49 @@ def compare(
             cells = run_cells(config, variants, seeds, budget, out, display.say)
     except InterruptedRunError as stop:
         raise InterruptedRunError(stop.signum, "the same command goes on from there") from None
-    each = [figures(cell) for cell in cells]
-    comparison = compared(each, variants[0].name)
     machine = _machine(config)
-    result = {"machine": machine, "budget": vars(budget), "comparison": comparison, "cells": each}
+    points = {cell: curve(cell) for cell in cells}
+    result = _results(points, variants[0].name, budget)
+    result = {"machine": machine, "budget": vars(budget)} | result
     write_whole(out / "comparison.json", json.dumps(result, indent=1) + "\n")
-    shown = table(each, comparison)
+    shown = _tables(result)
     write_whole(out / "comparison.md", shown + "\n")
-    write_whole(out / "curves.svg", comparison_picture(each))
+    chosen = at_chosen_rates(result["cells"], result["rates"])
+    write_whole(out / "curves.svg", comparison_picture(chosen, result["costs"]["heights"]))
     display.say(shown)
     display.say(f"{out}: comparison.json, comparison.md, curves.svg; {machine}")
+
+
+def _results(
+    points: Mapping[Cell, Sequence[CurvePoint]], baseline: str, budget: Budget
+) -> dict[str, Any]:
+    """Returns all figures, ready for JSON; variants are compared at their best learning rates."""
+    each = [figures(cell, own, budget) for cell, own in points.items()]
+    rates = rate_figures(each)
+    chosen = at_chosen_rates(each, rates)
+    kept = {(cell["name"], cell["rate"]) for cell in chosen}
+    seeds: dict[int, Curves] = {}
+    for cell, own in points.items():
+        if (cell.name, cell.rate) in kept:
+            seeds[cell.seed] = {**seeds.get(cell.seed, {}), cell.name: as_curve(own)}
+    return {
+        "rates": rates,
+        "comparison": compared(chosen, baseline),
+        "costs": costs_to_heights(seeds, baseline),
+        "cells": each,
+    }
+
+
+def _tables(result: dict[str, Any]) -> str:
+    """Returns what a comparison found, in Markdown."""
+    chosen = at_chosen_rates(result["cells"], result["rates"])
+    comparison, costs = result["comparison"], result["costs"]
+    parts = [result_table(chosen, comparison), cost_table(chosen, costs)]
+    if len(comparison["variants"]) > 1:
+        parts.append(ratio_table(costs, comparison["baseline"]))
+    if any(len(own) > 1 for own in result["rates"].values()):
+        parts.append(rate_table(result["rates"]))
+    return "\n\n".join([*parts, NOTE])
 
 
 def _machine(config: Config) -> str:
@@ -52,24 +99,16 @@ def _machine(config: Config) -> str:
     return f"{threads} CPU threads, {platform.machine()}"
 
 
-def named_algorithms(names: list[str]) -> list[Variant]:
-    """Returns the algorithms as they are configured; UserError for one that is not known."""
-    unknown = [name for name in names if name not in ALGORITHMS]
-    if unknown:
-        raise UserError(f"--algorithms: {', '.join(unknown)}: give some of {', '.join(ALGORITHMS)}")
-    return [Variant(name, name) for name in names]
-
-
 def _check(
     config: Config, variants: list[Variant], seeds: list[int], budget: Budget, out: Path
 ) -> None:
-    names, algorithms = [v.name for v in variants], {v.algorithm for v in variants}
+    names, algorithms = [v.label for v in variants], {v.algorithm for v in variants}
     if not variants:
         raise UserError(f"--algorithms: nothing: give some of {', '.join(ALGORITHMS)}")
     if not seeds or min(seeds) < 0:
         raise UserError("--seeds: give numbers of 0 and more, such as 0,1,2")
     if len({*names}) < len(names) or len({*seeds}) < len(seeds):
-        raise UserError("--algorithms, --variant and --seeds: name each once")
+        raise UserError("--algorithms, --variant, --rates and --seeds: name each once")
     limits = (budget.seconds, budget.tokens)
     if not all(math.isfinite(limit) for limit in limits) or max(limits) <= 0:
         raise UserError("give --budget-seconds or --budget-tokens: what each run may spend")

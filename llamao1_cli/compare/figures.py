@@ -1,15 +1,17 @@
 """The results of the runs of a comparison, and how they differ on the same problems."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from llamao1_cli.compare.cells import Cell
+from llamao1_cli.compare.curves import NEVER, WAYS, Curve, area, best_rate, end
+from llamao1_cli.compare.ratios import COSTS, Curves, costs_above, equal_weights, levels, ratios
+from llamao1_cli.compare.variants import Budget
 from llamao1_cli.evaluate.intervals import paired_difference
-from llamao1_cli.report.tables import difference
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class CurvePoint:
     seconds: float  # spent on self-play and update until then
     tokens: float
     accuracy: float
+    right: list[float]  # by problem
 
 
 def curve(cell: Cell) -> list[CurvePoint]:
@@ -29,10 +32,16 @@ def curve(cell: Cell) -> list[CurvePoint]:
         spent[row["step"]] = (row["seconds"]["spent"], row["spent_tokens"])
     points = []
     for iteration, file in cell.folder.evaluations().items():
-        result = json.loads(file.read_text(encoding="utf-8"))
-        accuracy = result["strategies"]["greedy"]["accuracy"]
-        points.append(CurvePoint(iteration, *spent[iteration], accuracy))
+        greedy = json.loads(file.read_text(encoding="utf-8"))["strategies"]["greedy"]
+        point = CurvePoint(iteration, *spent[iteration], greedy["accuracy"], greedy["right"])
+        points.append(point)
     return points
+
+
+def as_curve(points: Sequence[CurvePoint]) -> Curve:
+    """Returns the points as arrays."""
+    costs = {cost: np.array([getattr(point, cost) for point in points]) for cost in COSTS}
+    return Curve(costs, np.array([point.right for point in points], float))
 
 
 def rows(cell: Cell) -> list[dict[str, Any]]:
@@ -48,13 +57,17 @@ def last_evaluation(cell: Cell) -> dict[str, Any]:
     return result
 
 
-def figures(cell: Cell) -> dict[str, Any]:
-    """Returns one cell, ready for JSON: accuracy after, cost, and the shape of its trees."""
+def figures(cell: Cell, points: Sequence[CurvePoint], budget: Budget) -> dict[str, Any]:
+    """Returns one cell, ready for JSON: accuracy after, its curve, cost, and the shape of its
+    trees."""
     played = [row for row in rows(cell) if row["stage"] == "self-play"]
-    evaluation, points = last_evaluation(cell), curve(cell)
+    evaluation = last_evaluation(cell)
     tokens = sum(row["generated_tokens"] for row in played)
+    costs = as_curve(points).costs[budget.axis]
+    accuracies = np.array([point.accuracy for point in points])
     return {
         "name": cell.name,
+        "rate": cell.rate,
         "seed": cell.seed,
         "before": points[0].accuracy,
         "accuracy": {
@@ -65,13 +78,46 @@ def figures(cell: Cell) -> dict[str, Any]:
             for name, strategy in evaluation["strategies"].items()
             if "right" in strategy
         },
+        "end": float(end(accuracies)),
+        "area": area(costs, accuracies, budget.amount),
         "iterations": points[-1].iteration,
         "seconds": points[-1].seconds,
         "tokens": points[-1].tokens,
         "leaves_a_kilotoken": 1000 * sum(row["leaves"] for row in played) / max(tokens, 1.0),
         "mixed_trees": float(np.mean([row["mixed_trees"] for row in played])) if played else None,
-        "curve": [vars(point) for point in points],
+        "curve": [
+            {name: value for name, value in vars(point).items() if name != "right"}
+            for point in points
+        ],
     }
+
+
+def rate_figures(cells: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Returns for each variant its learning rates, with area and end as means over seeds; the best
+    of them is `chosen`."""
+    by_name: dict[str, dict[float, list[dict[str, Any]]]] = {}
+    for cell in cells:
+        by_name.setdefault(cell["name"], {}).setdefault(cell["rate"], []).append(cell)
+    result = {}
+    for name, rates in by_name.items():
+        areas, ends = (
+            {rate: float(np.mean([cell[key] for cell in own])) for rate, own in rates.items()}
+            for key in ("area", "end")
+        )
+        best = best_rate(areas, ends)
+        result[name] = [
+            {"rate": rate, "area": areas[rate], "end": ends[rate], "chosen": rate == best}
+            for rate in rates
+        ]
+    return result
+
+
+def at_chosen_rates(
+    cells: Sequence[dict[str, Any]], rates: Mapping[str, Sequence[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Returns the cells of each variant's best learning rate."""
+    best = {(name, row["rate"]) for name, own in rates.items() for row in own if row["chosen"]}
+    return [cell for cell in cells if (cell["name"], cell["rate"]) in best]
 
 
 def compared(cells: Sequence[dict[str, Any]], baseline: str) -> dict[str, Any]:
@@ -99,36 +145,27 @@ def compared(cells: Sequence[dict[str, Any]], baseline: str) -> dict[str, Any]:
     return {"baseline": baseline, "variants": result}
 
 
-def table(cells: Sequence[dict[str, Any]], comparison: dict[str, Any]) -> str:
-    """Returns the comparison as a Markdown table; accuracies are greedy on held-out problems."""
-    seeds = sorted({cell["seed"] for cell in cells})
-    heads = " | ".join(f"seed {seed}" for seed in seeds)
-    lines = [
-        f"| variant | {heads} | mean | to {comparison['baseline']}, 95% | seconds | tokens "
-        "| leaves a 1,000 tokens | mixed trees |",
-        "|---" * (len(seeds) + 7) + "|",
-    ]
-    before = {cell["seed"]: cell["before"] for cell in cells}
-    start = " | ".join(f"{before[seed]:.3f}" for seed in seeds)
-    mean = float(np.mean(list(before.values())))
-    lines.append(f"| start | {start} | {mean:.3f} | | | | | |")
-    for name, result in comparison["variants"].items():
-        own = [cell for cell in cells if cell["name"] == name]
-        shown = " | ".join(f"{result['greedy'][seed]:.3f}" for seed in seeds)
-        gap = "" if name == comparison["baseline"] else difference(result["difference"])
-        lines.append(
-            f"| {name} | {shown} | {result['mean']['greedy']:.3f} | {gap} "
-            f"| {_mean(own, 'seconds'):,.0f} | {_mean(own, 'tokens'):,.0f} | {_tree_cells(own)} |"
-        )
-    return "\n".join(lines)
+def costs_to_heights(seeds: Mapping[int, Curves], baseline: str) -> dict[str, Any]:
+    """Returns the heights of each seed, what each variant spends until it stays above them (None:
+    it never does), and the ratios of that to the baseline."""
+    whole = {seed: equal_weights(curves) for seed, curves in seeds.items()}
+    high = {seed: levels(curves, whole[seed])[0] for seed, curves in seeds.items()}
+    above = {seed: costs_above(curves, whole[seed]) for seed, curves in seeds.items()}
+    shares = ratios(seeds, baseline)
+    return {
+        "heights": {seed: _by_way(own) for seed, own in high.items()},
+        "variants": {
+            name: {
+                cost: {seed: _by_way(above[seed][cost, name][0]) for seed in seeds}
+                for cost in COSTS
+            }
+            | {"ratios": shares[name]}
+            for name in shares
+        },
+    }
 
 
-def _tree_cells(cells: Sequence[dict[str, Any]]) -> str:
-    """Returns leaves a thousand tokens and the share of mixed trees, empty without self-play."""
-    if any(cell["mixed_trees"] is None for cell in cells):
-        return "|"
-    return f"{_mean(cells, 'leaves_a_kilotoken'):.1f} | {_mean(cells, 'mixed_trees'):.2f}"
-
-
-def _mean(cells: Sequence[dict[str, Any]], name: str) -> float:
-    return float(np.mean([cell[name] for cell in cells]))
+def _by_way(values: np.ndarray) -> dict[str, float | None]:
+    """Returns a value for each way from the start to the best end; None for what is never met."""
+    finite = (None if value == NEVER else float(value) for value in values)
+    return dict(zip(WAYS, finite, strict=True))

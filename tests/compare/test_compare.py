@@ -10,24 +10,34 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from command_line import InProcess, train_here
 
 from llamao1_cli.compare import cells
-from llamao1_cli.compare.cells import (
-    ALGORITHMS,
-    Budget,
-    Cell,
-    Variant,
-    cell_config,
-    parse_variant,
-    run_cells,
+from llamao1_cli.compare.cells import Cell, run_cells
+from llamao1_cli.compare.commands import compare
+from llamao1_cli.compare.curves import Curve
+from llamao1_cli.compare.figures import (
+    at_chosen_rates,
+    compared,
+    costs_to_heights,
+    curve,
+    rate_figures,
 )
-from llamao1_cli.compare.commands import compare, named_algorithms
-from llamao1_cli.compare.figures import compared, curve, table
 from llamao1_cli.compare.picture import comparison_picture
+from llamao1_cli.compare.tables import cost_table, rate_table, ratio_table, result_table
+from llamao1_cli.compare.variants import (
+    Budget,
+    Variant,
+    at_rates,
+    cell_config,
+    named_algorithms,
+    parse_variant,
+)
 from llamao1_cli.config import Config
 from llamao1_cli.config.file import load_config
+from llamao1_cli.config.registry import ALGORITHMS
 from llamao1_cli.errors import InterruptedRunError, RunFailedError, UserError
 from llamao1_cli.files.run_folder import RunFolder
 
@@ -42,10 +52,13 @@ def cell(algorithm: str, seed: int, right: list[int]) -> dict:
     ]
     return {
         "name": algorithm,
+        "rate": 3e-4,
         "seed": seed,
         "before": 0.25,
         "accuracy": {"greedy": accuracy},
         "right": {"greedy": right},
+        "end": accuracy,
+        "area": (0.25 + accuracy) / 2,
         "iterations": 7,
         "seconds": 30.0,
         "tokens": 4000.0,
@@ -73,15 +86,67 @@ def test_the_table_by_hand() -> None:
     half = 1.959963984540054 * math.sqrt((2.5 / 6 - 1 / 9) / 6)
     assert result["difference"]["difference"] == -0.5
     assert result["difference"]["ci95"] == pytest.approx([-1 / 3 - half, -1 / 3 + half])
-    lines = table(CELLS, comparison).splitlines()
+    lines = result_table(CELLS, comparison).splitlines()
     assert lines[2] == "| start | 0.250 | 0.250 | 0.250 | | | | | |"
     assert lines[3] == "| rlsp | 0.750 | 0.500 | 0.625 |  | 30 | 4,000 | 25.0 | 0.50 |"
     assert lines[4].startswith("| continued_warmup | 0.250 | 0.000 | 0.125 | -0.500 (-0.776 to ")
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_the_picture_shows_every_seed_and_every_mean() -> None:
-    picture = ElementTree.fromstring(comparison_picture(CELLS))
+def seeds_of_curves() -> dict[int, dict[str, Curve]]:
+    """Four problems, four points; the second variant is half as fast, and too low on seed 1."""
+    costs = np.array([0.0, 10.0, 20.0, 30.0])
+    right = np.array([[0, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1]], float)
+    fast = Curve({"tokens": 100 * costs, "seconds": costs}, right)
+    slow = Curve({"tokens": 200 * costs, "seconds": 2 * costs}, right)
+    low = Curve({"tokens": 200 * costs, "seconds": 2 * costs}, right * [1, 0, 0, 0])
+    return {
+        0: {"rlsp": fast, "continued_warmup": slow},
+        1: {"rlsp": fast, "continued_warmup": low},
+    }
+
+
+def test_costs_and_ratios_by_hand() -> None:
+    costs = costs_to_heights(seeds_of_curves(), "rlsp")
+    end = (0.75 + 1 + 1) / 3
+    assert costs["heights"][0] == pytest.approx({"1/2": end / 2, "3/4": end * 3 / 4, "9/10": 0.825})
+    slow = costs["variants"]["continued_warmup"]
+    assert slow["tokens"][0]["1/2"] == pytest.approx(2000 * (end / 2) / 0.75)
+    assert slow["tokens"][1] == {"1/2": None, "3/4": None, "9/10": None}
+    assert slow["seconds"][0]["9/10"] == pytest.approx(20 + 20 * 0.3)
+    row = slow["ratios"]["tokens"]["1/2"]
+    assert row["ratio"] == pytest.approx(math.sqrt(2 * 6000 / (2000 * end / 3)))
+    assert (row["never"], row["baseline_never"]) == (1, 0)
+    lines = cost_table(CELLS, costs).splitlines()
+    assert lines[0].startswith("| variant | rate | area | end | tokens to 1/2 | tokens to 3/4 |")
+    assert lines[2].startswith("| rlsp | 3e-4 | 0.438 | 0.625 | 611 (611, 611) | 917 (917, 917) |")
+    # Never counts as the cell's whole run: 4,000 tokens.
+    assert "| > 2,611 (1,222, –) |" in lines[3]
+    shown = ratio_table(costs, "rlsp").splitlines()
+    assert [line.split(" | ")[0] for line in shown[2:]] == ["| continued_warmup"]
+    assert shown[2].split(" | ")[1].startswith(f"> {row['ratio']:.2f} (2.00 to ")
+    assert len({line.count("|") for line in lines}) == len({line.count("|") for line in shown}) == 1
+
+
+def test_variants_are_compared_at_their_best_rates() -> None:
+    faster = [one | {"rate": 6e-4, "area": 0.9, "end": 0.61} for one in CELLS[:2]]
+    rates = rate_figures([*faster, *CELLS])
+    assert [(row["rate"], row["chosen"]) for row in rates["rlsp"]] == [(6e-4, True), (3e-4, False)]
+    assert rates["rlsp"][1] | {"chosen": None} == {
+        "rate": 3e-4,
+        "area": pytest.approx(0.4375),
+        "end": pytest.approx(0.625),
+        "chosen": None,
+    }
+    assert at_chosen_rates([*faster, *CELLS], rates) == [*faster, *CELLS[2:]]
+    lines = rate_table(rates).splitlines()
+    assert lines[2] == "| rlsp | 6e-4 | 0.900 | 0.610 | chosen |"
+    assert lines[3] == "| rlsp | 3e-4 | 0.438 | 0.625 |  |"
+
+
+def test_the_picture_shows_means_ranges_and_heights() -> None:
+    heights = {0: {"1/2": 0.4, "9/10": 0.6}, 1: {"1/2": 0.5, "9/10": 0.7}, 2: {"1/2": None}}
+    picture = ElementTree.fromstring(comparison_picture(CELLS, heights))
     svg = "{http://www.w3.org/2000/svg}"
     assert picture.tag == f"{svg}svg"
     panels = picture.findall(f"{svg}svg")
@@ -90,9 +155,11 @@ def test_the_picture_shows_every_seed_and_every_mean() -> None:
         "greedy accuracy over generated tokens",
     ]
     for panel in panels:
-        assert len(panel.findall(f".//{svg}path[@class='line']")) == len(CELLS)
-        large = [dot for dot in panel.iter(f"{svg}circle") if dot.get("r") == "5.5"]
-        assert len(large) == 2
+        for kind in ("line", "band"):
+            assert len(panel.findall(f".//{svg}path[@class='{kind}']")) == 2
+        assert len(panel.findall(f".//{svg}line[@class='ideal']")) == 2
+        names = [text.text for text in panel.findall(f".//{svg}text[@class='height']")]
+        assert names == ["1/2", "9/10"]
     assert [text.text for text in picture.findall(f"{svg}text")][1:] == ["rlsp", "continued_warmup"]
 
 
@@ -134,7 +201,7 @@ def test_a_small_comparison_goes_on_where_it_stopped(
     starts = [folder.evaluation(0).read_text() for folder in folders]
     assert starts[0] == starts[1] == RunFolder(tmp_path / "start-seed1").evaluation(0).read_text()
     for one, folder in zip(result["cells"], folders, strict=True):
-        points = curve(Cell(one["name"], 1, folder))
+        points = curve(Cell(one["name"], one["rate"], 1, folder))
         assert [point.iteration for point in points] == list(range(one["iterations"] + 1))
         assert points[-1].tokens >= 1200 > points[-2].tokens
         assert len(one["right"]["greedy"]) == 4
@@ -205,6 +272,7 @@ def test_an_interrupted_comparison_leaves_a_checkpoint_and_goes_on(
     ("changes", "part"),
     [
         ({"variants": named_algorithms(["rlsp", "rlsp"])}, "name each once"),
+        ({"variants": at_rates(named_algorithms(["rlsp"]), ["1e-4", "0.0001"])}, "once"),
         ({"variants": []}, "--algorithms: nothing"),
         ({"variants": [parse_variant("old: rlsp replay.age=2")]}, "did you mean `max_age`"),
         ({"seeds": []}, "--seeds: give numbers"),
@@ -244,6 +312,34 @@ def test_a_variant_is_an_algorithm_with_settings_of_its_own() -> None:
     assert (changed.learn.learning_rate, changed.replay.max_age) == (1e-5, 2)
     sections = {"learn": plain.learn, "replay": plain.replay}
     assert changed.model_copy(update=sections) == plain
+
+
+def test_each_variant_runs_at_each_rate() -> None:
+    variants = [Variant("rlsp", "rlsp"), parse_variant("old: rlsp replay.max_age=2")]
+    each = at_rates(variants, ["7.5e-5", "0.003"])
+    assert [variant.label for variant in each] == [
+        "rlsp@7.5e-5",
+        "rlsp@0.003",
+        "old@7.5e-5",
+        "old@0.003",
+    ]
+    made = cell_config(load_config(TINY), each[2], 0, Budget(1.0), Path("x"))
+    assert (made.learn.learning_rate, made.replay.max_age) == (7.5e-5, 2)
+    assert at_rates(variants, []) == variants
+    assert variants[0].label == "rlsp"
+
+
+@pytest.mark.parametrize("text", ["fast", "0", "-1e-4", "nan", "inf"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=rf"--rates: {text}: give learning rates above 0"):
+        at_rates(named_algorithms(["rlsp"]), ["1e-4", text])
+
+
+def test_a_variant_with_a_rate_of_its_own_is_not_run_at_others() -> None:
+    own = parse_variant("slow: rlsp learn.learning_rate=1e-5")
+    with pytest.raises(UserError, match=r"--variant slow: sets learn\.learning_rate"):
+        at_rates([own], ["1e-4"])
+    assert at_rates([own], []) == [own]
 
 
 @pytest.mark.parametrize("text", ["", "slow", "slow:", "slow: ppo", "a/b: rlsp", ": rlsp"])
