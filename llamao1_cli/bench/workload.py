@@ -10,7 +10,7 @@ from llamao1_cli.engine.protocol import Engine, Request, Thought
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Rating
 from llamao1_cli.search.grow import SearchRequest, grow
-from llamao1_cli.search.protocol import SearchRule
+from llamao1_cli.search.protocol import Pick, SearchRule
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -78,14 +78,14 @@ class _Wander:
     def __init__(self, simulations: int, config: SearchConfig) -> None:
         self._simulations, self._config = simulations, config
 
-    def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
+    def pick(self, trees: list[Tree]) -> list[Pick]:
         picks = []
         for tree in trees:
             if tree.simulations < self._simulations:
                 tree.simulations += 1
                 node = self._walk(tree)
                 room = self._config.max_children - len(node.children)
-                picks.append((tree, node, min(self._config.candidates, room)))
+                picks.append(Pick(tree, node, min(self._config.candidates, room)))
         return picks
 
     def reach(self, node: Node) -> int:
@@ -110,17 +110,17 @@ class _Fork:
     def __init__(self, chains: int, forks: int, max_depth: int) -> None:
         self._chains, self._forks, self._max_depth = chains, forks, max_depth
 
-    def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
+    def pick(self, trees: list[Tree]) -> list[Pick]:
         picks = []
         for tree in trees:
             tree.simulations += 1
             if tree.simulations == 1:
-                picks.append((tree, tree.root, self._chains))
+                picks.append(Pick(tree, tree.root, self._chains))
             elif tree.simulations == 2:
                 # Where chains are one thought long, a fork is one more of them.
                 inner = [node for node in tree.nodes[1:] if node.children] or [tree.root]
                 drawn = np.random.default_rng(tree.seed).integers(len(inner), size=self._forks)
-                picks += [(tree, inner[index], 1) for index in drawn]
+                picks += [Pick(tree, inner[index], 1) for index in drawn]
         return picks
 
     def reach(self, node: Node) -> int:

@@ -120,6 +120,18 @@ class SearchConfig(Section):
         True,
         description="MCTS: an expansion rolls on to a conclusion; else it stops after one thought.",
     )
+    solutions: Count = Field(8, description="Distinct: most solutions a problem.")
+    covered_mass: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Distinct: stop a tree when its solutions have this probability together."
+    )
+    tree_tokens: Natural = Field(
+        0, description="Distinct: stop a tree after so many generated tokens; 0 never does."
+    )
+    branches_at_once: Count = Field(
+        1,
+        description="Distinct: draws of one tree that grow at the same time. More fill the engine; "
+        "those that come too early teach nothing.",
+    )
     chains: Count = Field(6, description="Forks: independent chains a problem.")
     forks: Weight = Field(
         2.0,
@@ -127,6 +139,11 @@ class SearchConfig(Section):
         "at uncertain steps, and to failed ones, at promising thoughts.",
     )
     max_forks: Natural = Field(6, description="Forks: most forks a tree.")
+    replacement: bool = Field(
+        True,
+        description="Other searches: draw a node's children independently; false never draws one "
+        "that is there.",
+    )
     discount: Fraction = Field(1.0, description="Discount of a value a step up the tree.")
     max_depth: Count = Field(7, description="Most thoughts of a path.")
     max_thought_tokens: Count = Field(
@@ -159,8 +176,18 @@ class SearchConfig(Section):
         "failure", description="What an unfinished leaf is worth: 0, or its value."
     )
 
+    @property
+    def draws_apart(self) -> bool:
+        """Whether anything is drawn without replacement."""
+        return self.algorithm == "distinct" or not self.replacement
+
     @model_validator(mode="after")
     def _consistent(self) -> "SearchConfig":
+        if self.draws_apart and (self.meta_actions == "matrix" or self.temperature == 0):
+            raise ValueError(
+                "what is drawn without replacement (algorithm: distinct, replacement: false) needs "
+                "`meta_actions: model` and a temperature above 0, for all of it has a probability"
+            )
         if self.hints != "none" and self.meta_actions != "matrix":
             raise ValueError("hints need `meta_actions: matrix`, where the meta-action is known")
         if self.min_thought_tokens >= self.max_thought_tokens:

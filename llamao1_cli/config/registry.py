@@ -60,6 +60,7 @@ ALGORITHMS: dict[str, AlgorithmEntry] = {
 
 SEARCH_RULES: dict[str, Entry] = {
     "mcts": Entry(f"{_RULES}.mcts:Mcts", "Monte-Carlo tree search"),
+    "distinct": Entry(f"{_RULES}.distinct:Distinct", "whole solutions, none of them twice"),
     "forks": Entry(
         f"{_RULES}.forks:Forks", "independent chains, and then forks at their most uncertain steps"
     ),

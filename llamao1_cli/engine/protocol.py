@@ -59,6 +59,11 @@ class Thought:
     rating: float = UNREAD  # probability of success that the language model gives it
     shown: str = ""  # the rating token that stands behind it on the path
 
+    @property
+    def generated(self) -> int:
+        """How many tokens were generated for it."""
+        return len(self.ids) - self.known
+
 
 class Engine(Protocol):
     """Continues paths and rates them; it knows nothing of visits, rewards or trees."""

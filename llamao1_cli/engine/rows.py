@@ -13,7 +13,6 @@ from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec, Role, role_of
 from llamao1_cli.language.marked import Rating
 
-
 FIGURES = ("ids", "logprobs", "entropy", "varentropy")  # of a thought, one entry a sampled token
 
 
@@ -82,7 +81,7 @@ class Row:
     def spent(self) -> bool:
         """Whether its thoughts have all the tokens that the request allows them together."""
         most = self.request.budget
-        return most is not None and sum(len(t.ids) - t.known for t in self.thoughts) >= most
+        return most is not None and sum(t.generated for t in self.thoughts) >= most
 
     @property
     def barred(self) -> frozenset[int]:

@@ -9,7 +9,6 @@ from torch import Tensor
 from llamao1_cli.language.distribution import FLOOR, entropy_figures, invert, truncate
 from llamao1_cli.language.sampling import Sampling
 
-
 NO_TOKEN = -1  # is drawn where everything that could be is barred
 
 
@@ -139,8 +138,9 @@ def _drawn_apart(
     at = torch.tensor(rows, device=weights.device)
     left = weights[at]
     left[[number[row] for row, _ in barred], [token for _, token in barred]] = 0.0
-    drawn = invert(left, choice.uniforms[at])
+    empty = left.sum(-1) <= 0
+    drawn = invert(left.masked_fill(empty.unsqueeze(-1), 1.0), choice.uniforms[at])
     if choice.greedy:
         drawn = torch.where(choice.temperatures[at] == 0, left.argmax(-1), drawn)
-    drawn = torch.where(left.sum(-1) > 0, drawn, NO_TOKEN)
+    drawn = torch.where(empty, NO_TOKEN, drawn)
     return tokens.index_copy(0, at, drawn)

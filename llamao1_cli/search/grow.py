@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.engine.protocol import Engine, Request
+from llamao1_cli.engine.protocol import Beginning, Engine, Request
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
-from llamao1_cli.search.pending import PendingExpansions, TokenBudget
+from llamao1_cli.search.frontier import Frontier
+from llamao1_cli.search.pending import Expansion, PendingExpansions, TokenBudget
 from llamao1_cli.search.protocol import (
     Grade,
     Judge,
@@ -40,7 +41,42 @@ class SearchRequest:
     on_growth: OnGrowth = unwatched
 
 
-Waiting = dict[int, tuple[PendingExpansions, int]]  # by ticket: expansions of a tree, index there
+Waiting = dict[int, tuple[PendingExpansions, Expansion]]  # by ticket, with the others of its tree
+
+
+class _Siblings:
+    """Where each node's next children leave those that it has, if they are to be distinct."""
+
+    def __init__(self, *, distinct: bool) -> None:
+        self._distinct = distinct
+        self._frontiers: dict[tuple[int, int], Frontier] = {}  # by the ids of tree and node
+        self._postponed: dict[int, list[Pick]] = {}  # by the tree's id
+
+    def frontier(self, pick: Pick) -> Frontier | None:
+        """Returns where the picked expansions begin; None where they may repeat what is there."""
+        if pick.frontier or not self._distinct:
+            return pick.frontier
+        key = id(pick.tree), pick.node.id
+        if key not in self._frontiers:
+            self._frontiers[key] = _children_frontier(pick.tree, pick.node)
+        return self._frontiers[key]
+
+    def postpone(self, pick: Pick) -> None:
+        """Keep a pick until its tree knows its other new children."""
+        self._postponed.setdefault(id(pick.tree), []).append(pick)
+
+    def resumed(self, tree: Tree) -> list[Pick]:
+        """Returns the tree's picks that were postponed, but for nodes that nothing is left of."""
+        return [pick for pick in self._postponed.pop(id(tree), []) if not pick.node.closed]
+
+
+def _children_frontier(tree: Tree, node: Node) -> Frontier:
+    """Returns the frontier of a node's children. One may be there: a roll-out that went through the
+    node, which was a first draw like any other."""
+    frontier = Frontier(node, np.random.default_rng([tree.seed, 5, node.id]), whole=False)
+    for child in tree.children(node):
+        frontier.grown(tree, frontier.take(), [child], cut=False)
+    return frontier
 
 
 def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
@@ -52,10 +88,11 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
     search, grade, judge = request.search, request.grade, request.judge or keep_ratings
     rule = request.rule or configured_rule(search)
     trees = _plant(request, engine, codec)
+    siblings = _Siblings(distinct=not search.replacement)
     waiting: Waiting = {}
     picks = rule.pick(trees)
     while picks or waiting:
-        waiting |= _ask(picks, rule, request, engine, codec)
+        waiting |= _ask(picks, rule, request, siblings, engine, codec)
         complete = _answered(waiting, engine)
         grown = [(each.tree, chain) for each in complete for chain in each.attach()]
         judge([each.tree for each in complete])
@@ -67,7 +104,9 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
         if complete:
             request.on_growth(trees)
         able = [e.tree for e in complete if e.tree.generated_tokens < request.budget.tokens]
-        picks = rule.pick(able)
+        picks = [pick for tree in able for pick in siblings.resumed(tree)]
+        begun = {id(pick.tree) for pick in picks}
+        picks += rule.pick([tree for tree in able if id(tree) not in begun])
     for tree in trees:
         rectify(tree, search.discount, search.unfinished)
     return trees
@@ -81,43 +120,75 @@ def _plant(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
 
 
 def _ask(
-    picks: list[Pick], rule: SearchRule, request: SearchRequest, engine: Engine, codec: Codec
+    picks: list[Pick],
+    rule: SearchRule,
+    request: SearchRequest,
+    siblings: _Siblings,
+    engine: Engine,
+    codec: Codec,
 ) -> Waiting:
     """Submit all picks that can be paid for; returns what each ticket stands for."""
-    search, budget = request.search, request.budget
     pending: dict[int, PendingExpansions] = {}  # by the tree's id
-    owners: list[tuple[PendingExpansions, int]] = []
+    owners: list[tuple[PendingExpansions, Expansion]] = []
     asked: list[Request] = []
-    for tree, node, count in picks:
-        mine = pending.setdefault(id(tree), PendingExpansions(tree, budget.left(tree)))
-        path, thoughts = tree.path_ids(node, codec), rule.reach(node)
-        for _ in range(count):
-            limit = mine.reserve(thoughts, search.max_thought_tokens, budget.judging)
-            if limit == 0:
+    for pick in picks:
+        tree, frontier = pick.tree, siblings.frontier(pick)
+        mine = pending.setdefault(id(tree), PendingExpansions(tree, request.budget.left(tree)))
+        for index in range(pick.count):
+            if frontier is not None and not len(frontier):
+                siblings.postpone(replace(pick, count=pick.count - index))
                 break
-            owners.append((mine, mine.add(node, limit)))
+            expansion = _paid(pick, frontier, mine, rule, request)
+            if expansion is None:
+                break
+            owners.append((mine, expansion))
             known = tree.problem.answer if request.grade is not None else None
-            made = _expansion(tree, node, path, thoughts, search, known)
-            asked.append(replace(made, budget=limit))
+            thoughts = rule.reach(expansion.node)
+            asked.append(_request(tree, expansion, thoughts, request.search, known, codec))
     return dict(zip(engine.submit(asked), owners, strict=True))
+
+
+def _paid(
+    pick: Pick,
+    frontier: Frontier | None,
+    pending: PendingExpansions,
+    rule: SearchRule,
+    request: SearchRequest,
+) -> Expansion | None:
+    """Returns the tree's next expansion, with its tokens set aside; None if they are spent."""
+    node = frontier.first.parent if frontier else pick.node
+    limit = pending.reserve(
+        rule.reach(node), request.search.max_thought_tokens, request.budget.judging
+    )
+    if limit == 0:
+        return None
+    expansion = Expansion(node, limit, frontier, frontier.take() if frontier else None)
+    pending.expansions.append(expansion)
+    return expansion
 
 
 def _answered(waiting: Waiting, engine: Engine) -> list[PendingExpansions]:
     """Returns the trees' expansions that the engine's next results complete."""
     complete = []
     for ticket, thoughts in engine.poll():
-        pending, index = waiting.pop(ticket)
-        pending.chains[index] = thoughts
+        pending, expansion = waiting.pop(ticket)
+        expansion.thoughts = thoughts
         if pending.complete:
             complete.append(pending)
     return complete
 
 
-def _expansion(
-    tree: Tree, node: Node, path: list[int], thoughts: int, search: SearchConfig, known: str | None
+def _request(
+    tree: Tree,
+    expansion: Expansion,
+    thoughts: int,
+    search: SearchConfig,
+    known: str | None,
+    codec: Codec,
 ) -> Request:
-    """Returns the request for up to `thoughts` thoughts below `node`; `known` is the true answer
+    """Returns the request for up to `thoughts` thoughts of an expansion; `known` is the true answer
     where a hint may tell it."""
+    node = expansion.node
     tree.expansions += 1
     rng = np.random.default_rng([tree.seed, 2, tree.expansions])
     metas: tuple[Meta | None, ...] = (None,) * thoughts
@@ -127,12 +198,14 @@ def _expansion(
     answer = known if search.hints == "answer" else None
     told = search.hints != "none"
     return Request(
-        path=path,
+        path=tree.path_ids(node, codec),
         depth=node.depth + 1,
         metas=metas,
         hints=tuple(hint(meta, answer) if told and meta else None for meta in metas),
         sampling=search.sampling,
         seed=int(rng.integers(2**62)),
+        budget=expansion.limit,
+        begins=expansion.branch.beginning if expansion.branch else Beginning(),
     )
 
 

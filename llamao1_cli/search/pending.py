@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from llamao1_cli.engine.protocol import Thought
+from llamao1_cli.search.frontier import Branch, Frontier
 from llamao1_cli.search.tree import Node, Tree
 
 
@@ -21,26 +22,28 @@ class TokenBudget:
 
 
 @dataclass(eq=False)
+class Expansion:
+    """One expansion that a tree waits for."""
+
+    node: Node  # below which its thoughts will stand
+    limit: int | None  # tokens it may generate; None: as many as it may need
+    frontier: Frontier | None = None  # where its beginning comes from, without replacement
+    branch: Branch | None = None
+    thoughts: list[Thought] | None = None  # None: not back yet
+
+
+@dataclass(eq=False)
 class PendingExpansions:
     """The expansions that a tree waits for, taken in together and in the order of asking."""
 
     tree: Tree
     unreserved: float  # tokens that no expansion has been promised yet
-    nodes: list[Node] = field(default_factory=list)
-    limits: list[int | None] = field(default_factory=list)  # None: as many tokens as it may need
-    chains: list[list[Thought] | None] = field(default_factory=list)  # None: not back yet
+    expansions: list[Expansion] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
         """Whether every expansion has come back."""
-        return None not in self.chains
-
-    def add(self, node: Node, limit: int | None) -> int:
-        """Add an expansion of `node`; returns its index."""
-        self.nodes.append(node)
-        self.limits.append(limit)
-        self.chains.append(None)
-        return len(self.nodes) - 1
+        return all(each.thoughts is not None for each in self.expansions)
 
     def reserve(self, thoughts: int, max_tokens: int, judging: int) -> int | None:
         """Set tokens aside for one more expansion of up to `thoughts` thoughts.
@@ -53,16 +56,26 @@ class PendingExpansions:
         if need <= self.unreserved:
             self.unreserved -= need
             return None
-        limit = 0 if self.nodes else max(int(self.unreserved) - thoughts * judging, 0)
+        limit = 0 if self.expansions else max(int(self.unreserved) - thoughts * judging, 0)
         self.unreserved = 0
         return limit
 
     def attach(self) -> list[list[Node]]:
         """Add the thoughts that came back to the tree; returns the new nodes of each expansion."""
-        return [
-            attach_chain(self.tree, node, thoughts or [], limit)
-            for node, limit, thoughts in zip(self.nodes, self.limits, self.chains, strict=True)
-        ]
+        return [_attach(self.tree, each) for each in self.expansions]
+
+
+def _attach(tree: Tree, grown: Expansion) -> list[Node]:
+    """Add what an expansion came to; returns its nodes."""
+    frontier, branch, thoughts = grown.frontier, grown.branch, grown.thoughts or []
+    if frontier is None or branch is None:
+        return attach_chain(tree, grown.node, thoughts, grown.limit)
+    if thoughts or branch.thought is None:  # nothing came back: no room, or else nothing was left
+        nodes = attach_chain(tree, grown.node, thoughts, grown.limit)
+    else:
+        nodes = []
+    frontier.grown(tree, branch, nodes, cut=_is_cut(thoughts, grown.limit))
+    return nodes
 
 
 def attach_chain(tree: Tree, node: Node, thoughts: list[Thought], limit: int | None) -> list[Node]:
@@ -73,6 +86,12 @@ def attach_chain(tree: Tree, node: Node, thoughts: list[Thought], limit: int | N
     """
     node.closed = node.closed or not thoughts
     nodes = tree.attach(node, thoughts)
-    if nodes and sum(len(each.ids) for each in thoughts) == limit and not thoughts[-1].complete:
+    if _is_cut(thoughts, limit):
         nodes[-1].answer = None
     return nodes
+
+
+def _is_cut(thoughts: list[Thought], limit: int | None) -> bool:
+    """Returns whether the last thought was cut because the tokens were spent."""
+    spent = bool(thoughts) and sum(each.generated for each in thoughts) == limit
+    return spent and not thoughts[-1].complete

@@ -1,14 +1,25 @@
 """What a search asks of others: where to grow, what is right, what a thought is worth."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from llamao1_cli.search.frontier import Frontier
 from llamao1_cli.search.tree import Node, Tree
 
-Pick = tuple[Tree, Node, int]  # a tree, the node of it to expand, and how many expansions
 Grade = Callable[[Sequence[tuple[str, str]]], list[bool]]  # of (answer, true answer) pairs
 Judge = Callable[[Sequence[Tree]], None]  # sets the values of the nodes that are new
 OnGrowth = Callable[[list[Tree]], None]  # sees all trees whenever some have grown
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Where a tree is to grow."""
+
+    tree: Tree
+    node: Node  # to expand
+    count: int  # expansions
+    frontier: Frontier | None = None  # whose earliest branches grow, wherever below `node` they are
 
 
 def keep_ratings(trees: Sequence[Tree]) -> None:

@@ -1,6 +1,10 @@
 """Rectification: the targets of a searched tree, from the outcomes of its leaves."""
 
+import math
+from collections.abc import Sequence
+
 from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.search.weights import weigh
 
 
 def rectify(tree: Tree, discount: float, unfinished: str) -> None:
@@ -9,17 +13,26 @@ def rectify(tree: Tree, discount: float, unfinished: str) -> None:
     The target of a leaf is its outcome (1 or 0); of one that is unfinished or ungraded it is 0, or
     its value where `unfinished` is "rating". That of an inner node is the discounted mean over its
     children: they were sampled alike, while a mean over leaves would favour the branches that
-    search visited most.
+    search visited most. What was drawn without replacement counts by its mass.
     """
+    weigh(tree)
     for node in reversed(tree.nodes):  # children stand behind their parents
         children = tree.children(node)
         if children:
-            targets = [child.target for child in children if child.target is not None]
-            node.target = discount * sum(targets) / len(targets)
+            node.target = discount * _mean_target(children)
             node.leaves = sum(child.leaves for child in children)
         else:
             node.target = _leaf_target(node, unfinished)
             node.leaves = 1
+
+
+def _mean_target(children: Sequence[Node]) -> float:
+    """Returns the mean of the targets, weighted where the children have masses."""
+    targets = [child.target for child in children if child.target is not None]
+    masses = [child.mass for child in children if child.mass is not None]
+    if total := math.fsum(masses):
+        return math.fsum(m * t for m, t in zip(masses, targets, strict=True)) / total
+    return sum(targets) / len(targets)
 
 
 def _leaf_target(node: Node, unfinished: str) -> float:

@@ -33,6 +33,10 @@ class Node:
     value_sum: float = 0.0
     target: float | None = None  # what the outcomes made of it, once the search is over
     leaves: int = 0  # leaves below it, itself if it is one
+    # Without replacement; see `frontier` and `weights`. None elsewhere.
+    drawn: float | None = None  # when the solution that ends here was drawn, or this child
+    clock: float | None = None  # when the next child would be drawn
+    mass: float | None = None  # share of the policy's solutions that those below it stand for
 
     @property
     def terminal(self) -> bool:
@@ -68,6 +72,7 @@ class Tree:
     expansions: int = 0  # requests made so far; each seeds its own samples
     simulations: int = 0
     judging_tokens: int = 0  # generated to judge its thoughts
+    clock: float | None = None  # when the next solution would be drawn, without replacement
 
     @classmethod
     def plant(cls, problem: Problem, seed: int, rating: float) -> "Tree":
@@ -83,7 +88,11 @@ class Tree:
     @property
     def generated_tokens(self) -> int:
         """All tokens generated for it: its thoughts', and those that judged them."""
-        return self.judging_tokens + sum(len(node.thought.ids) for node in self.nodes)
+        return self.judging_tokens + sum(node.thought.generated for node in self.nodes)
+
+    def probability(self, node: Node) -> float:
+        """Returns the probability of the path to `node`, as it was sampled."""
+        return math.exp(math.fsum(sum(step.thought.logprobs) for step in self.path(node)))
 
     def children(self, node: Node) -> list[Node]:
         """Returns the children of a node, oldest first."""

@@ -180,7 +180,8 @@ def test_every_rollout_begins_where_it_likeliest_improves(
     class Watched(Improvement):
         def pick(self, trees: list[Tree]) -> list[Pick]:
             picks = super().pick(trees)
-            for tree, node, count in picks:
+            for pick in picks:
+                tree, node, count = pick.tree, pick.node, pick.count
                 expandable = [
                     n for n in tree.nodes if not n.terminal and not n.closed and n.depth < depth
                 ]
@@ -205,8 +206,8 @@ def test_a_doubtful_chain_is_forked_at_its_best_thought() -> None:
     rule = Improvement(2, 7)
     tree.simulations = 1
     rule.absorb(tree, tree.nodes[-1])
-    ((_, node, count),) = rule.pick([tree])
-    assert (node.id, count) == (1, 1)
+    (pick,) = rule.pick([tree])
+    assert (pick.node.id, pick.count) == (1, 1)
     assert rule.pick([tree]) == []  # two roll-outs are all
     tree.nodes[-1].value = 1.0  # nothing betters a conclusion that is certain
     assert best_below(tree) == [1.0] * 5

@@ -31,8 +31,9 @@ from llamao1_cli.report.run_summary import differing_keys, file_links
 from llamao1_cli.report.shown_tree import MOST_TEXT, best_leaf, shown_tree, simulations
 from llamao1_cli.report.tree_choice import forest
 from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.rules.mcts import Mcts
-from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 
 HOSTILE = '</script><script>hacked=1</script><img src=x onerror="hacked=1">&\u2028\u2029{{ 7*7 }}'
@@ -229,7 +230,7 @@ def test_the_steps_are_those_the_search_made(codec: Codec, rollout: bool, candid
     sizes: list[int] = []
 
     class Noting(Mcts):
-        def pick(self, trees: list[Tree]) -> list[tuple[Tree, Node, int]]:
+        def pick(self, trees: list[Tree]) -> list[Pick]:
             sizes.extend(len(tree.nodes) for tree in trees)
             return super().pick(trees)
 

@@ -5,6 +5,7 @@ from fake_engine import FakeEngine, by_equality, shaped_tree
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.rules.forks import Forks, failed, mixed, promising_thoughts, uncertain_steps
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
@@ -93,8 +94,8 @@ def test_nothing_is_forked_where_nobody_knows_the_outcomes(codec: Codec) -> None
 def test_there_are_two_rounds_and_no_third(codec: Codec) -> None:
     (tree,) = played(codec, long_chains, chains=4, forks=0)
     rule = Forks(SearchConfig(algorithm="forks", chains=4, forks=2, max_forks=6))
-    assert rule.pick([tree]) == [(tree, tree.root, 4)]
+    assert rule.pick([tree]) == [Pick(tree, tree.root, 4)]
     second = rule.pick([tree])
     assert len(second) == 2
-    assert all(node.depth >= 1 and not node.terminal and n == 1 for _, node, n in second)
+    assert all(p.node.depth >= 1 and not p.node.terminal and p.count == 1 for p in second)
     assert rule.pick([tree]) == []

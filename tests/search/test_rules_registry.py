@@ -28,7 +28,7 @@ class Ladder:
         assert config.algorithm == "ladder"
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
-        return [(tree, tree.nodes[-1], 1) for tree in trees if len(tree.nodes) <= 3]
+        return [Pick(tree, tree.nodes[-1], 1) for tree in trees if len(tree.nodes) <= 3]
 
     def reach(self, node: Node) -> int:
         return 1
@@ -64,6 +64,6 @@ def test_a_run_plays_by_a_registered_rule(tmp_path: Path) -> None:
 
 
 def test_a_registered_rule_is_known_by_name() -> None:
-    with pytest.raises(UserError, match="'mcts', 'forks' or 'ladder'"):
+    with pytest.raises(UserError, match="'mcts', 'distinct', 'forks' or 'ladder'"):
         load_config(TINY, ["search.algorithm=lader"])
-    assert "`mcts`, `forks`, `ladder`" in reference()
+    assert "`mcts`, `distinct`, `forks`, `ladder`" in reference()

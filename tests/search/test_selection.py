@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.language.codec import Codec
+from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.rules.mcts import Mcts, back_up, root_noise
 from llamao1_cli.search.rules.selection import alphazero_scores, reference_scores, shares
 from llamao1_cli.search.tree import Node, Tree
@@ -109,7 +110,7 @@ def test_pick_descends_to_the_best_child_as_recomputed(codec: Codec, rule: str) 
             )
             node = tree.nodes[node.children[scores.index(max(scores))]]
         if not node.terminal:
-            assert Mcts(config).pick([tree]) == [(tree, node, min(2, 2 - len(node.children)))]
+            assert Mcts(config).pick([tree]) == [Pick(tree, node, min(2, 2 - len(node.children)))]
             depths.add(node.depth)
     assert len(depths) >= 3
 
@@ -135,7 +136,7 @@ def test_noise_is_the_trees_own_and_new_in_each_simulation(codec: Codec) -> None
     ]:
         tree = _visited_tree(codec, 1)
         tree.seed, tree.simulations = seed, simulation
-        picked.append(mcts.pick([tree])[0][1].id)
+        picked.append(mcts.pick([tree])[0].node.id)
     assert picked[0] == picked[1]
     assert len(set(picked[2:11])) > 1
     assert len(set(picked[11:])) > 1

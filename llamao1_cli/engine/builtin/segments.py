@@ -90,7 +90,8 @@ class Segments:
 
     def _split(self, segment: Segment, length: int) -> Segment:
         """Returns a new segment of the first `length` tokens; the given one keeps the others."""
-        assert segment.part is not None and segment.parent is not None
+        assert segment.part is not None
+        assert segment.parent is not None
         size, parent = len(segment.tokens), segment.parent
         head = Segment(segment.tokens[:length], parent, _cut(segment.part, 0, length))
         self.bytes -= segment.bytes

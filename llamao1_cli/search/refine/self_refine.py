@@ -14,7 +14,7 @@ from llamao1_cli.engine.protocol import UNREAD, Engine, Request, complete
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
 from llamao1_cli.search.grow import SearchRequest
-from llamao1_cli.search.pending import PendingExpansions, TokenBudget, attach_chain
+from llamao1_cli.search.pending import Expansion, PendingExpansions, TokenBudget, attach_chain
 from llamao1_cli.search.protocol import keep_ratings
 from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.refine.preference import Comparison, value_log_odds
@@ -77,7 +77,7 @@ def _affordable(
         mine = pending.setdefault(id(tree), PendingExpansions(tree, budget.left(tree)))
         limit = mine.reserve(len(_metas(index, config)), config.max_thought_tokens, budget.judging)
         if limit != 0:
-            mine.add(_start(solutions, index), limit)
+            mine.expansions.append(Expansion(_start(solutions, index), limit))
             made = _request(solutions, index, codec, config)
             asked.append((solutions, index, replace(made, budget=limit)))
     return asked

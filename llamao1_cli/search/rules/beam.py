@@ -49,7 +49,7 @@ class Beam:
             return self._begin(tree, 0)
         prefixes = self._kept(state)
         if prefixes:
-            return [(tree, node, self._candidates) for node in prefixes]
+            return [Pick(tree, node, self._candidates) for node in prefixes]
         return self._begin(tree, state.widths) if self._budget is not None else []
 
     def _kept(self, state: _State) -> list[Node]:
@@ -70,4 +70,4 @@ class Beam:
             affordable = (self._budget - spent) * widths // spent if spent else 1
             width = min(max(affordable, 1), width)
         self._states[id(tree)] = _State(width, widths=widths + width)
-        return [(tree, tree.root, width * self._candidates)]
+        return [Pick(tree, tree.root, width * self._candidates)]

@@ -28,12 +28,12 @@ class Forks:
         """Chains for all trees first; forks once the chains of all are back, and then nothing."""
         if not self._trees:
             self._trees, self._out = trees, len(trees)
-            return [(tree, tree.root, self._config.chains) for tree in trees]
+            return [Pick(tree, tree.root, self._config.chains) for tree in trees]
         self._out -= len(trees)
         if self._out or self._forked:
             return []
         self._forked = True
-        return [(self._trees[index], node, 1) for index, node in self._fork_points()]
+        return [Pick(self._trees[index], node, 1) for index, node in self._fork_points()]
 
     def reach(self, node: Node) -> int:
         """Returns the thoughts up to `search.max_depth`: chains and forks roll to an end."""

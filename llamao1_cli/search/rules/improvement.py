@@ -36,7 +36,7 @@ class Improvement:
         if tree.simulations >= self._rollouts or not expandable or best[0] == 1.0:
             return []
         tree.simulations += 1
-        return [(tree, max(expandable, key=lambda node: chance(node) * (1 - best[node.id])), 1)]
+        return [Pick(tree, max(expandable, key=lambda node: chance(node) * (1 - best[node.id])), 1)]
 
     def _expandable(self, node: Node) -> bool:
         return not (node.terminal or node.closed or node.depth >= self._max_depth)

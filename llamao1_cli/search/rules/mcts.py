@@ -42,7 +42,7 @@ class Mcts:
             node = self._select(tree, rng)
             if self._expandable(node):
                 room = self._config.max_children - len(node.children)
-                return [(tree, node, min(self._config.candidates, room))]
+                return [Pick(tree, node, min(self._config.candidates, room))]
             self.absorb(tree, node)
         return []
 

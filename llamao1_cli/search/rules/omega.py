@@ -75,9 +75,9 @@ class Omega:
         for tree in trees:
             if id(tree) not in self._progress:
                 self._progress[id(tree)] = _Progress(tree.root)
-                picks.append((tree, tree.root, self._completions))
+                picks.append(Pick(tree, tree.root, self._completions))
             elif node := self._next(tree, self._progress[id(tree)]):
-                picks.append((tree, node, self._completions))
+                picks.append(Pick(tree, node, self._completions))
         return picks
 
     def reach(self, node: Node) -> int:

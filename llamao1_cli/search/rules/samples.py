@@ -16,7 +16,7 @@ class Samples:
         again, self._begun = self._begun, True
         if again and not self._endless:
             return []
-        return [(tree, tree.root, self._count) for tree in trees if not tree.root.closed]
+        return [Pick(tree, tree.root, self._count) for tree in trees if not tree.root.closed]
 
     def reach(self, node: Node) -> int:
         """Returns the thoughts up to the greatest depth: a chain goes to its end."""
