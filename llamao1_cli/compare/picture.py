@@ -1,6 +1,7 @@
 """The curves of a comparison as a picture: accuracy over time and over generated tokens."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def _panel(variants: Sequence[Cells], levels: Mapping[str, float], cost: str, na
     points = [point for cells in variants for cell in cells for point in cell["curve"]]
     shares, rungs = share_axis([point["accuracy"] for point in points])
     most = max(point[cost] for point in points) or 1.0
-    frame = large_frame((0.0, most), shares)
+    # Room for the last number of the first axis, which may have six digits.
+    frame = replace(large_frame((0.0, most), shares), right=24)
     curves = [_over(cells, cost) for cells in variants]
     parts = [grid(frame, [tick for tick in ticks(0, most) if tick <= most], rungs)]
     parts += [_height(frame, way, level) for way, level in levels.items()]

@@ -250,11 +250,12 @@ def test_an_interrupted_comparison_leaves_a_checkpoint_and_goes_on(
     """Ctrl-C, as a terminal sends it: to the whole process group."""
     program = [sys.executable, "-m", "llamao1_cli"]
     options = ["--algorithms", "rlsp", "--seeds", "0", "--budget-tokens", "3000"]
+    options += ["--rates", "1e-4"]
     sets = ["--set", "eval.strategies=[greedy]", "--set", "run.checkpoint_every=1000"]
     words = ["compare", "--config", str(TINY), *options, *sets, "--out", str(tmp_path)]
     line = [*program, *words]
     parent = subprocess.Popen(line, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    metrics = tmp_path / "rlsp-seed0" / "metrics.jsonl"
+    metrics = tmp_path / "rlsp@1e-4-seed0" / "metrics.jsonl"
     while not (metrics.exists() and "self-play" in metrics.read_text()):
         assert parent.poll() is None
         time.sleep(0.05)
@@ -262,10 +263,14 @@ def test_an_interrupted_comparison_leaves_a_checkpoint_and_goes_on(
     _, said = parent.communicate(timeout=60)
     assert parent.returncode == 130
     assert "the same command goes on from there" in said
-    (checkpoint,) = (tmp_path / "rlsp-seed0" / "checkpoints").glob("iteration-*[1-9]")
+    (checkpoint,) = (tmp_path / "rlsp@1e-4-seed0" / "checkpoints").glob("iteration-*[1-9]")
     assert int(checkpoint.name.removeprefix("iteration-")) >= 1
     assert main(*words).returncode == 0
-    assert (tmp_path / "comparison.json").exists()
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    assert [(row["rate"], row["chosen"]) for row in result["rates"]["rlsp"]] == [(1e-4, True)]
+    (one,) = result["cells"]
+    assert 2 < len(one["curve"]) <= 14
+    assert set(result["costs"]["variants"]["rlsp"]["tokens"]["0"]) == {"1/2", "3/4", "9/10"}
 
 
 @pytest.mark.parametrize(
