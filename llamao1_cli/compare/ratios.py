@@ -17,12 +17,12 @@ COSTS = ("tokens", "seconds")
 RESAMPLES = 2000
 
 Curves = Mapping[str, Curve]  # of one seed, by variant
-CostsOf = dict[tuple[str, str], np.ndarray]  # `[resamples, ways]` by cost and variant
+CostsOf = dict[tuple[str, str], np.ndarray]  # `[…, ways]` by cost and variant
 
 
 def levels(curves: Curves, weights: np.ndarray) -> np.ndarray:
-    """Returns the heights `[resamples, ways]` of a seed whose problems count as `weights`,
-    `[resamples, problems]`, say: as shares of 1."""
+    """Returns the heights `[resamples, ways]` of a seed; `weights`, `[resamples, problems]`, are
+    the shares that problems have in the resamples."""
     accuracies = [weights @ curve.right.T for curve in curves.values()]
     best = np.max([end(each) for each in accuracies], axis=0)
     return heights(accuracies[0][:, 0], best)
@@ -56,26 +56,21 @@ def equal_weights(curves: Curves) -> np.ndarray:
 
 def ratios(seeds: Mapping[int, Curves], baseline: str) -> dict[str, dict[str, dict[str, Any]]]:
     """Returns by variant, cost and way the `ratio` to the baseline, a geometric mean over seeds,
-    its 95% interval `ci95`, and on how many seeds `never` was reached by the variant and by the
-    baseline (`baseline_never`)."""
-    whole = {seed: equal_weights(curves) for seed, curves in seeds.items()}
-    logs = _means([log_ratios(seeds[seed], baseline, whole[seed]) for seed in seeds])
-    missed = _means(
-        [
-            {key: above == NEVER for key, above in costs_above(seeds[seed], whole[seed]).items()}
-            for seed in seeds
-        ]
-    )
+    its 95% interval `ci95`, and the numbers of seeds on which the variant (`never`) and the
+    baseline (`baseline_never`) do not stay above the height."""
+    each = [log_ratios(curves, baseline, equal_weights(curves)) for curves in seeds.values()]
+    never = _never(seeds)
     drawn = resampled(seeds, baseline)
     result: dict[str, dict[str, dict[str, Any]]] = {}
-    for (cost, name), log in logs.items():
+    for cost, name in never:
+        ratio = np.exp(np.mean([logs[cost, name][0] for logs in each], axis=0))
         low, high = np.exp(np.percentile(drawn[cost, name], [2.5, 97.5], axis=0))
         result.setdefault(name, {})[cost] = {
             way: {
-                "ratio": float(np.exp(log[0, index])),
+                "ratio": float(ratio[index]),
                 "ci95": [float(low[index]), float(high[index])],
-                "never": round(len(seeds) * float(missed[cost, name][0, index])),
-                "baseline_never": round(len(seeds) * float(missed[cost, baseline][0, index])),
+                "never": int(never[cost, name][index]),
+                "baseline_never": int(never[cost, baseline][index]),
             }
             for index, way in enumerate(WAYS)
         }
@@ -98,5 +93,7 @@ def resampled(seeds: Mapping[int, Curves], baseline: str, resamples: int = RESAM
     return {key: total / len(seeds) for key, total in sums.items()}
 
 
-def _means(each: list[CostsOf]) -> CostsOf:
-    return {key: np.mean([one[key] for one in each], axis=0) for key in each[0]}
+def _never(seeds: Mapping[int, Curves]) -> CostsOf:
+    """Returns the numbers of seeds, `[ways]`, on which variants do not stay above heights."""
+    each = [costs_above(curves, equal_weights(curves)) for curves in seeds.values()]
+    return {key: np.sum([above[key][0] == NEVER for above in each], axis=0) for key in each[0]}
