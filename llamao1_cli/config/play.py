@@ -144,6 +144,11 @@ class SearchConfig(Section):
         description="Other searches: draw a node's children independently; false never draws one "
         "that is there.",
     )
+    weights: Literal["set", "clock"] = Field(
+        "set",
+        description="What draws without replacement stand for: set, the same for a set of draws "
+        "in whatever order; clock, by the time of the next draw.",
+    )
     discount: Fraction = Field(1.0, description="Discount of a value a step up the tree.")
     max_depth: Count = Field(7, description="Most thoughts of a path.")
     max_thought_tokens: Count = Field(

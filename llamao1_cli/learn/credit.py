@@ -5,13 +5,14 @@ import math
 import numpy as np
 
 from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.search.weights import solution_counts
 
 STD_FLOOR = 1e-4  # keeps the division by a group's deviation finite
 
 
 def has_signal(tree: Tree) -> bool:
-    """Returns whether the leaves of a tree have different targets."""
-    values = {node.target for node in tree.leaf_nodes()}
+    """Returns whether the leaves of a tree that stand for anything have different targets."""
+    values = {node.target for node in tree.leaf_nodes() if node.mass != 0}
     return len(values) > 1
 
 
@@ -22,14 +23,31 @@ def target_of(node: Node) -> float:
     return node.target
 
 
+def leaf_targets(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the targets of a tree's leaves, and their shares of what all stand for; both
+    `[L]`."""
+    counts, leaves = solution_counts(tree), list(tree.leaf_nodes())
+    shares = np.array([counts[leaf.id] for leaf in leaves]) / tree.root.leaves
+    return np.array([target_of(leaf) for leaf in leaves]), shares
+
+
+def mean_and_deviation(values: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Returns mean and standard deviation of values that have these shares."""
+    mean = float(shares @ values)
+    return mean, math.sqrt(float(shares @ (values - mean) ** 2))
+
+
 def mean_below(tree: Tree, leaves: dict[int, float]) -> np.ndarray:
-    """Returns the mean of the leaves' numbers below each node `[N]`; the root's is 0."""
+    """Returns the mean of the leaves' numbers below each node `[N]`, each by what it stands for;
+    the root's is 0."""
+    weights = solution_counts(tree)
     sums, counts = np.zeros((2, len(tree.nodes)))
     for node in reversed(tree.nodes[1:]):
         if node.id in leaves:
-            sums[node.id], counts[node.id] = leaves[node.id], 1
+            counts[node.id] = weights[node.id]
+            sums[node.id] = leaves[node.id] * counts[node.id]
         sums[node.parent] += sums[node.id]
         counts[node.parent] += counts[node.id]
-    means = sums / np.maximum(counts, 1)
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     means[0] = 0.0
     return means

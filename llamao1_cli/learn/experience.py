@@ -11,6 +11,11 @@ from llamao1_cli.learn.algorithms import configured_algorithm
 from llamao1_cli.learn.credit import has_signal, target_of
 from llamao1_cli.model.trie import Trie
 from llamao1_cli.search.tree import Node, Tree, node_tokens
+from llamao1_cli.search.weights import draw_weights, solution_counts
+
+# A thought that trains, the trie tokens from the one that predicts its first token on, and its
+# advantage times what it counts.
+ActedThought = tuple[Node, list[int], float]
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Actions:
     path: np.ndarray  # int32: which of the tree's solutions it belongs to
     role: np.ndarray  # uint8: `Role` in its thought
     logprob: np.ndarray  # float32: behaviour log-prob
-    advantage: np.ndarray  # float32: of its thought
+    advantage: np.ndarray  # float32: of its thought, times what it counts
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Ratings:
     """The model's ratings of the nodes, which are trained too; arrays `[M]`."""
 
     at: np.ndarray  # int32: the trie token behind which the rating is read
-    leaves: np.ndarray  # float32: how many leaves stand below the node
+    leaves: np.ndarray  # float32: for how many leaves the node stands
     target: np.ndarray  # float32: what the outcomes made of it
 
 
@@ -40,7 +45,8 @@ class Experience:
 
     A path ends where the rating of its last node is read, as nothing reads what follows. A token's
     position is its depth in the trie. Nodes that say the same share their tokens, and each has its
-    actions and its rating there.
+    actions and its rating there; but a token that was drawn once for several thoughts is one
+    action, with the sum of their advantages.
     """
 
     ids: np.ndarray  # [T] int32
@@ -89,13 +95,14 @@ def scaled_advantages(
 
 
 def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens: int) -> Experience:
-    """Returns the experience of the whole tree; where all leaves are worth the same, of one path
-    that stands for all."""
+    """Returns the experience of the whole tree, but for what stands for nothing; where all leaves
+    are worth the same, of one path that stands for all."""
     alike = credit is None and not has_signal(tree)
     nodes = tree.path(next(tree.leaf_nodes())) if alike else _depth_first(tree)
+    counts, weights = solution_counts(tree), draw_weights(tree)
     trie = Trie()
     ends: dict[int | None, int] = {None: -1}  # last token of each node
-    acted: list[tuple[Node, list[int]]] = []
+    acted: list[ActedThought] = []
     rated: list[int] = []
     for node in nodes:
         tokens = node_tokens(tree, node, codec)
@@ -105,13 +112,13 @@ def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens:
         # The root's own rating is the baseline of the first thoughts, so it is trained too.
         rated.append(indices[tokens.read])
         if credit is not None and node.thought.ids and not np.isnan(credit[node.id]):
-            acted.append((node, indices[tokens.sampled - 1 :]))
-    leaves = [tree.root.leaves if alike else node.leaves for node in nodes]
+            acted.append((node, indices[tokens.sampled - 1 :], credit[node.id] * weights[node.id]))
+    leaves = [tree.root.leaves if alike else counts[node.id] for node in nodes]
     targets = [target_of(node) for node in nodes]
     return Experience(
         np.array(trie.ids, np.int32),
         np.array(trie.before, np.int32),
-        _actions(acted, credit, _solutions(tree), min_tokens),
+        _actions(acted, _solutions(tree), min_tokens),
         Ratings(np.array(rated, np.int32), *(np.array(c, np.float32) for c in (leaves, targets))),
         tree.iteration,
     )
@@ -127,35 +134,31 @@ def _solutions(tree: Tree) -> list[int]:
 
 
 def _depth_first(tree: Tree) -> list[Node]:
-    """Returns all nodes, each followed by those below it: paths that share much come together."""
+    """Returns the nodes that stand for something, each followed by those below it: paths that share
+    much come together."""
     ordered, waiting = [], [tree.root]
     while waiting:
         node = waiting.pop()
         ordered.append(node)
-        waiting += reversed(tree.children(node))
+        waiting += [child for child in reversed(tree.children(node)) if child.mass != 0]
     return ordered
 
 
-def _actions(
-    acted: list[tuple[Node, list[int]]],
-    credit: np.ndarray | None,
-    solutions: list[int],
-    min_tokens: int,
-) -> Actions:
-    """Returns the sampled tokens of the nodes; with each node come the trie tokens, from the one
-    that predicts its first token on."""
-    rows = [
-        (
-            indices[index],
-            token,
-            solutions[node.id],
-            role_of(index, node.thought.forced_meta, min_tokens),
-            node.thought.logprobs[index],
-            0.0 if credit is None else credit[node.id],
-        )
-        for node, indices in acted
-        for index, token in enumerate(node.thought.ids)
-    ]
+def _actions(acted: list[ActedThought], solutions: list[int], min_tokens: int) -> Actions:
+    """Returns the sampled tokens of the thoughts. One that was drawn for an earlier thought adds
+    to the advantage that it has there."""
+    rows: list[list[float]] = []
+    drawn: dict[tuple[int, int], list[float]] = {}  # by where a token stands: its first row
+    for node, indices, advantage in acted:
+        thought = node.thought
+        for index, (at, token) in enumerate(zip(indices, thought.ids, strict=False)):
+            if index < thought.known and (at, token) in drawn:
+                drawn[at, token][-1] += advantage
+                continue
+            role = role_of(index, thought.forced_meta, min_tokens)
+            logprob = thought.logprobs[index]
+            rows.append([at, token, solutions[node.id], role, logprob, advantage])
+            drawn.setdefault((at, token), rows[-1])
     types = (np.int32, np.int32, np.int32, np.uint8, np.float32, np.float32)
     columns = list(zip(*rows, strict=True)) or [()] * len(types)
     return Actions(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))

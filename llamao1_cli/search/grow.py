@@ -108,7 +108,7 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
         begun = {id(pick.tree) for pick in picks}
         picks += rule.pick([tree for tree in able if id(tree) not in begun])
     for tree in trees:
-        rectify(tree, search.discount, search.unfinished)
+        rectify(tree, search.discount, search.unfinished, search.weights)
     return trees
 
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 from llamao1_cli.search.tree import Node, Tree
-from llamao1_cli.search.weights import weigh
+from llamao1_cli.search.weights import Estimator, weigh
 
 
-def rectify(tree: Tree, discount: float, unfinished: str) -> None:
+def rectify(tree: Tree, discount: float, unfinished: str, estimator: Estimator = "set") -> None:
     """Set each node's target from the outcomes below it, and count the leaves below it.
 
     The target of a leaf is its outcome (1 or 0); of one that is unfinished or ungraded it is 0, or
@@ -15,7 +15,7 @@ def rectify(tree: Tree, discount: float, unfinished: str) -> None:
     children: they were sampled alike, while a mean over leaves would favour the branches that
     search visited most. What was drawn without replacement counts by its mass.
     """
-    weigh(tree)
+    weigh(tree, estimator)
     for node in reversed(tree.nodes):  # children stand behind their parents
         children = tree.children(node)
         if children:

@@ -5,59 +5,124 @@ with rate p, is earlier: with probability 1 - exp(-pT). So w = p / (1 - exp(-pT)
 sample, and 0 for all others, has the mean p, and the sum of w f is an unbiased estimate of the mean
 of f over the policy, for T the time of the first draw that is not in the sample (as for priority
 samples: Duffield, Lund and Thorup 2007). With nothing left to draw T has no end, and w is p.
+
+The mean of w over all times T at which the same solutions would have been drawn is unbiased too,
+and steadier, as it does not depend on T. It is the unordered set estimator of Kool, van Hoof and
+Welling (2020): their p R, R being the probability of the set given that the solution is the first
+of it over that of the set. These weights always sum to 1.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
 
 from llamao1_cli.search.tree import Node, Tree
 
+Estimator = Literal["set", "clock"]
 
-def weight(probability: float, clock: float) -> float:
-    """Returns p / (1 - exp(-pT)): what a draw of probability p before the clock T stands for."""
-    seen = -math.expm1(-probability * clock)
-    return probability / seen if seen > 0 else 1 / clock
+STEPS = 2000  # of the integral over the clock, which ranges over so many orders of magnitude:
+FIRST, LAST = 1e-6, 1e2
 
 
-def weigh(tree: Tree) -> None:
+def clock_weights(probabilities: Sequence[float], clock: float) -> np.ndarray:
+    """Returns p / (1 - exp(-pT)) `[k]`: what draws of probabilities p before the clock T stand
+    for."""
+    p = np.asarray(probabilities, float)
+    seen = -np.expm1(-p * clock)
+    return np.divide(p, seen, out=np.full(len(p), 1 / clock), where=seen > 0)
+
+
+def set_weights(probabilities: Sequence[float]) -> np.ndarray:
+    """Returns what each of k distinct draws stands for, whenever they were drawn `[k]`.
+
+    That is the mean of the clock's weights over the clock T given the set: its density is that of
+    the first time, with rate 1 - sum p, at which something else is drawn, times the probability
+    that all of the set were drawn before it.
+    """
+    p = np.asarray(probabilities, float)
+    left = 1 - math.fsum(p)
+    if left <= 0:
+        return p / math.fsum(p)
+    times = np.geomspace(FIRST, LAST / left, STEPS)
+    seen = -np.expm1(-np.outer(p, times))  # [k, STEPS]
+    with np.errstate(divide="ignore"):
+        log_density = np.log(seen).sum(0) - left * times + np.log(times)
+    density = np.exp(log_density - log_density.max())
+    each = np.divide(p[:, None], seen, where=seen > 0, out=np.zeros_like(seen))
+    weights = each @ density
+    return weights / weights.sum()
+
+
+def weigh(tree: Tree, estimator: Estimator = "set") -> None:
     """Set the mass of all nodes, if solutions or children were drawn without replacement.
 
-    With distinct solutions, that of a node is the sum of the weights of the solutions below it; the
-    root's is 1 in the mean. With distinct children, the root's is 1, and a node's is shared out to
-    its children by their weights.
+    With distinct solutions, that of a node is the sum of the weights of the solutions below it.
+    With distinct children, the root's is 1, and a node's is shared out to its children by their
+    weights.
     """
     if tree.clock is not None:
-        _by_solutions(tree, tree.clock)
+        _by_solutions(tree, tree.clock, estimator)
     elif any(node.clock is not None for node in tree.nodes):
-        _by_children(tree)
+        _by_children(tree, estimator)
 
 
-def relative_masses(tree: Tree) -> list[float] | None:
-    """Returns the mass of each node `[N]` over the root's; None where all draws count alike, or
-    none does."""
-    whole = tree.root.mass
-    return [(node.mass or 0.0) / whole for node in tree.nodes] if whole else None
+def solution_counts(tree: Tree) -> list[float]:
+    """Returns for how many of the tree's solutions each node stands `[N]`: the leaves below it, or
+    where they were drawn without replacement, as many as they would be of draws with it."""
+    if not tree.root.mass:
+        return [float(node.leaves) for node in tree.nodes]
+    return [tree.root.leaves * share for share in _shares(tree)]
 
 
-def _by_solutions(tree: Tree, clock: float) -> None:
-    for node in reversed(tree.nodes):  # children stand behind their parents
-        below = math.fsum(child.mass or 0.0 for child in tree.children(node))
-        early = node.drawn is not None and node.drawn < clock
-        node.mass = below + (weight(tree.probability(node), clock) if early else 0.0)
+def draw_weights(tree: Tree) -> list[float]:
+    """Returns how much what each node says counts in a sum over draws `[N]`: 1 with replacement,
+    and without it as many draws with replacement as it stands for."""
+    return solution_counts(tree) if tree.root.mass else [1.0] * len(tree.nodes)
 
 
-def _by_children(tree: Tree) -> None:
+def _shares(tree: Tree) -> list[float]:
+    return [(node.mass or 0.0) / (tree.root.mass or 1.0) for node in tree.nodes]
+
+
+def _by_solutions(tree: Tree, clock: float, estimator: Estimator) -> None:
+    sample = [node for node in tree.nodes if node.drawn is not None and node.drawn < clock]
+    for node in tree.nodes:
+        node.mass = 0.0
+    for node, own in zip(sample, _weights(tree, sample, clock, estimator), strict=True):
+        node.mass = own
+    for node in reversed(tree.nodes[1:]):  # children stand behind their parents
+        assert node.parent is not None
+        parent = tree.nodes[node.parent]
+        parent.mass = (parent.mass or 0.0) + (node.mass or 0.0)
+
+
+def _weights(
+    tree: Tree, sample: Sequence[Node], clock: float, estimator: Estimator
+) -> Sequence[float]:
+    chances = [tree.probability(node) for node in sample]
+    both = set_weights(chances) if estimator == "set" else clock_weights(chances, clock)
+    return [float(weight) for weight in both]
+
+
+def _by_children(tree: Tree, estimator: Estimator) -> None:
     tree.root.mass = 1.0
     for node in tree.nodes:
-        assert node.mass is not None
         children = tree.children(node)
-        weights = [_among_siblings(child, node.clock) for child in children]
+        weights = _among_siblings(children, node.clock, estimator)
         total = math.fsum(weights)
         for child, own in zip(children, weights, strict=True):
-            child.mass = node.mass * own / total if total else 0.0
+            child.mass = (node.mass or 0.0) * own / total if total else 0.0
 
 
-def _among_siblings(node: Node, clock: float | None) -> float:
+def _among_siblings(
+    children: Sequence[Node], clock: float | None, estimator: Estimator
+) -> list[float]:
     if clock is None:
-        return 1.0
-    early = node.drawn is not None and node.drawn < clock
-    return weight(math.exp(sum(node.thought.logprobs)), clock) if early else 0.0
+        return [1.0] * len(children)
+    early = {c.id: c for c in children if c.drawn is not None and c.drawn < clock}
+    chances = [math.exp(math.fsum(child.thought.logprobs)) for child in early.values()]
+    own = set_weights(chances) if estimator == "set" else clock_weights(chances, clock)
+    weights = dict(zip(early, own.tolist(), strict=True))
+    return [weights.get(child.id, 0.0) for child in children]

@@ -8,6 +8,7 @@ import torch
 
 from llamao1_cli.learn.losses import pair_loss, value_loss
 from llamao1_cli.search.tree import Tree
+from llamao1_cli.search.weights import solution_counts
 
 MARGIN = 0.3  # nodes whose targets differ by no more are not ranked
 
@@ -17,7 +18,7 @@ class Supervision:
     """The targets of `N` nodes, and `P` pairs of nodes of which the first has the higher one."""
 
     targets: np.ndarray  # [N] float32: what the outcomes made of the nodes
-    leaves: np.ndarray  # [N] float32: how many leaves lie below a node, its weight in the loss
+    leaves: np.ndarray  # [N] float32: for how many leaves a node stands, its weight in the loss
     pairs: np.ndarray  # [P, 2] int64: indices of nodes
 
     def losses(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,7 +46,7 @@ def supervision_of(trees: Sequence[Tree]) -> Supervision:
 def _of_tree(tree: Tree) -> Supervision:
     return Supervision(
         targets=np.array([node.target for node in tree.nodes], np.float32),
-        leaves=np.array([node.leaves for node in tree.nodes], np.float32),
+        leaves=np.array(solution_counts(tree), np.float32),
         pairs=tree_pairs(tree),
     )
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from llamao1_cli.search.coverage import covered, duplicate_tokens
 from llamao1_cli.search.frontier import NEVER
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.search.weights import set_weights
 from llamao1_cli.tasks.problem import Problem
 
 PROBLEM = Problem("p", "How many?", "7")
@@ -96,14 +97,18 @@ def test_a_tree_ends_with_every_solution_once(
     assert tree.root.target == pytest.approx(right, abs=2e-4)
 
 
+@pytest.mark.parametrize("weights", ["set", "clock"])
 @pytest.mark.parametrize(("count", "at_once"), [(1, 1), (4, 1), (5, 3)])
-def test_weights_estimate_without_bias(codec: Codec, count: int, at_once: int) -> None:
-    """The sum of w f over a tree has the mean of f; over all weights it is a little off."""
+def test_weights_estimate_without_bias(
+    codec: Codec, count: int, at_once: int, weights: str
+) -> None:
+    """The sum of w f over a tree has the mean of f, whatever f is."""
     engine = ChanceEngine(codec, seed=9)
     solutions = {each.thoughts: each for each in engine.solutions()}
     worth = {s: i % 5 + each.right for i, (s, each) in enumerate(solutions.items())}
     true = sum(each.probability * worth[s] for s, each in solutions.items())
-    trees = trees_of(codec, engine, range(3000), solutions=count, branches_at_once=at_once)
+    search = {"solutions": count, "branches_at_once": at_once, "weights": weights}
+    trees = trees_of(codec, engine, range(3000), **search)
     estimates, totals = [], []
     for tree in trees:
         leaves = [*tree.leaf_nodes()]
@@ -111,7 +116,29 @@ def test_weights_estimate_without_bias(codec: Codec, count: int, at_once: int) -
         totals.append(tree.root.mass)
     for sample, mean in ((estimates, true), (totals, 1.0)):
         error = np.std(sample) / math.sqrt(len(sample))
-        assert abs(np.mean(sample) - mean) < 4 * error
+        assert abs(np.mean(sample) - mean) < 4 * error + 1e-9
+    assert weights == "clock" or np.std(totals) < 1e-9
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6), st.integers(1, 4))
+def test_set_weights_are_those_of_all_orders(sizes: list[float], count: int) -> None:
+    """p R of Kool, van Hoof and Welling (2020): the probability that a draw was the first."""
+    chances = [size / sum(sizes) for size in sizes]
+    chosen = chances[: min(count, len(chances) - 1)]
+    first = dict.fromkeys(range(len(chosen)), 0.0)
+    for order in permutations(range(len(chosen))):
+        left, together = 1.0, 1.0
+        for index in order:
+            together *= chosen[index] / left
+            left -= chosen[index]
+        first[order[0]] += together
+    expected = np.array([*first.values()]) / sum(first.values())
+    assert set_weights(chosen) == pytest.approx(expected, rel=1e-3)
+
+
+def test_set_weights_of_everything_are_the_probabilities() -> None:
+    assert set_weights([0.5, 0.3, 0.2]) == pytest.approx([0.5, 0.3, 0.2])
+    assert set_weights([]).size == 0
 
 
 def test_weights_of_what_came_too_early_are_zero(codec: Codec) -> None:

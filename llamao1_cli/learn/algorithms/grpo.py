@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from llamao1_cli.learn.algorithms.clipped import ClippedLoss
-from llamao1_cli.learn.credit import STD_FLOOR, has_signal, mean_below, target_of
+from llamao1_cli.learn.credit import (
+    STD_FLOOR,
+    has_signal,
+    leaf_targets,
+    mean_and_deviation,
+    mean_below,
+    target_of,
+)
 from llamao1_cli.search.tree import Tree
 
 
@@ -24,12 +31,12 @@ class Grpo(ClippedLoss):
 
 def group_gain(tree: Tree, *, divide: bool) -> np.ndarray:
     """GRPO (Shao et al. 2024): each leaf's value minus the mean of all leaves, a leaf at a time; a
-    thought that several leaves share has the mean of theirs.
+    thought that several leaves share has the mean of theirs. Leaves count by what they stand for.
 
     `divide` takes the leaves' standard deviation out, which favours problems that are nearly solved
     or nearly hopeless (Liu et al. 2025 leave it in).
     """
-    leaves = {leaf.id: target_of(leaf) for leaf in tree.leaf_nodes()}
-    values = np.array(list(leaves.values()))
-    scale = values.std() + STD_FLOOR if divide else 1.0
-    return mean_below(tree, {name: (v - values.mean()) / scale for name, v in leaves.items()})
+    mean, deviation = mean_and_deviation(*leaf_targets(tree))
+    scale = deviation + STD_FLOOR if divide else 1.0
+    gains = {leaf.id: (target_of(leaf) - mean) / scale for leaf in tree.leaf_nodes()}
+    return mean_below(tree, gains)

@@ -7,7 +7,13 @@ import numpy as np
 
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.learn.algorithms.clipped import ClippedLoss
-from llamao1_cli.learn.credit import STD_FLOOR, has_signal, target_of
+from llamao1_cli.learn.credit import (
+    STD_FLOOR,
+    has_signal,
+    leaf_targets,
+    mean_and_deviation,
+    target_of,
+)
 from llamao1_cli.search.tree import Node, Tree
 
 
@@ -53,7 +59,7 @@ def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
         reward = _reward(node) if node.terminal else 0.0
         ahead = 0.0 if node.terminal else discount * node.value
         delta = reward + ahead - tree.nodes[node.parent].value
-        later = float(np.mean(result[node.children])) if node.children else 0.0
+        later = _mean(result, tree.children(node)) if node.children else 0.0
         result[node.id] = delta + discount * lam * later
     return result
 
@@ -80,8 +86,14 @@ def group_quality(tree: Tree) -> np.ndarray:
     the division gives a rare success the weight that it has on a problem this hard.
     """
     quality = np.array([target_of(node) for node in tree.nodes])
-    deviation = np.std([target_of(leaf) for leaf in tree.leaf_nodes()])
+    _, deviation = mean_and_deviation(*leaf_targets(tree))
     return (quality - quality[0]) / (deviation + STD_FLOOR)
+
+
+def _mean(results: np.ndarray, nodes: Sequence[Node]) -> float:
+    """Returns the mean of the nodes' results, by their masses where they have some."""
+    own, masses = results[[node.id for node in nodes]], [node.mass or 0.0 for node in nodes]
+    return float(np.average(own, weights=masses) if any(masses) else np.mean(own))
 
 
 def _reward(node: Node) -> float:
