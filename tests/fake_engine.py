@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from llamao1_cli.engine.protocol import Request, Thought
+from llamao1_cli.engine.protocol import Beginning, Request, Thought
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, Rating
 from llamao1_cli.search.tree import Node, Tree
@@ -72,7 +72,9 @@ class FakeEngine:
         for depth, meta in enumerate(request.metas, start=request.depth):
             text, value = self._script(request, depth, meta, rng)
             chain.append(thought(self._codec, rng, text, value, meta))
-            spent = sum(len(each.ids) for each in chain)
+            if len(chain) == 1:
+                chain[0] = _begun(self._codec, rng, chain[0], request.begins)
+            spent = sum(each.generated for each in chain)
             if request.budget is not None and spent >= request.budget:
                 chain[-1] = _cut(self._codec, chain[-1], spent - request.budget)
                 break
@@ -106,6 +108,23 @@ class FakeEndpoint:
         """What was asked since the last call."""
         asked, self.asked = self.asked, 0
         return {"asked": asked}
+
+
+def _begun(codec: Codec, rng: np.random.Generator, whole: Thought, begins: Beginning) -> Thought:
+    """The thought behind the tokens that it begins with, by none of those that are barred."""
+    ids = list(whole.ids)
+    if ids[0] in begins.barred:
+        words = (codec.encode(str(number))[0] for number in range(99))
+        ids.insert(0, next(word for word in words if word not in begins.barred))
+    new = rng.uniform(0.05, 3.0, (3, len(ids))) * [[-1], [1], [1]]
+    known = (begins.logprobs, begins.entropy, begins.varentropy)
+    figures = [[*old, *fresh] for old, fresh in zip(known, new.tolist(), strict=True)]
+    if begins == Beginning():
+        return whole
+    return Thought(
+        whole.meta, codec.decode([*begins.ids, *ids])[1], [*begins.ids, *ids], *figures,
+        known=len(begins.ids), complete=whole.complete, rating=whole.rating, shown=whole.shown,
+    )  # fmt: skip
 
 
 def _cut(codec: Codec, whole: Thought, surplus: int) -> Thought:

@@ -5,7 +5,9 @@ This is the one list of their names. `evaluate/strategies.py` has the code behin
 
 from dataclasses import dataclass
 
-PASS = "pass"  # whether any sample is right: no strategy, but what the best choice could reach
+# Whether any solution is right, of samples or of distinct ones: no strategies, but what the best
+# choice could reach.
+PASS, PASS_DISTINCT = "pass", "pass_distinct"
 REDUCTIONS = ("last", "min", "product", "mean")  # of the values of a path's thoughts to one
 
 
@@ -37,6 +39,9 @@ STRATEGY_TABLE: dict[str, StrategyEntry] = {
     **_reduced("weighted_vote", "weighted_vote", "{name}@{samples}", external=False),
     **_reduced("best_of_judge", "best_of", "{name}_{samples}", external=True),
     **_reduced("weighted_vote_judge", "weighted_vote", "{name}@{samples}", external=True),
+    "mass": StrategyEntry("distinct", "mass", label="{name}@{samples}"),
+    "mass_value": StrategyEntry("distinct", "mass_value", label="{name}@{samples}"),
+    "mass_guided": StrategyEntry("distinct_guided", "mass_value", label="{name}@{samples}"),
     "beam": StrategyEntry("beam", "weighted_vote"),
     "beam_judge": StrategyEntry("beam", "weighted_vote", external=True),
     "mcts": StrategyEntry("mcts", "search_vote"),
@@ -48,4 +53,4 @@ STRATEGY_TABLE: dict[str, StrategyEntry] = {
     "self_refine": StrategyEntry("self_refine", "best_of"),
 }
 
-STRATEGY_NAMES = (*STRATEGY_TABLE, PASS)
+STRATEGY_NAMES = (*STRATEGY_TABLE, PASS, PASS_DISTINCT)

@@ -29,6 +29,17 @@ def search_vote(tree: Tree) -> str | None:
     return _vote(tree, lambda node: node.value * max(node.visits, 1))
 
 
+def mass(tree: Tree) -> str | None:
+    """Returns the answer whose solutions are likeliest together. They must be distinct: then it is
+    the model's most probable answer, computed instead of voted for."""
+    return _vote(tree, tree.probability)
+
+
+def mass_value(tree: Tree) -> str | None:
+    """Returns the answer whose solutions' probabilities, each times its value, sum highest."""
+    return _vote(tree, lambda node: tree.probability(node) * node.value)
+
+
 def best_of(tree: Tree, reduce: Reduction = last) -> str | None:
     """Returns the answer of the path that is worth most; the earliest of equals."""
     ends = [node for node in tree.nodes if node.terminal]
@@ -58,5 +69,7 @@ CHOICES: dict[str, Choose] = {
     "first_answer": first_answer,
     "majority": majority,
     "search_vote": search_vote,
+    "mass": mass,
+    "mass_value": mass_value,
     **REDUCING,
 }

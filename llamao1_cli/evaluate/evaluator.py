@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from llamao1_cli.config import EvalConfig, SearchConfig
+from llamao1_cli.config.strategies import PASS, PASS_DISTINCT
 from llamao1_cli.evaluate.intervals import paired_difference
 from llamao1_cli.evaluate.judges import NOBODY, Judges
 from llamao1_cli.evaluate.play import play
@@ -17,10 +18,18 @@ from llamao1_cli.evaluate.scoring import (
     accuracy,
     choice_outcomes,
     passes,
+    passes_in_order,
     qualities,
     sample_outcomes,
 )
-from llamao1_cli.evaluate.strategies import PASS, SAMPLES, STRATEGIES, Growth, by_growth
+from llamao1_cli.evaluate.strategies import (
+    DISTINCT,
+    PASSES,
+    SAMPLES,
+    STRATEGIES,
+    Growth,
+    by_growth,
+)
 from llamao1_cli.search.protocol import Grade
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay
@@ -67,6 +76,9 @@ class Evaluator:
                 result |= qualities(forest, outcomes)
                 if PASS in names:
                     figures |= passes(forest, outcomes, self._config.samples)
+            if growth is DISTINCT and PASS_DISTINCT in names:
+                outcomes = sample_outcomes(forest, self._grade)
+                figures |= passes_in_order(forest, outcomes, self._config.samples)
             for name in chosen:
                 figures[self._label(name)] = self._accuracy(forest, name)
         result["differences"] = self._differences(names, figures)
@@ -81,15 +93,15 @@ class Evaluator:
         """Returns the figures of strategies that may spend `budget` tokens a problem each.
 
         `{"tokens": budget, "strategies": {name: figures}, "differences": {name: figures}}`. The
-        differences are to majority vote, which is always run too; `pass` is the share of problems
-        with any right sample.
+        differences are to majority vote, which is always run too; `pass` and `pass_distinct` are
+        the shares of problems with any right solution.
         """
         figures: Result = {}
         for growth, chosen in by_growth([YARDSTICK, *names]):
             forest = self._grow(growth, budget, on_growth)
-            if growth is SAMPLES and PASS in names:
+            if PASSES.get(growth) in names:
                 outcomes = sample_outcomes(forest, self._grade)
-                figures[PASS] = accuracy(forest, [any(row) for row in outcomes])
+                figures[PASSES[growth]] = accuracy(forest, [any(row) for row in outcomes])
             for name in chosen:
                 figures[name] = self._accuracy(forest, name)
         right = {name: row["right"] for name, row in figures.items()}

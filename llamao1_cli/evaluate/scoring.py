@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from llamao1_cli.config.strategies import PASS_DISTINCT
 from llamao1_cli.evaluate.calibration import step_quality, value_quality
 from llamao1_cli.evaluate.choices import Choose
 from llamao1_cli.evaluate.intervals import mean_interval, pass_at_k, wilson_interval
@@ -66,6 +67,17 @@ def passes(forest: Forest, outcomes: Sequence[Sequence[bool]], samples: int) -> 
         results[f"pass@{draws}"] = _figures(forest, chances, mean_interval(chances))
     results[f"pass@{samples}"]["right"] = [int(any(row)) for row in outcomes]
     return results
+
+
+def passes_in_order(
+    forest: Forest, outcomes: Sequence[Sequence[bool]], draws: int
+) -> dict[str, Result]:
+    """Returns the shares of problems with a right one among the first k distinct solutions, for k
+    of 1, 2, 4 … and all `draws`; each k is charged for all of them."""
+    return {
+        f"{PASS_DISTINCT}@{first}": accuracy(forest, [any(row[:first]) for row in outcomes])
+        for first in sorted({draws, *(2**power for power in range(draws.bit_length()))})
+    }
 
 
 def qualities(forest: Forest, outcomes: Sequence[Sequence[bool]]) -> Result:

@@ -9,13 +9,14 @@ from functools import partial
 from typing import Literal
 
 from llamao1_cli.config import EvalConfig, SearchConfig
-from llamao1_cli.config.strategies import PASS, STRATEGY_TABLE, StrategyEntry
+from llamao1_cli.config.strategies import PASS, PASS_DISTINCT, STRATEGY_TABLE, StrategyEntry
 from llamao1_cli.evaluate.choices import CHOICES, REDUCING, Choose
 from llamao1_cli.evaluate.confidence import Confidence
 from llamao1_cli.evaluate.reductions import REDUCTIONS
 from llamao1_cli.search.protocol import Judge, SearchRule
 from llamao1_cli.search.refine.solutions import Refinement
 from llamao1_cli.search.rules.beam import Beam
+from llamao1_cli.search.rules.distinct import Distinct
 from llamao1_cli.search.rules.improvement import Improvement
 from llamao1_cli.search.rules.mcts import Mcts
 from llamao1_cli.search.rules.samples import Samples
@@ -61,13 +62,31 @@ class Strategy:
 
 def _greedy(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
     """Take the likeliest token each time; a second chain would be the same."""
-    return Setup(search.unaided(temperature=0.0), Samples(1, search.max_depth, endless=False))
+    one = search.unaided(temperature=0.0, replacement=True)
+    return Setup(one, Samples(1, search.max_depth, endless=False))
 
 
 def _samples(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
-    flat = search.unaided(temperature=config.temperature)
+    flat = search.unaided(temperature=config.temperature, replacement=True)
     rule = Samples(config.samples, search.max_depth, endless=budget is not None)
     return Setup(flat, rule)
+
+
+def _distinct(
+    search: SearchConfig, config: EvalConfig, budget: int | None, *, guided: bool = False
+) -> Setup:
+    """Draw distinct solutions, whose meta-actions the model writes: all tokens have a probability.
+    A solution takes a token at least, so that a budget ends the search."""
+    tree = search.unaided(
+        algorithm="distinct",
+        meta_actions="model",
+        temperature=config.temperature,
+        solutions=config.samples if budget is None else budget,
+        covered_mass=1.0,
+        tree_tokens=0,
+        branches_at_once=1,
+    )
+    return Setup(tree, Distinct(tree, guided=guided))
 
 
 def _beam(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
@@ -109,10 +128,13 @@ def _self_refine(search: SearchConfig, config: EvalConfig, budget: int | None) -
 
 
 SAMPLES = Growth("samples", "samples", _samples)
+DISTINCT = Growth("distinct", "distinct", _distinct)
 SELF_REFINE = Growth("self_refine", "self_refine", _self_refine)
 _GROWTHS = (
     Growth("greedy", "greedy", _greedy),
     SAMPLES,
+    DISTINCT,
+    Growth("distinct_guided", "distinct", partial(_distinct, guided=True)),
     Growth("beam", "beam", _beam),
     Growth("mcts", "mcts", _mcts),
     Growth("mcts_reference", "mcts", partial(_mcts, selection="reference")),
@@ -122,6 +144,9 @@ _GROWTHS = (
     SELF_REFINE,
 )
 GROWTHS = {growth.name: growth for growth in _GROWTHS}
+
+
+PASSES = {SAMPLES: PASS, DISTINCT: PASS_DISTINCT}  # whether any solution is right
 
 
 def _strategy(entry: StrategyEntry) -> Strategy:
@@ -138,15 +163,16 @@ STRATEGIES: dict[str, Strategy] = {name: _strategy(entry) for name, entry in STR
 def by_growth(names: Sequence[str]) -> list[tuple[Growth, list[str]]]:
     """Returns the growths that strategies need, each with the names of those that choose from it.
 
-    They come in the order of the table; `pass` needs samples and chooses nothing. Raises ValueError
-    for an unknown name.
+    They come in the order of the table; `pass` and `pass_distinct` need solutions and choose
+    nothing. Raises ValueError for an unknown name.
     """
-    if unknown := {*names} - {*STRATEGIES, PASS}:
+    if unknown := {*names} - {*STRATEGIES, *PASSES.values()}:
         raise ValueError(f"no strategies: {', '.join(sorted(unknown))}")
     chosen: dict[Growth, list[str]] = {}
     for name, strategy in STRATEGIES.items():
         if name in names:
             chosen.setdefault(strategy.growth, []).append(name)
-    if PASS in names:
-        chosen.setdefault(SAMPLES, [])
+    for growth, name in PASSES.items():
+        if name in names:
+            chosen.setdefault(growth, [])
     return list(chosen.items())

@@ -15,7 +15,7 @@ have no solution in common, so that several may grow at once.
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,13 +31,18 @@ NOTHING_LEFT = 1e-6  # probability that rounding may leave where every token is 
 class Branch:
     """All solutions that leave the known ones behind the first `index` tokens of a thought."""
 
-    time: float  # when the first of them is drawn
+    time: float  # when the first of them is drawn; smaller ones come first
     parent: Node = field(compare=False)  # below which its thoughts stand
     thought: Thought | None = field(default=None, compare=False)  # a child that begins so; None: no
     index: int = field(default=0, compare=False)
     reached: float = field(default=1.0, compare=False)  # probability of getting here
     left: float = field(default=1.0, compare=False)  # share of it that goes on by no known token
     known: frozenset[int] = field(default=frozenset(), compare=False)  # tokens that go on from here
+
+    @property
+    def probability(self) -> float:
+        """Probability of all its solutions together."""
+        return self.reached * self.left
 
     @property
     def beginning(self) -> Beginning:
@@ -58,11 +63,19 @@ class Frontier:
     """The branches of everything below one node that is not known yet, earliest first.
 
     `whole`: what is drawn without replacement are whole solutions; else the node's children, each
-    of which is followed by thoughts that are drawn as ever.
+    of which is followed by thoughts that are drawn as ever. With `promise` the branch of the
+    largest promise comes first: then what comes of it is no sample of the policy, and has no time.
     """
 
-    def __init__(self, node: Node, rng: np.random.Generator, *, whole: bool) -> None:
-        self._node, self._rng, self._whole = node, rng, whole
+    def __init__(
+        self,
+        node: Node,
+        rng: np.random.Generator,
+        *,
+        whole: bool,
+        promise: Callable[[Branch], float] | None = None,
+    ) -> None:
+        self._node, self._rng, self._whole, self._promise = node, rng, whole, promise
         self._branches: list[Branch] = []
         self._growing = 0  # branches that were taken and are not back
         self._push(Branch(0.0, node))
@@ -94,9 +107,12 @@ class Frontier:
         """
         self._growing -= 1
         if nodes:
-            end = nodes[-1] if self._whole else nodes[0]
-            end.drawn = None if cut and end is nodes[-1] else branch.time
             self._take_in(branch, nodes)
+        if self._promise:
+            return
+        end = nodes[-1 if self._whole else 0] if nodes else None
+        if end is not None and not (cut and end is nodes[-1]):
+            end.drawn = branch.time
         if self._whole:
             tree.clock = self.time
         else:
@@ -129,7 +145,11 @@ class Frontier:
 
     def _push(self, branch: Branch) -> None:
         """Draw when a branch comes up, later than the time it has, and put it in line."""
-        rate = branch.reached * branch.left
-        if branch.left > NOTHING_LEFT and rate > 0:
+        rate = branch.probability
+        if branch.left <= NOTHING_LEFT or rate <= 0:
+            return
+        if self._promise:
+            time = -self._promise(branch)
+        else:
             time = branch.time + self._rng.exponential() / rate
-            heapq.heappush(self._branches, replace(branch, time=time))
+        heapq.heappush(self._branches, replace(branch, time=time))

@@ -42,7 +42,7 @@ class Ledger(FakeEngine):
         for ticket, thoughts in results:
             path = self.requests[ticket].path
             index = next(i for i, root in enumerate(self.roots) if path[: len(root)] == root)
-            self.generated[index] += sum(len(each.ids) for each in thoughts)
+            self.generated[index] += sum(each.generated for each in thoughts)
         return results
 
 

@@ -22,7 +22,7 @@ from llamao1_cli.evaluate.evaluator import Evaluator
 from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.pairwise import PairwiseJudge
 from llamao1_cli.evaluate.reductions import REDUCTIONS
-from llamao1_cli.evaluate.strategies import GROWTHS, SAMPLES, STRATEGIES, by_growth
+from llamao1_cli.evaluate.strategies import DISTINCT, GROWTHS, SAMPLES, STRATEGIES, by_growth
 from llamao1_cli.language.answers import canonical_answer
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import LanguageModel
@@ -229,11 +229,12 @@ def test_what_never_concludes_is_worth_nothing(codec: Codec) -> None:
 
 
 def test_every_strategy_can_be_configured_and_every_name_is_one() -> None:
-    assert {*STRATEGIES, "pass"} == {*STRATEGY_NAMES}
+    assert {*STRATEGIES, "pass", "pass_distinct"} == {*STRATEGY_NAMES}
 
 
 def test_a_name_that_is_no_strategy_is_not_passed_over() -> None:
     assert by_growth(["pass"]) == [(SAMPLES, [])]
+    assert by_growth(["pass_distinct"]) == [(DISTINCT, [])]
     with pytest.raises(ValueError, match="no strategies: majorty"):
         by_growth(["greedy", "majorty", "pass"])
 
@@ -316,9 +317,10 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
     pairwise = PairwiseJudge(LanguageModel(toy_model(codec), codec.tokenizer, "toy"), 300, 1500)
     config, judges = EvalConfig(samples=3), Judges(FakeEndpoint(2), pairwise)
     evaluator = Evaluator(problems, selfplay, by_equality, search, config, judges)
-    names = [*STRATEGIES, "pass"]
+    names = [*STRATEGIES, "pass", "pass_distinct"]
     result = evaluator.run(names) if budget is None else evaluator.at_budget(names, budget)
-    seeds = ["greedy", "samples", "samples", "beam", "beam", *["mcts"] * 6, "self_refine"]
+    samples = [*["samples"] * 2, *["distinct"] * 2]
+    seeds = ["greedy", *samples, "beam", "beam", *["mcts"] * 6, "self_refine"]
     assert searched == [f"eval-{name}" for name in seeds]
     assert pairwise.compared > 0
     assert len(result["strategies"]) >= len(STRATEGIES)

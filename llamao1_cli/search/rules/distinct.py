@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.search.frontier import Frontier
+from llamao1_cli.search.frontier import Branch, Frontier
 from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.tree import Node, Tree
 
@@ -19,15 +19,23 @@ class _Progress:
     covered: float = 0.0  # probability of the solutions so far
 
 
+def likely_right(branch: Branch) -> float:
+    """Returns the probability of a branch, times the value of what it begins behind."""
+    return branch.probability * branch.parent.value
+
+
 class Distinct:
     """Solutions without replacement, `search.branches_at_once` of a tree at a time.
+
+    With `guided` the next one is not drawn by chance: it leaves the known ones where most
+    probability is left that the values hold to end right.
 
     A tree is done with `search.solutions` of them, when they cover `search.covered_mass`, when it
     has generated `search.tree_tokens`, or when nothing is left.
     """
 
-    def __init__(self, config: SearchConfig) -> None:
-        self._config = config
+    def __init__(self, config: SearchConfig, *, guided: bool = False) -> None:
+        self._config, self._guided = config, guided
         self._progress: dict[int, _Progress] = {}  # by the tree's id
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
@@ -46,7 +54,8 @@ class Distinct:
 
     def _next(self, tree: Tree) -> list[Pick]:
         rng = np.random.default_rng([tree.seed, 5, 0])
-        new = _Progress(Frontier(tree.root, rng, whole=True))
+        promise = likely_right if self._guided else None
+        new = _Progress(Frontier(tree.root, rng, whole=True, promise=promise))
         progress = self._progress.setdefault(id(tree), new)
         config, frontier = self._config, progress.frontier
         spent = config.tree_tokens and tree.generated_tokens >= config.tree_tokens
