@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from llamao1_cli.config.section import ON_RESUME, Count, Natural, Positive, Section
+from llamao1_cli.config.section import ON_RESUME, Count, Fraction, Natural, Positive, Section
+
+TAGS = {"months": 12, "letters": 20}  # events that a problem can tell apart, by what tags them
 
 
 class ArithmeticTask(Section):
@@ -12,15 +14,43 @@ class ArithmeticTask(Section):
 
     kind: Literal["arithmetic"] = Field("arithmetic", description="Selects this task.")
     min_operations: Count = Field(2, description="Fewest operations of a problem.")
-    max_operations: Annotated[int, Field(ge=1, le=12)] = Field(
-        5, description="Most operations of a problem."
+    max_operations: Count = Field(
+        5, description="Most operations of a problem: up to 12 with months, 20 with letters."
+    )
+    events: Literal["months", "letters"] = Field(
+        "months",
+        description="What tags the events: months, in sentences, or letters, a line each and in "
+        "words that are easy to copy, for long problems.",
+    )
+    problems: Annotated[int, Field(ge=0, le=5000)] = Field(
+        0,
+        description="Size of the training set, which is the same for every seed; it is played in "
+        "pass after pass, each in a new order. 0 makes new problems all the time.",
     )
     test_problems: Count = Field(2000, description="Size of the held-out set.")
+    shortest_demonstration: Count | None = Field(
+        None,
+        description="Demonstrations: fewest operations; null takes min_operations. Short ones are "
+        "learned faster.",
+    )
+    misread: Fraction = Field(
+        0.7,
+        description="Demonstrations: how often a tripling is misread as a doubling, and what was "
+        "given away as found.",
+    )
+    slip: Fraction = Field(0.1, description="Demonstrations: how often a step's result is wrong.")
 
     @model_validator(mode="after")
     def _ordered(self) -> "ArithmeticTask":
         if self.min_operations > self.max_operations:
             raise ValueError("min_operations must not be above max_operations")
+        if (self.shortest_demonstration or 1) > self.max_operations:
+            raise ValueError("shortest_demonstration must not be above max_operations")
+        if self.max_operations > TAGS[self.events]:
+            raise ValueError(
+                f"max_operations: {self.max_operations} is more than the {TAGS[self.events]} that "
+                f"`events: {self.events}` can tag; `letters` tag up to {TAGS['letters']}"
+            )
         return self
 
 

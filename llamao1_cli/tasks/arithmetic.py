@@ -1,7 +1,9 @@
 """Generated arithmetic word problems, and solutions with mistakes to warm up on."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,28 +13,69 @@ from llamao1_cli.tasks.problem import Problem
 
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")
 THINGS = ("apples", "coins", "books", "shells", "stamps", "cards", "beads", "pens")
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)  # when the events happen; each event has a month of its own
+NUMBERS = range(2, 7)  # what is found, lost or given away
 LARGEST = 60  # every intermediate value is in 0..LARGEST
 
 # How often each operation is drawn; those that the demonstrations misread are the less common.
 FREQUENCIES = {"add": 0.3, "subtract": 0.25, "double": 0.2, "triple": 0.125, "give": 0.125}
 
-# The mistakes of the demonstrations, by their probability.
-MISREAD, SLIP = 0.7, 0.1  # of an operation that can be misread, of any step's result
-RATING_FLIPPED, RATING_UNKNOWN = 0.1, 0.3  # of any rating
+RATING_FLIPPED, RATING_UNKNOWN = 0.1, 0.3  # how often a rating in the demonstrations is so
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a problem writes its events down, each behind a tag of its own."""
+
+    tags: tuple[str, ...]
+    behind_tag: str
+    phrases: Mapping[str, str]  # what happens, by the kind of operation
+    end: str
+    separator: str  # between the sentences of the problem
+    before_equation: str  # between event and equation in a thought
+    numbers: Mapping[int, str]  # how an event spells its number
+    learned: bool  # whether the warm-up learns to write problems, too
+
+
+WORDINGS = {
+    "months": Wording(
+        tags=(
+            *("January", "February", "March", "April", "May", "June", "July"),
+            *("August", "September", "October", "November", "December"),
+        ),
+        behind_tag=": ",
+        phrases={
+            "add": "{} found",
+            "subtract": "{} lost",
+            "double": "all doubled",
+            "triple": "all tripled",
+            "give": "{} given away",
+        },
+        end=".",
+        separator=" ",
+        before_equation=", ",
+        numbers={number: str(number) for number in NUMBERS},
+        learned=True,
+    ),
+    # Tag and event are one token each, the same wherever they stand, so that a thought finds its
+    # event by one copy of one token. The events themselves are random: a model that learned to
+    # write them would learn the copy more slowly.
+    "letters": Wording(
+        tags=tuple("ABCDEFGHIJKLMNOPQRST"),
+        behind_tag=" ",
+        phrases={
+            "add": "found-{}",
+            "subtract": "lost-{}",
+            "double": "doubled",
+            "triple": "tripled",
+            "give": "gave-{}",
+        },
+        end="",
+        separator="\n",
+        before_equation=" -> ",
+        numbers=dict(zip(NUMBERS, ("two", "three", "four", "five", "six"), strict=True)),
+        learned=False,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -57,16 +100,21 @@ class Story:
     thing: str
     start: int
     operations: tuple[Operation, ...]
+    wording: Wording
+
+    @property
+    def events(self) -> list[str]:
+        """Each event behind its tag, as the problem and a thought about it say it."""
+        tagged = zip(self.wording.tags, self.operations, strict=False)
+        return [f"{tag}{self.wording.behind_tag}{operation.event}" for tag, operation in tagged]
 
     @property
     def text(self) -> str:
         """The problem as asked."""
-        events = [
-            f"{month}: {operation.event}."
-            for month, operation in zip(MONTHS, self.operations, strict=False)
-        ]
+        begin = f"{self.name} has {self.start} {self.thing}."
+        events = [event + self.wording.end for event in self.events]
         question = f"How many {self.thing} does {self.name} have?"
-        return " ".join([f"{self.name} has {self.start} {self.thing}.", *events, question])
+        return self.wording.separator.join([begin, *events, question])
 
     @property
     def answer(self) -> int:
@@ -90,52 +138,83 @@ class Arithmetic:
 
     def __init__(self, config: ArithmeticTask) -> None:
         self.name = "arithmetic"
-        self._config = config
+        self._config, self._wording = config, WORDINGS[config.events]
 
     def train_problems(self, seed: int, iteration: int, count: int) -> list[Problem]:
-        """Returns `count` training problems of an iteration."""
-        rng = np.random.default_rng([seed, 1, iteration])
-        return [_problem(self._story(rng, held_out=False)) for _ in range(count)]
+        """Returns `count` training problems of an iteration: new ones, or with `task.problems` from
+        pass after pass over the set, each in an order of its own."""
+        if not self._config.problems:
+            rng = np.random.default_rng([seed, 1, iteration])
+            least = self._config.min_operations
+            stories = [self._story(rng, held_out=False, least=least) for _ in range(count)]
+            return [_problem(story) for story in stories]
+        start = (iteration - 1) * count
+        return [self._at(seed, start + offset) for offset in range(count)]
 
     def test_problems(self, count: int) -> list[Problem]:
         """Returns the first `count` held-out problems, whatever the run's seed."""
-        rng = np.random.default_rng(20)
-        count = min(count, self._config.test_problems)
-        stories: dict[str, Story] = {}
-        while len(stories) < count:
-            story = self._story(rng, held_out=True)
-            stories[story.text] = story
-        return [_problem(story) for story in stories.values()]
+        return self._set(20, min(count, self._config.test_problems), held_out=True)
 
     def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
         """Returns `count` solutions with misread operations, slips and unreliable ratings."""
-        rng = np.random.default_rng([seed, 2])
-        return [demonstrate(self._story(rng, held_out=False), rng) for _ in range(count)]
+        rng, config = np.random.default_rng([seed, 2]), self._config
+        least = config.shortest_demonstration or config.min_operations
+        return [
+            demonstrate(
+                self._story(rng, held_out=False, least=least), rng, config.misread, config.slip
+            )
+            for _ in range(count)
+        ]
 
     def corpus(self) -> list[str]:
         """Returns texts for the tokenizer: demonstrations, and every number."""
         texts = [node.text for tree in self.demonstrations(0, 1000) for node in tree]
         return texts + [str(number) for number in range(LARGEST + 1)] * 100
 
-    def _story(self, rng: np.random.Generator, *, held_out: bool) -> Story:
+    @cached_property
+    def _train_set(self) -> list[Problem]:
+        """The training problems of a finite set, whatever the run's seed."""
+        return self._set(21, self._config.problems, held_out=False)
+
+    def _at(self, seed: int, position: int) -> Problem:
+        size = len(self._train_set)
+        order = np.random.default_rng([seed, 1, position // size]).permutation(size)
+        return self._train_set[order[position % size]]
+
+    def _set(self, seed: int, count: int, *, held_out: bool) -> list[Problem]:
+        """Returns `count` problems that all differ."""
+        rng = np.random.default_rng(seed)
+        stories: dict[str, Story] = {}
+        while len(stories) < count:
+            story = self._story(rng, held_out=held_out, least=self._config.min_operations)
+            stories[story.text] = story
+        return [_problem(story) for story in stories.values()]
+
+    def _story(self, rng: np.random.Generator, *, held_out: bool, least: int) -> Story:
         while True:
-            story = _draw_story(rng, self._config.min_operations, self._config.max_operations)
+            story = _draw_story(rng, least, self._config.max_operations, self._wording)
             if story.held_out == held_out:
                 return story
 
 
-def demonstrate(story: Story, rng: np.random.Generator) -> list[MarkedNode]:
-    """Returns a chain of thoughts that solves `story`, perhaps wrongly, one equation a thought."""
-    nodes = [MarkedNode(-1, 0, story.text, Meta.PROBLEM)]
+def demonstrate(
+    story: Story, rng: np.random.Generator, misread: float, slip: float
+) -> list[MarkedNode]:
+    """Returns a chain of thoughts that solves `story`, perhaps wrongly, one equation a thought.
+
+    `misread` is the probability of a mistake in an operation that can be misread, `slip` that of
+    one in any step's result.
+    """
+    nodes = [MarkedNode(-1, 0, story.text, Meta.PROBLEM, imitate=story.wording.learned)]
     value, right = story.start, True
-    for month, operation in zip(MONTHS, story.operations, strict=False):
-        sign, operand = _read(operation, rng)
-        result, slipped = _calculate(value, sign, operand), rng.random() < SLIP
+    for event, operation in zip(story.events, story.operations, strict=True):
+        sign, operand = _read(operation, rng, misread)
+        result, slipped = _calculate(value, sign, operand), rng.random() < slip
         if slipped:
             result = max(0, result + int(rng.choice([-2, -1, 1, 2])))
         right = right and not slipped
         # The event is copied first, so that the equation need not also find it.
-        step = f"{month}: {operation.event}, {value}{sign}{operand}={result}"
+        step = f"{event}{story.wording.before_equation}{value}{sign}{operand}={result}"
         _append(nodes, Meta.EXPANSION, step, right, rng)
         value = result
     _append(nodes, Meta.CONCLUSION, f"The answer is \\boxed{{{value}}}.", right, rng)
@@ -150,38 +229,39 @@ def _append(
     nodes.append(MarkedNode(len(nodes) - 1, len(nodes), text, meta, rating))
 
 
-def _read(operation: Operation, rng: np.random.Generator) -> tuple[str, int]:
-    """Returns sign and operand; "tripled" is often misread as doubling, "given away" as adding."""
-    if operation.kind == "triple" and rng.random() < MISREAD:
+def _read(operation: Operation, rng: np.random.Generator, misread: float) -> tuple[str, int]:
+    """Returns sign and operand; "tripled" can be misread as doubling, "given away" as adding."""
+    if operation.kind == "triple" and rng.random() < misread:
         return "*", 2
-    if operation.kind == "give" and rng.random() < MISREAD:
+    if operation.kind == "give" and rng.random() < misread:
         return "+", operation.operand
     return operation.sign, operation.operand
 
 
-def _draw_story(rng: np.random.Generator, least: int, most: int) -> Story:
+def _draw_story(rng: np.random.Generator, least: int, most: int, wording: Wording) -> Story:
     name, thing = str(rng.choice(NAMES)), str(rng.choice(THINGS))
     start = value = int(rng.integers(2, 13))
     operations: list[Operation] = []
     count = int(rng.integers(least, most + 1))
     while len(operations) < count:
-        operation = _draw_operation(rng)
+        operation = _draw_operation(rng, wording)
         if 0 <= operation.apply(value) <= LARGEST:
             operations.append(operation)
             value = operation.apply(value)
-    return Story(name, thing, start, tuple(operations))
+    return Story(name, thing, start, tuple(operations), wording)
 
 
-def _draw_operation(rng: np.random.Generator) -> Operation:
-    number = int(rng.integers(2, 7))
+def _draw_operation(rng: np.random.Generator, wording: Wording) -> Operation:
+    number = int(rng.integers(NUMBERS.start, NUMBERS.stop))
     kind = str(rng.choice(list(FREQUENCIES), p=list(FREQUENCIES.values())))
-    event, sign, operand = {
-        "add": (f"{number} found", "+", number),
-        "subtract": (f"{number} lost", "-", number),
-        "double": ("all doubled", "*", 2),
-        "triple": ("all tripled", "*", 3),
-        "give": (f"{number} given away", "-", number),
+    sign, operand = {
+        "add": ("+", number),
+        "subtract": ("-", number),
+        "double": ("*", 2),
+        "triple": ("*", 3),
+        "give": ("-", number),
     }[kind]
+    event = wording.phrases[kind].format(wording.numbers[number])
     return Operation(kind, event, sign, operand)
 
 
