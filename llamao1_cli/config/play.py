@@ -128,9 +128,9 @@ class SearchConfig(Section):
         0, description="Distinct: stop a tree after so many generated tokens; 0 never does."
     )
     branches_at_once: Count = Field(
-        1,
-        description="Distinct: draws of one tree that grow at the same time. More fill the engine; "
-        "those that come too early teach nothing.",
+        4,
+        description="Distinct: most draws of one tree that grow at the same time. More fill the "
+        "engine; those that turn out to be too early teach nothing.",
     )
     chains: Count = Field(6, description="Forks: independent chains a problem.")
     forks: Weight = Field(

@@ -59,7 +59,7 @@ def test_pairs_follow_the_distribution_without_replacement(codec: Codec, at_once
     engine = ChanceEngine(codec, seed=4)
     chances = {each.thoughts: each.probability for each in engine.solutions()}
     assert len(chances) == 36
-    trees = trees_of(codec, engine, range(4000), solutions=2 + at_once, branches_at_once=at_once)
+    trees = trees_of(codec, engine, range(4000), solutions=2 * at_once, branches_at_once=at_once)
     seen = Counter(tuple(in_order(tree)[:2]) for tree in trees)
     expected = {
         (first, second): p * q / (1 - p)
@@ -142,7 +142,7 @@ def test_set_weights_of_everything_are_the_probabilities() -> None:
 
 
 def test_weights_of_what_came_too_early_are_zero(codec: Codec) -> None:
-    trees = trees_of(codec, ChanceEngine(codec), range(40), solutions=6, branches_at_once=5)
+    trees = trees_of(codec, ChanceEngine(codec), range(40), solutions=8, branches_at_once=4)
     late = [leaf for tree in trees for leaf in tree.leaf_nodes() if leaf.drawn > tree.clock]
     assert late
     assert {leaf.mass for leaf in late} == {0.0}
@@ -158,10 +158,11 @@ def test_a_tree_is_the_same_whatever_else_is_in_flight(codec: Codec) -> None:
 
 def test_draws_stop_at_a_mass_or_at_a_number_of_tokens(codec: Codec) -> None:
     engine = ChanceEngine(codec, seed=5, width=3, length=3)
-    for tree in trees_of(codec, engine, range(20), solutions=999, covered_mass=0.8):
+    search = {"solutions": 999, "branches_at_once": 1}
+    for tree in trees_of(codec, engine, range(20), covered_mass=0.8, **search):
         shares = [tree.probability(leaf) for leaf in tree.leaf_nodes()]
         assert sum(shares[:-1]) < 0.8 <= sum(shares) + 1e-9
-    for tree in trees_of(codec, engine, range(20), solutions=999, tree_tokens=20):
+    for tree in trees_of(codec, engine, range(20), tree_tokens=20, **search):
         sizes = [
             sum(n.thought.generated for n in tree.nodes[: leaf.id + 1])
             for leaf in tree.leaf_nodes()
@@ -214,7 +215,9 @@ def test_all_children_make_the_mean_exact(codec: Codec) -> None:
 
 
 def test_draws_come_in_the_order_of_their_times(codec: Codec) -> None:
-    (tree,) = trees_of(codec, ChanceEngine(codec, width=3, length=3), range(1), solutions=30)
+    (tree,) = trees_of(
+        codec, ChanceEngine(codec, width=3, length=3), range(1), solutions=30, branches_at_once=1
+    )
     times = [leaf.drawn for leaf in tree.leaf_nodes()]
     assert all(first < second for first, second in pairwise(times))
     assert times[-1] < tree.clock

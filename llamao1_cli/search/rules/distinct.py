@@ -25,7 +25,8 @@ def likely_right(branch: Branch) -> float:
 
 
 class Distinct:
-    """Solutions without replacement, `search.branches_at_once` of a tree at a time.
+    """Solutions without replacement, several of a tree at a time: half of what is still to be
+    drawn, `search.branches_at_once` at most. The earliest of many are hardly ever too early.
 
     With `guided` the next one is not drawn by chance: it leaves the known ones where most
     probability is left that the values hold to end right.
@@ -61,5 +62,6 @@ class Distinct:
         spent = config.tree_tokens and tree.generated_tokens >= config.tree_tokens
         if spent or progress.covered >= config.covered_mass:
             return []
-        left = min(config.solutions - progress.drawn, config.branches_at_once, len(frontier))
-        return [Pick(tree, tree.root, left, frontier)] if left > 0 else []
+        half = (config.solutions - progress.drawn + 1) // 2
+        count = min(half, config.branches_at_once, len(frontier))
+        return [Pick(tree, tree.root, count, frontier)] if count else []
