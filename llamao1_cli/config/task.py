@@ -30,8 +30,8 @@ class ArithmeticTask(Section):
     test_problems: Count = Field(2000, description="Size of the held-out set.")
     shortest_demonstration: Count | None = Field(
         None,
-        description="Demonstrations: fewest operations; null takes min_operations. Short ones are "
-        "learned faster.",
+        description="Demonstrations: fewest operations; up to max_operations their logarithm "
+        "is then drawn uniformly, as short ones are learned faster. null draws them as problems.",
     )
     misread: Fraction = Field(
         0.7,

@@ -1,7 +1,7 @@
 """Generated arithmetic word problems, and solutions with mistakes to warm up on."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +20,8 @@ LARGEST = 60  # every intermediate value is in 0..LARGEST
 FREQUENCIES = {"add": 0.3, "subtract": 0.25, "double": 0.2, "triple": 0.125, "give": 0.125}
 
 RATING_FLIPPED, RATING_UNKNOWN = 0.1, 0.3  # how often a rating in the demonstrations is so
+
+Length = Callable[[np.random.Generator], int]  # draws how many operations a story has
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,7 @@ class Arithmetic:
         pass after pass over the set, each in an order of its own."""
         if not self._config.problems:
             rng = np.random.default_rng([seed, 1, iteration])
-            least = self._config.min_operations
-            stories = [self._story(rng, held_out=False, least=least) for _ in range(count)]
-            return [_problem(story) for story in stories]
+            return [_problem(self._story(rng, self._length)) for _ in range(count)]
         start = (iteration - 1) * count
         return [self._at(seed, start + offset) for offset in range(count)]
 
@@ -158,11 +158,9 @@ class Arithmetic:
     def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
         """Returns `count` solutions with misread operations, slips and unreliable ratings."""
         rng, config = np.random.default_rng([seed, 2]), self._config
-        least = config.shortest_demonstration or config.min_operations
+        length = self._demonstrated_length if config.shortest_demonstration else self._length
         return [
-            demonstrate(
-                self._story(rng, held_out=False, least=least), rng, config.misread, config.slip
-            )
+            demonstrate(self._story(rng, length), rng, config.misread, config.slip)
             for _ in range(count)
         ]
 
@@ -186,15 +184,23 @@ class Arithmetic:
         rng = np.random.default_rng(seed)
         stories: dict[str, Story] = {}
         while len(stories) < count:
-            story = self._story(rng, held_out=held_out, least=self._config.min_operations)
+            story = self._story(rng, self._length, held_out=held_out)
             stories[story.text] = story
         return [_problem(story) for story in stories.values()]
 
-    def _story(self, rng: np.random.Generator, *, held_out: bool, least: int) -> Story:
+    def _story(self, rng: np.random.Generator, length: Length, *, held_out: bool = False) -> Story:
         while True:
-            story = _draw_story(rng, least, self._config.max_operations, self._wording)
+            story = _draw_story(rng, length, self._wording)
             if story.held_out == held_out:
                 return story
+
+    def _length(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(self._config.min_operations, self._config.max_operations + 1))
+
+    def _demonstrated_length(self, rng: np.random.Generator) -> int:
+        """Returns a length whose logarithm is uniform: as often 2 or 3 as 4 to 7."""
+        least, above = self._config.shortest_demonstration or 1, self._config.max_operations + 1
+        return int(least * (above / least) ** rng.random())
 
 
 def demonstrate(
@@ -238,11 +244,11 @@ def _read(operation: Operation, rng: np.random.Generator, misread: float) -> tup
     return operation.sign, operation.operand
 
 
-def _draw_story(rng: np.random.Generator, least: int, most: int, wording: Wording) -> Story:
+def _draw_story(rng: np.random.Generator, length: Length, wording: Wording) -> Story:
     name, thing = str(rng.choice(NAMES)), str(rng.choice(THINGS))
     start = value = int(rng.integers(2, 13))
     operations: list[Operation] = []
-    count = int(rng.integers(least, most + 1))
+    count = length(rng)
     while len(operations) < count:
         operation = _draw_operation(rng, wording)
         if 0 <= operation.apply(value) <= LARGEST:

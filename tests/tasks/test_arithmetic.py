@@ -1,5 +1,6 @@
 """Long arithmetic: events tagged by letters, a finite training set, demonstrations' mistakes."""
 
+import math
 import re
 from collections import Counter
 
@@ -88,7 +89,11 @@ def test_mistakes_come_at_the_configured_rates(events: str) -> None:
 
 def test_demonstrations_can_be_shorter_than_problems() -> None:
     task = long_task(min_operations=10, max_operations=12, shortest_demonstration=3)
-    assert {len(tree) - 2 for tree in task.demonstrations(0, 500)} == set(range(3, 13))
+    lengths = Counter(len(tree) - 2 for tree in task.demonstrations(0, 3000))
+    assert set(lengths) == set(range(3, 13))
+    for length, count in lengths.items():
+        due = math.log((length + 1) / length) / math.log(13 / 3)
+        assert count / 3000 == pytest.approx(due, abs=0.03)
     played = [*task.train_problems(0, 1, 200), *task.test_problems(100)]
     assert {len(values(problem.text)) - 1 for problem in played} == {10, 11, 12}
 
