@@ -1,27 +1,73 @@
 """What many trees look like together."""
 
+import math
 from collections.abc import Sequence
 
-from llamao1_cli.search.tree import Tree
+from llamao1_cli.search.coverage import covered, duplicate_tokens, ends
+from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.search.weights import solution_counts
 
 
 def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
     """Returns what an iteration's trees look like, as shares and means."""
-    leaves = [leaf for tree in trees for leaf in tree.leaf_nodes()]
     nodes = [node for tree in trees for node in tree.nodes[1:]]
+    return {
+        **_outcomes(trees),
+        **_coverage(trees),
+        "nodes": float(len(nodes)),
+        "mean_entropy": _mean([e for node in nodes for e in node.thought.entropy]),
+        "mean_rating": _mean([node.thought.rating for node in nodes]),
+    }
+
+
+def solution_nats(tree: Tree) -> float:
+    """Returns the mean of -log p of the tree's solutions, each counted for as many as it stands
+    for: without replacement that estimates the entropy of a solution."""
+    counts, leaves = solution_counts(tree), list(tree.leaf_nodes())
+    total = math.fsum(counts[leaf.id] for leaf in leaves)
+    return math.fsum(counts[leaf.id] * _nats(tree, leaf) for leaf in leaves) / (total or 1.0)
+
+
+def _outcomes(trees: Sequence[Tree]) -> dict[str, float]:
+    """Returns how many solutions and trees came out right. Only `success` is an estimate for the
+    policy: a share of leaves favours what search visits most, and what is drawn but once."""
+    leaves = [leaf for tree in trees for leaf in tree.leaf_nodes()]
     outcomes = [{node.outcome for node in tree.nodes} for tree in trees]
     count = max(len(trees), 1)
     return {
+        "success": _mean([tree.root.target for tree in trees if tree.root.target is not None]),
         "solved_leaves": sum(leaf.outcome is True for leaf in leaves) / max(len(leaves), 1),
         "finished_leaves": sum(leaf.terminal for leaf in leaves) / max(len(leaves), 1),
         "solved_trees": sum(True in seen for seen in outcomes) / count,
         "mixed_trees": sum({True, False} <= seen for seen in outcomes) / count,
-        "nodes": float(len(nodes)),
         "leaves": float(len(leaves)),
-        "generated_tokens": float(sum(tree.generated_tokens for tree in trees)),
-        "mean_entropy": _mean([e for node in nodes for e in node.thought.entropy]),
-        "mean_rating": _mean([node.thought.rating for node in nodes]),
     }
+
+
+def _coverage(trees: Sequence[Tree]) -> dict[str, float]:
+    """Returns what was generated, how much of it repeats what the same tree had, and how much of
+    what the policy would say it covers."""
+    generated = sum(tree.generated_tokens for tree in trees)
+    solutions = sum(1 for tree in trees for _ in tree.leaf_nodes())
+    return {
+        "generated_tokens": float(generated),
+        "duplicate_tokens": sum(map(duplicate_tokens, trees)) / max(generated, 1),
+        "duplicate_solutions": sum(map(_copies, trees)) / max(solutions, 1),
+        "covered": _mean([covered(tree) for tree in trees]),
+        "nats": _mean([solution_nats(tree) for tree in trees if tree.root.children]),
+    }
+
+
+def _copies(tree: Tree) -> int:
+    """Returns how many solutions say what an earlier one had said."""
+    numbers = ends(tree)
+    said = [numbers[leaf.id] for leaf in tree.leaf_nodes()]
+    return len(said) - len({*said})
+
+
+def _nats(tree: Tree, node: Node) -> float:
+    """Returns -log p of the path to a node."""
+    return -math.fsum(sum(step.thought.logprobs) for step in tree.path(node))
 
 
 def _mean(values: Sequence[float]) -> float:
