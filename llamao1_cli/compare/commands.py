@@ -115,10 +115,10 @@ def _check(
     if "greedy" not in config.eval.strategies:
         raise UserError("eval.strategies: add greedy, which is what is compared")
     flat = [name for name, entry in ALGORITHMS.items() if entry.flat]
-    if algorithms & {*flat} and config.search.algorithm != "forks":
+    if algorithms & {*flat} and config.search.algorithm not in ("forks", "distinct"):
         raise UserError(
             f"--algorithms: {', '.join(flat)} sample as many solutions as search.chains and "
-            "search.forks say; set search.algorithm: forks"
+            "search.forks, or search.solutions, say; set search.algorithm: forks or distinct"
         )
     for name in algorithms:
         if not ALGORITHMS[name].plays and config.warmup is None:

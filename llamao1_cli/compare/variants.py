@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llamao1_cli.config import Config
+from llamao1_cli.config import Config, SearchConfig
 from llamao1_cli.config.file import build_config
 from llamao1_cli.config.registry import ALGORITHMS
 from llamao1_cli.errors import UserError
@@ -99,8 +99,8 @@ def cell_config(
 ) -> Config:
     """Returns the run of a variant on a seed.
 
-    Flat algorithms sample as many solutions a problem as the trees have leaves at most on average,
-    and train no ratings, as they are published; a variant's own settings come last.
+    Flat algorithms sample as many independent solutions a problem as the trees have leaves at most
+    on average, and train no ratings, as they are published; a variant's own settings come last.
 
     Raises UserError for settings that are not valid.
     """
@@ -116,14 +116,22 @@ def cell_config(
     if variant.rate is not None:
         changes["learn"]["learning_rate"] = variant.rate
     if ALGORITHMS[algorithm].flat:
-        chains = config.search.chains + round(config.search.forks)
-        changes["search"] = {"algorithm": "forks", "forks": 0.0, "chains": chains}
+        chains = _solutions(config.search)
+        independent = {"algorithm": "forks", "forks": 0.0, "chains": chains, "replacement": True}
+        changes["search"] = independent
         changes["learn"]["value_weight"] = 0.0
         changes["replay"] = {"alpha": 0.0}  # its priorities are the errors of ratings
     if not ALGORITHMS[algorithm].plays:
         changes["eval"] = {"every": 0}  # its iterations are many and short: eval.points is enough
     settings = _changed(config, changes)
     return build_config(settings, f"--variant {variant.name}", [*variant.overrides])
+
+
+def _solutions(search: SearchConfig) -> int:
+    """Returns how many solutions a problem a search samples at most on average."""
+    return (
+        search.solutions if search.algorithm == "distinct" else search.chains + round(search.forks)
+    )
 
 
 def start_config(config: Config, seed: int, folder: Path) -> Config:

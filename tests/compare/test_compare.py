@@ -181,6 +181,26 @@ def test_cells_differ_from_the_configuration_where_they_say() -> None:
         assert config.model_copy(update=sections) == one
 
 
+@pytest.mark.parametrize(
+    "search", [["algorithm=forks", "forks=3", "chains=5"], ["algorithm=distinct"]]
+)
+def test_flat_algorithms_sample_as_many_independent_chains_as_trees_have_solutions(
+    search: list[str],
+) -> None:
+    settings = [f"search.{setting}" for setting in [*search, "solutions=8", "replacement=false"]]
+    config = load_config(TINY, settings)
+    for text in ("plain: grpo", "wide: grpo learn.problems=8 search.chains=32"):
+        variant = parse_variant(text)
+        one = cell_config(config, variant, 0, Budget(1.0), Path("x"))
+        assert (one.search.algorithm, one.search.forks, one.search.replacement) == (
+            "forks",
+            0,
+            True,
+        )
+        wide = (one.learn.problems, one.search.chains)
+        assert wide == ((8, 32) if variant.overrides else (config.learn.problems, 8))
+
+
 @pytest.mark.slow
 def test_a_small_comparison_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -301,6 +321,18 @@ def test_comparisons_that_make_no_sense_are_refused(
     with pytest.raises(UserError, match=part):
         compare(**(sound | changes))
     assert not (tmp_path / "out").exists()
+
+
+def test_flat_algorithms_are_compared_with_distinct_solutions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(*arguments: object) -> None:
+        raise RunFailedError("sound")
+
+    monkeypatch.setattr("llamao1_cli.compare.commands.run_cells", begun)
+    config = load_config(TINY, ["search.algorithm=distinct"])
+    with pytest.raises(RunFailedError, match="sound"):
+        compare(config, named_algorithms(["rlsp", "grpo"]), [0], Budget(1.0), tmp_path)
 
 
 def test_an_unknown_algorithm_is_refused_by_name() -> None:
