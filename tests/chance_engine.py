@@ -29,9 +29,17 @@ class ChanceEngine:
     """
 
     def __init__(
-        self, codec: Codec, *, seed: int = 0, width: int = 2, length: int = 2, depth: int = 2
+        self,
+        codec: Codec,
+        *,
+        seed: int = 0,
+        width: int = 2,
+        length: int = 2,
+        depth: int = 2,
+        evenness: float = 0.7,
     ) -> None:
         self._codec, self._seed, self._length, self._depth = codec, seed, length, depth
+        self._evenness = evenness
         self._words = [codec.encode(str(number))[0] for number in range(width)]
         self._queue: list[tuple[int, Request]] = []
         self.asked = 0
@@ -72,15 +80,17 @@ class ChanceEngine:
         if len(begun) == self._length or begun[-1:] == (self._codec.thought_end,):
             yield begun, 1.0
             return
-        for token, chance in self._next(done, begun).items():
+        for token, chance in self.next_tokens(done, begun).items():
             for thought, rest in self._thoughts(done, (*begun, token)):
                 yield thought, chance * rest
 
-    def _next(self, done: tuple[tuple[int, ...], ...], begun: tuple[int, ...]) -> dict[int, float]:
+    def next_tokens(
+        self, done: tuple[tuple[int, ...], ...], begun: tuple[int, ...]
+    ) -> dict[int, float]:
         """The distribution of the next token."""
         words = [*self._words, *([self._codec.thought_end] if begun else [])]
         key = [self._seed, *(t + 1 for thought in done for t in (*thought, -1)), 0, *begun]
-        chances = np.random.default_rng(key).dirichlet([0.7] * len(words))
+        chances = np.random.default_rng(key).dirichlet([self._evenness] * len(words))
         return dict(zip(words, chances.tolist(), strict=True))
 
     def _answer(self, done: tuple[tuple[int, ...], ...]) -> str:
@@ -114,7 +124,7 @@ class ChanceEngine:
         logprobs = [*request.begins.logprobs] if first else []
         ids, known = list(begun), len(begun)
         while len(ids) < self._length and ids[-1:] != [self._codec.thought_end]:
-            chances = self._next(done, tuple(ids))
+            chances = self.next_tokens(done, tuple(ids))
             barred = request.begins.barred if first and len(ids) == known else frozenset()
             left = {token: p for token, p in chances.items() if token not in barred}
             if not left:
