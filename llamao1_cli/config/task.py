@@ -53,6 +53,16 @@ class ArithmeticTask(Section):
             )
         return self
 
+    @property
+    def easiest(self) -> int:
+        """Most operations of the easiest level: as few as a problem or a demonstration can have."""
+        return min(self.min_operations, self.shortest_demonstration or self.min_operations)
+
+    @property
+    def levels(self) -> int:
+        """How many levels of difficulty there are; each has an operation more."""
+        return self.max_operations - self.easiest + 1
+
 
 class DataSource(Section):
     """One data set: a JSONL file, or a data set of the hub (extra `hub`)."""
@@ -86,6 +96,11 @@ class DataTask(Section):
         description="Field of the training problems that holds a worked solution, a step a line up "
         "to the line that states the answer; the warm-up's demonstrations are made of them.",
     )
+
+    @property
+    def levels(self) -> int:
+        """How many levels of difficulty there are: one, as nobody knows which are easy."""
+        return 1
 
 
 Task = Annotated[ArithmeticTask | DataTask, Field(discriminator="kind")]

@@ -3,13 +3,12 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from llamao1_cli.config import ArithmeticTask
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
-from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.problem import Problem, of_a_pass
 
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")
 THINGS = ("apples", "coins", "books", "shells", "stamps", "cards", "beads", "pens")
@@ -139,26 +138,39 @@ class Arithmetic:
     """The task of the default configuration."""
 
     def __init__(self, config: ArithmeticTask) -> None:
-        self.name = "arithmetic"
+        self.name, self.levels = "arithmetic", config.levels
         self._config, self._wording = config, WORDINGS[config.events]
+        self._sets: dict[int, list[Problem]] = {}
 
-    def train_problems(self, seed: int, iteration: int, count: int) -> list[Problem]:
+    def train_problems(
+        self,
+        seed: int,
+        iteration: int,
+        count: int,
+        *,
+        before: int | None = None,
+        level: int | None = None,
+    ) -> list[Problem]:
         """Returns `count` training problems of an iteration: new ones, or with `task.problems` from
-        pass after pass over the set, each in an order of its own."""
+        pass after pass over the set of the level, each in an order of its own."""
+        level = level or self.levels
         if not self._config.problems:
-            rng = np.random.default_rng([seed, 1, iteration])
-            return [_problem(self._story(rng, self._length)) for _ in range(count)]
-        start = (iteration - 1) * count
-        return [self._at(seed, start + offset) for offset in range(count)]
+            rng, length = np.random.default_rng([seed, 1, iteration]), self._length(level)
+            return [_problem(self._story(rng, length)) for _ in range(count)]
+        start = (iteration - 1) * count if before is None else before
+        problems = self._train_set(level)
+        return [of_a_pass(problems, [seed, 1], start + offset) for offset in range(count)]
 
     def test_problems(self, count: int) -> list[Problem]:
         """Returns the first `count` held-out problems, whatever the run's seed."""
-        return self._set(20, min(count, self._config.test_problems), held_out=True)
+        count = min(count, self._config.test_problems)
+        return self._set(20, count, self.levels, held_out=True)
 
     def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
         """Returns `count` solutions with misread operations, slips and unreliable ratings."""
         rng, config = np.random.default_rng([seed, 2]), self._config
-        length = self._demonstrated_length if config.shortest_demonstration else self._length
+        shorter = config.shortest_demonstration is not None
+        length = self._demonstrated_length if shorter else self._length(self.levels)
         return [
             demonstrate(self._story(rng, length), rng, config.misread, config.slip)
             for _ in range(count)
@@ -169,22 +181,18 @@ class Arithmetic:
         texts = [node.text for tree in self.demonstrations(0, 1000) for node in tree]
         return texts + [str(number) for number in range(LARGEST + 1)] * 100
 
-    @cached_property
-    def _train_set(self) -> list[Problem]:
-        """The training problems of a finite set, whatever the run's seed."""
-        return self._set(21, self._config.problems, held_out=False)
+    def _train_set(self, level: int) -> list[Problem]:
+        """Returns the training problems of a finite set, whatever the run's seed."""
+        if level not in self._sets:
+            self._sets[level] = self._set(21, self._config.problems, level, held_out=False)
+        return self._sets[level]
 
-    def _at(self, seed: int, position: int) -> Problem:
-        size = len(self._train_set)
-        order = np.random.default_rng([seed, 1, position // size]).permutation(size)
-        return self._train_set[order[position % size]]
-
-    def _set(self, seed: int, count: int, *, held_out: bool) -> list[Problem]:
-        """Returns `count` problems that all differ."""
-        rng = np.random.default_rng(seed)
+    def _set(self, seed: int, count: int, level: int, *, held_out: bool) -> list[Problem]:
+        """Returns `count` problems of a level that all differ."""
+        rng, length = np.random.default_rng(seed), self._length(level)
         stories: dict[str, Story] = {}
         while len(stories) < count:
-            story = self._story(rng, self._length, held_out=held_out)
+            story = self._story(rng, length, held_out=held_out)
             stories[story.text] = story
         return [_problem(story) for story in stories.values()]
 
@@ -194,8 +202,11 @@ class Arithmetic:
             if story.held_out == held_out:
                 return story
 
-    def _length(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(self._config.min_operations, self._config.max_operations + 1))
+    def _length(self, level: int) -> Length:
+        """Returns what draws the lengths of a level's stories, all equally often."""
+        most = self._config.easiest + level - 1
+        least = min(self._config.min_operations, most)
+        return lambda rng: int(rng.integers(least, most + 1))
 
     def _demonstrated_length(self, rng: np.random.Generator) -> int:
         """Returns a length whose logarithm is uniform: as often 2 or 3 as 4 to 7."""

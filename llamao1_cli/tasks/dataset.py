@@ -13,7 +13,7 @@ from llamao1_cli.config import DataSource, DataTask
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.marked import MarkedNode
-from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.problem import Problem, of_a_pass
 from llamao1_cli.tasks.solutions import demonstrate
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape one, but no encoding can write it
@@ -57,6 +57,7 @@ class DataSet:
 
     def __init__(self, config: DataTask) -> None:
         self.name = config.train.path or config.train.hub or "data"
+        self.levels = config.levels
         self._test = [row.problem for row in _read_rows(config, config.test, None)]
         held_out = {problem.text for problem in self._test}
         rows = _read_rows(config, config.train, config.solution_field)
@@ -64,10 +65,18 @@ class DataSet:
         if not self._train:
             raise UserError("task.train: every problem is also in task.test; give other problems")
 
-    def train_problems(self, seed: int, iteration: int, count: int) -> list[Problem]:
+    def train_problems(
+        self,
+        seed: int,
+        iteration: int,
+        count: int,
+        *,
+        before: int | None = None,
+        level: int | None = None,
+    ) -> list[Problem]:
         """Returns `count` training problems of an iteration, from pass after pass over the set."""
-        start = (iteration - 1) * count
-        return [self._at(seed, 1, start + offset).problem for offset in range(count)]
+        start = (iteration - 1) * count if before is None else before
+        return [of_a_pass(self._train, [seed, 1], start + i).problem for i in range(count)]
 
     def test_problems(self, count: int) -> list[Problem]:
         """Returns the first `count` held-out problems."""
@@ -79,17 +88,12 @@ class DataSet:
         Raises UserError unless `task.solution_field` names the solutions.
         """
         rng = np.random.default_rng([seed, 4])
-        rows = [self._at(seed, 2, position) for position in range(count)]
+        rows = [of_a_pass(self._train, [seed, 2], position) for position in range(count)]
         return [demonstrate(row.problem, _solution(row), rng) for row in rows]
 
     def corpus(self) -> list[str]:
         """Returns texts for a tokenizer: training problems."""
         return [row.problem.text for row in self._train[:5000]]
-
-    def _at(self, seed: int, stream: int, position: int) -> _Row:
-        size = len(self._train)
-        order = np.random.default_rng([seed, stream, position // size]).permutation(size)
-        return self._train[order[position % size]]
 
 
 def _solution(row: _Row) -> str:

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+import numpy as np
 
 from llamao1_cli.language.marked import MarkedNode
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -20,9 +24,23 @@ class Task(Protocol):
     """A source of problems; no training problem is held out."""
 
     name: str
+    levels: int  # of difficulty of the training problems; the highest is that of the held-out ones
 
-    def train_problems(self, seed: int, iteration: int, count: int) -> Sequence[Problem]:
-        """Returns `count` training problems, which depend on seed and iteration alone."""
+    def train_problems(
+        self,
+        seed: int,
+        iteration: int,
+        count: int,
+        *,
+        before: int | None = None,
+        level: int | None = None,
+    ) -> Sequence[Problem]:
+        """Returns the first `count` training problems of an iteration.
+
+        They depend on what is given alone, and are the same where more are asked for. `before` is
+        how many the iterations before had, None as many each; `level` is in 1..levels, None the
+        highest.
+        """
         ...
 
     def test_problems(self, count: int) -> Sequence[Problem]:
@@ -36,3 +54,9 @@ class Task(Protocol):
     def corpus(self) -> list[str]:
         """Returns texts from which a tokenizer for this task is trained."""
         ...
+
+
+def of_a_pass(items: Sequence[Item], seeds: Sequence[int], position: int) -> Item:
+    """Returns the item at a position of pass after pass over them, each in an order of its own."""
+    order = np.random.default_rng([*seeds, position // len(items)]).permutation(len(items))
+    return items[order[position % len(items)]]

@@ -13,6 +13,7 @@ from llamao1_cli.config import ArithmeticTask
 from llamao1_cli.language.marked import Meta
 from llamao1_cli.model.build import build_tokenizer
 from llamao1_cli.tasks.arithmetic import WORDINGS, Arithmetic
+from llamao1_cli.tasks.problem import Problem
 
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
@@ -141,6 +142,34 @@ def test_no_problem_of_a_finite_set_is_held_out() -> None:
     train = {problem.text for problem in task.train_problems(0, 1, 5000)}
     assert len(train) == 5000
     assert not train & {problem.text for problem in task.test_problems(500)}
+
+
+def lengths(problems: list[Problem]) -> set[int]:
+    return {len(values(problem.text)) - 1 for problem in problems}
+
+
+@pytest.mark.parametrize("problems", [0, 60])
+def test_levels_go_from_the_shortest_horizon_to_that_of_the_held_out_problems(
+    problems: int,
+) -> None:
+    sizes = {"min_operations": 4, "max_operations": 6, "problems": problems}
+    task, plain = long_task(**sizes, shortest_demonstration=2), long_task(**sizes)
+    assert (task.levels, plain.levels) == (5, 3)
+    horizons = [lengths(task.train_problems(0, 1, 60, level=n)) for n in range(1, 6)]
+    assert horizons == [{2}, {3}, {4}, {4, 5}, {4, 5, 6}]
+    assert [lengths(plain.train_problems(0, 1, 60, level=n)) for n in (1, 2, 3)] == horizons[2:]
+    assert task.train_problems(0, 1, 60, level=5) == plain.train_problems(0, 1, 60)
+    assert task.test_problems(50) == plain.test_problems(50)
+    assert not {p.text for p in task.train_problems(0, 1, 60, level=1)} & {
+        p.text for p in long_task(min_operations=2, max_operations=2).test_problems(2000)
+    }
+
+
+def test_a_set_of_a_level_is_played_in_passes_too() -> None:
+    task = long_task(problems=7, min_operations=2)
+    drawn = [p for number in (1, 2) for p in task.train_problems(3, number, 7, level=1)]
+    assert sorted(p.id for p in drawn[:7]) == sorted(p.id for p in drawn[7:])
+    assert len({problem.id for problem in drawn}) == 7
 
 
 @pytest.mark.parametrize(("events", "most"), [("months", 12), ("letters", 20)])

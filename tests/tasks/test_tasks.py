@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llamao1_cli.config import ArithmeticTask, DataSource, DataTask
 from llamao1_cli.errors import UserError
@@ -15,6 +17,7 @@ from llamao1_cli.language.marked import Meta, Rating, parse_tree, render_tree
 from llamao1_cli.tasks.arithmetic import Arithmetic
 from llamao1_cli.tasks.dataset import DataSet, read_rows
 from llamao1_cli.tasks.load import load_task
+from llamao1_cli.tasks.problem import Problem, Task
 
 DATA = Path(os.environ.get("LLAMAO1_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
@@ -254,6 +257,51 @@ def test_every_round_goes_through_the_whole_set_in_a_new_order(
     again = [p.answer for iteration in range(1, 6) for p in task.train_problems(0, iteration, 4)]
     assert again == drawn
     assert [p.answer for p in task.train_problems(1, 1, 10)] != drawn[:10]
+
+
+@pytest.fixture(scope="module")
+def endless_tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Task]:
+    """New problems all the time, and passes over ten: of a finite set, and of a file."""
+    folder = tmp_path_factory.mktemp("tasks")
+    files = [write(folder / f"{name}.jsonl", rows(size)) for name, size in (("test", 2), ("t", 12))]
+    return {
+        "new": Arithmetic(ArithmeticTask()),
+        "set": Arithmetic(ArithmeticTask(problems=10)),
+        "data": data_set(files[1], files[0]),
+    }
+
+
+@given(
+    kind=st.sampled_from(["new", "set", "data"]),
+    seed=st.integers(0, 2**32),
+    played=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    more=st.integers(0, 20),
+    level=st.integers(1, 4),
+)
+def test_an_iteration_begins_alike_however_many_problems_it_has(
+    endless_tasks: dict[str, Task],
+    kind: str,
+    seed: int,
+    played: list[int],
+    more: int,
+    level: int,
+) -> None:
+    task, before = endless_tasks[kind], 0
+    level = min(level, task.levels)
+    drawn: list[Problem] = []
+    for number, count in enumerate(played, start=1):
+        some = task.train_problems(seed, number, count, before=before, level=level)
+        longer = task.train_problems(seed, number, count + more, before=before, level=level)
+        assert len(longer) == count + more
+        assert longer[:count] == some
+        before += count
+        drawn += some
+    if kind != "new":  # however many an iteration plays, none comes twice in a pass
+        for start in range(0, len(drawn), 10):
+            one_pass = [problem.id for problem in drawn[start : start + 10]]
+            assert len({*one_pass}) == len(one_pass)
+    equal = task.train_problems(seed, 3, 5, before=10, level=level)
+    assert task.train_problems(seed, 3, 5, level=level) == equal
 
 
 def test_the_grade_school_problems_are_read_whole() -> None:
