@@ -1,6 +1,7 @@
 """Run folders without a run: what the report reads, written by hand."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,20 @@ def two_ways(problem: str, *, name: str = "p", value: float = 0.9) -> Tree:
         ],
         name=name,
     )
+
+
+def distinct_ways(one: str, other: str, *, name: str = "p") -> Tree:
+    """Two solutions that were drawn without replacement, of probabilities 1/2 and 1/4; the second,
+    which is right, begins with the first one's first token."""
+    tree = Tree.plant(Problem(name, "What is 3+4?", "7"), 0, 0.5)
+    tree.clock = 8.0
+    for text, last, chance, known in ((one, 2, 0.5, 0), (other, 3, 0.25, 1)):
+        figures = ([0.0, math.log(chance)], [0.2, 0.4], [0.1, 0.1])
+        made = Thought(None, text, [1, last], *figures, known=known, shown=Rating.UNKNOWN)
+        (node,) = tree.attach(tree.root, [made])
+        node.answer, node.outcome, node.drawn = "7" if known else "8", bool(known), 1.0
+    rectify(tree, 1.0, "failure")
+    return tree
 
 
 def write_run(

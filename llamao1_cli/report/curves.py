@@ -20,10 +20,17 @@ PLAY, VALUES, WARMUP, OTHER = "Accuracy and play", "Values", "Warm-up", "Other"
 
 METRICS = {
     PLAY: (
+        _Metric("success", "Success", "of one draw, as the trees estimate it", share=True),
         _Metric("solved_leaves", "Right solutions", "share of the leaves", share=True),
         _Metric("mixed_trees", "Mixed trees", "share with right and wrong leaves", share=True),
         _Metric("finished_leaves", "Finished solutions", "share that states an answer", share=True),
         _Metric("mean_entropy", "Entropy", "nats a token, as sampled"),
+    ),
+    "Coverage": (
+        _Metric("duplicate_tokens", "Repeated tokens", "share of those generated", share=True),
+        _Metric("duplicate_solutions", "Repeated solutions", "share within a tree", share=True),
+        _Metric("covered", "Covered", "probability of a tree's solutions", share=True),
+        _Metric("nats", "Nats of a solution", "mean of −log p"),
     ),
     "Losses": (
         _Metric("loss", "Loss of imitation", "mean a token"),

@@ -23,7 +23,8 @@ from llamao1_cli.report.shown_tree import MOST_TEXT
 from llamao1_cli.report.svg import dot, line_class
 from llamao1_cli.report.tree_choice import MOST_BYTES, MOST_TREES, Forest, forest
 
-SCRIPTS = ["charts.js", "mathematics.js", "tree.js", "picker.js"]  # each uses those before it
+# Each uses those before it.
+SCRIPTS = ["charts.js", "mathematics.js", "thoughts.js", "tree.js", "picker.js"]
 
 
 def render(runs: Sequence[Run], out: Path) -> str:

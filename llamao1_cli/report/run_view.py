@@ -11,7 +11,7 @@ from rich.text import Text
 from llamao1_cli.report.frame import format_number
 from llamao1_cli.report.metric_rows import flat, iterations, played
 from llamao1_cli.report.reading import Evaluation, Run
-from llamao1_cli.report.run_lines import SHOWN, evaluation_line
+from llamao1_cli.report.run_lines import evaluation_line, shown_metrics
 from llamao1_cli.report.tree_lines import Solution
 from llamao1_cli.report.tree_text import printable
 
@@ -78,7 +78,7 @@ def _figures(run: Run) -> Iterator[RenderableType]:
     table.add_column(style="dim")
     table.add_column(justify="right")
     table.add_column(style="cyan", no_wrap=True, overflow="crop")
-    for key, name in SHOWN.items():
+    for key, name in shown_metrics(run.config.search).items():
         if rows and key in rows[-1]:
             values = [row[key] for row in rows if key in row]
             table.add_row(name, format_number(rows[-1][key]), sparkline(values))
@@ -86,7 +86,8 @@ def _figures(run: Run) -> Iterator[RenderableType]:
 
 
 def _solution(number: int, solution: Solution) -> Iterator[RenderableType]:
-    yield Text(f"solved last, in iteration {number}", style="dim")
+    probability = format_number(solution.probability)
+    yield Text(f"solved last, in iteration {number}, with probability {probability}", style="dim")
     yield Text(_cut(solution.problem), style="bold")
     for thought in solution.thoughts:
         yield Text(_cut(thought), style="green")

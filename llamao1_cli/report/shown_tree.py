@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from llamao1_cli.config import SearchConfig
+from llamao1_cli.report.draws import left_sibling, probabilities
+from llamao1_cli.search.coverage import covered
 from llamao1_cli.search.rules import configured_rule
 from llamao1_cli.search.rules.selection import shares
 from llamao1_cli.search.tree import Node, Tree
@@ -18,7 +20,7 @@ def shown_tree(tree: Tree, advantages: np.ndarray | None, config: SearchConfig) 
     and the path to its best leaf."""
     graded = [node for node in tree.nodes if node.outcome is not None]
     gaps = [abs(node.value - float(bool(node.outcome))) for node in graded]
-    steps = simulations(tree, config)
+    steps, chances = simulations(tree, config), probabilities(tree)
     return {
         "id": _cut(tree.problem.id),
         "problem": _cut(tree.problem.text),
@@ -27,10 +29,11 @@ def shown_tree(tree: Tree, advantages: np.ndarray | None, config: SearchConfig) 
         "graded": bool(graded),
         "surprise": _number(max(gaps, default=0.0)) or 0.0,
         "tokens": tree.generated_tokens,
+        "covered": _number(covered(tree)),
         "best": [node.id for node in tree.path(best_leaf(tree))],
         "nodes": [
             _shown_node(tree, node, None if advantages is None else advantages[node.id])
-            | {"step": steps[node.id]}
+            | {"step": steps[node.id], "probability": _number(chances[node.id])}
             for node in tree.nodes
         ],
     }
@@ -49,11 +52,12 @@ def simulations(tree: Tree, config: SearchConfig) -> list[int]:
     """Returns the step of the search `[N]` that made each node; the root is there at step 0.
 
     Nodes are stored as they were made, an expansion's thoughts one behind the other. A step of MCTS
-    brings up to `candidates` expansions of one node; of forks, every expansion is a step. (A
-    simulation that ended at a finished leaf made no node, and has no step here.)
+    brings up to `candidates` expansions of one node; of forks and of distinct solutions, every
+    expansion is a step. (A simulation that ended at a finished leaf made no node, and has no step
+    here.)
     """
     rolls = configured_rule(config).reach(tree.root) > 1
-    width = 1 if config.algorithm == "forks" else config.candidates
+    width = 1 if config.algorithm in ("forks", "distinct") else config.candidates
     steps, children = [0] * len(tree.nodes), [0] * len(tree.nodes)
     step, grown, left = 0, -1, 0  # of the last expansion: its node, and how many more may follow
     for node in tree.nodes[1:]:
@@ -73,6 +77,7 @@ def _shown_node(tree: Tree, node: Node, advantage: float | None) -> dict[str, An
     """Returns one node; a figure that it has none of is null."""
     thought = node.thought
     entropy = sum(thought.entropy) / len(thought.entropy) if thought.entropy else None
+    sibling = left_sibling(tree, node)
     return {
         "parent": node.parent,
         "meta": str(thought.meta or "").strip("<>"),
@@ -87,6 +92,9 @@ def _shown_node(tree: Tree, node: Node, advantage: float | None) -> dict[str, An
         "advantage": None if node.parent is None else _number(advantage),
         "entropy": _number(entropy),
         "tokens": len(thought.ids),
+        "known": thought.known,
+        "sibling": None if sibling is None else sibling.id,  # that the known tokens are of
+        "mass": _number(node.mass),
         "outcome": node.outcome,
         "answer": None if node.answer is None else _cut(node.answer),
         "complete": thought.complete,

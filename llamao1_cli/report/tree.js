@@ -1,6 +1,7 @@
 // One tree: its thoughts as cards, folded, zoomed and stepped through.
 
 const WIDTH = 180, HEIGHT = 68, ACROSS = 40, DOWN = 12, EDGE = 22;
+const KNOWN = 16; // letters that a card shows of what a thought shares with a sibling
 const FIGURES = [
   ["Rating", "rating", "probability of success, read from the model's own rating"],
   ["Value", "value", "what the value head says of it, or without one the rating"],
@@ -9,15 +10,11 @@ const FIGURES = [
   ["Visits", "visits", "simulations that went through it"],
   ["Prior", "prior", "share of its likelihood among its siblings'"],
   ["Advantage", "advantage", "what the policy learns from, over the batch's spread; none where all leaves are alike"],
+  ["Probability", "probability", "of the path to it, as it was sampled"],
+  ["Mass", "mass", "share of the policy's solutions that those below it stand for"],
   ["Entropy", "entropy", "mean of its tokens' distributions, in nats"],
-  ["Tokens", "tokens", "sampled for it"],
+  ["Tokens", "tokens", "of what it says"],
 ];
-
-let asWritten = false; // show TeX as the model wrote it
-
-function says(text) {
-  return asWritten ? [text] : readable(text);
-}
 
 function verdict(outcome) {
   if (outcome === null) return "";
@@ -88,7 +85,8 @@ class TreeView {
     this.problem = make("p", { className: "problem" }, ...says(tree.problem));
     const state = tree.solved ? "solved" : tree.graded ? "not solved" : "not graded";
     const facts = [`iteration ${tree.iteration}`, state, `answer ${tree.answer}`,
-      `${tree.nodes.length - 1} thoughts`, `${tree.tokens.toLocaleString("en")} tokens`];
+      `${tree.nodes.length - 1} thoughts`, `${tree.tokens.toLocaleString("en")} tokens`,
+      `covered ${tree.covered.toFixed(3)}`];
     const of = make("p", { className: "of", textContent: [...(MANY ? [tree.run] : []), ...facts].join(" · ") });
     this.container.replaceChildren(this.problem, of, this.tools, this.canvas, this.detail);
   }
@@ -164,6 +162,13 @@ class TreeView {
     this.on.disabled = this.step === this.last;
   }
 
+  /** What a thought says; of what it shares with a sibling, the last `most` letters. */
+  text(id, most = Infinity) {
+    const { text, sibling, parent } = this.tree.nodes[id];
+    if (parent === null) return says(this.tree.problem);
+    return sibling === null ? says(text) : leaving(text, this.tree.nodes[sibling].text, most);
+  }
+
   card(id, x, y, depth) {
     const node = this.tree.nodes[id], root = node.parent === null;
     const worth = make("span", { className: "worth" }, make("i", {}));
@@ -171,8 +176,9 @@ class TreeView {
     if (share !== null) worth.style.setProperty("--share", `${100 * Math.min(Math.max(share, 0), 1)}%`);
     const top = make("span", { className: "top" },
       make("span", { textContent: root ? "problem" : `${id} · ${node.meta || "thought"}` }),
+      root ? "" : make("span", { textContent: `p ${brief(node.probability)}`, title: "probability of the path to it" }),
       make("span", {}, verdict(node.outcome), ` ${node.value === null ? "–" : node.value.toFixed(2)}`));
-    const text = make("span", { className: "says" }, ...says(root ? this.tree.problem : node.text));
+    const text = make("span", { className: "says" }, ...this.text(id, KNOWN));
     const fresh = this.step < this.last && node.step === this.step && this.step;
     const card = make("div", {
       className: `node${this.best.has(id) ? " best" : ""}${fresh ? " new" : ""}`, role: "treeitem",
@@ -267,11 +273,17 @@ class TreeView {
     this.reveal(id);
     const node = this.tree.nodes[id], root = node.parent === null;
     const title = make("h4", {}, root ? "The problem " : `Thought ${id}${node.meta ? `, ${node.meta}` : ""} `, verdict(node.outcome));
-    const text = make("div", { className: "says", tabIndex: 0 }, ...says(root ? this.tree.problem : node.text));
+    const text = make("div", { className: "says", tabIndex: 0 }, ...this.text(id));
     const list = make("dl");
     const row = (name, value, help = "") =>
       list.append(make("dt", { textContent: name, title: help }), make("dd", { textContent: value }));
-    for (const [name, key, help] of FIGURES) if (!root || node[key] !== null) row(name, node[key] ?? "–", help);
+    const weighed = this.tree.nodes[0].mass !== null;
+    for (const [name, key, help] of FIGURES)
+      if (key === "mass" ? weighed : !root || node[key] !== null) row(name, node[key] ?? "–", help);
+    if (node.sibling !== null) {
+      row("Known tokens", node.known, "with which it begins; they were sampled before, and cost nothing");
+      row("Begins like", `thought ${node.sibling}`);
+    }
     if (node.answer !== null) row("States the answer", node.answer);
     if (!node.complete) row("Cut", "before the model ended it");
     this.detail.replaceChildren(title, text, list);

@@ -15,6 +15,7 @@ class Solution:
 
     problem: str
     thoughts: list[str]
+    probability: float  # of these thoughts, as they were sampled
 
 
 def tree_lines(path: Path) -> Iterator[str]:
@@ -60,5 +61,5 @@ def last_solution(path: Path) -> Solution | None:
         if right:
             surest = max(right, key=lambda node: node.value)
             thoughts = [node.thought.text for node in tree.path(surest)[1:]]
-            return Solution(tree.problem.text, thoughts)
+            return Solution(tree.problem.text, thoughts, tree.probability(surest))
     return None

@@ -3,6 +3,8 @@
 from rich.text import Text
 from rich.tree import Tree as Branch
 
+from llamao1_cli.report.draws import probabilities, shared_text
+from llamao1_cli.search.coverage import covered
 from llamao1_cli.search.tree import Node, Tree
 
 
@@ -15,21 +17,27 @@ def printable(text: str) -> str:
 
 
 def draw_tree(tree: Tree) -> Branch:
-    """Returns a tree for the terminal; what the model wrote is shown as text and steers nothing."""
-    root = Branch(Text(_lines(tree.problem.text), style="bold"))
-    branches = {0: root}
+    """Returns a tree for the terminal: of each thought its value and the probability of the path to
+    it. What the model wrote is shown as text and steers nothing."""
+    head = Text(_lines(tree.problem.text), style="bold")
+    root = Branch(head.append(f"\ncovered {covered(tree):.3f}", style="not bold dim"))
+    branches, chances = {0: root}, probabilities(tree)
     for node in tree.nodes[1:]:
         assert node.parent is not None
-        branches[node.id] = branches[node.parent].add(_label(node))
+        branches[node.id] = branches[node.parent].add(_label(tree, node, chances[node.id]))
     return root
 
 
-def _label(node: Node) -> Text:
-    label = Text(f"{node.value:.2f} ", style="cyan")
+def _label(tree: Tree, node: Node, chance: float) -> Text:
+    """Returns a thought; the beginning that it shares with the sibling it leaves is dim."""
+    label = Text.assemble((f"{node.value:.2f} ", "cyan"), (f"p {chance:.2g} ", "dim"))
     label.append(f"x{node.visits} " if node.visits else "", style="dim")
     if node.thought.meta:
         label.append(f"{node.thought.meta.name.lower()} ", style="dim")
-    return label.append(_lines(node.thought.text), style="bold green" if node.terminal else "")
+    again = shared_text(tree, node)
+    label.append(_lines(again), style="dim")
+    new = node.thought.text[len(again) :]
+    return label.append(_lines(new), style="bold green" if node.terminal else "")
 
 
 def _lines(text: str) -> str:

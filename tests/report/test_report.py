@@ -8,11 +8,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from chance_engine import ChanceEngine
 from command_line import InProcess
-from fake_engine import FakeEngine, by_equality
+from fake_engine import FakeEngine, by_equality, random_tree
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from run_folders import evaluation, played, two_ways, write_run, write_tree
+from run_folders import distinct_ways, evaluation, played, two_ways, write_run, write_tree
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.errors import UserError
@@ -20,6 +21,7 @@ from llamao1_cli.language.codec import Codec
 from llamao1_cli.report.chart import MOST_POINTS, Chart, Point, Series, thinned
 from llamao1_cli.report.commands import write_report
 from llamao1_cli.report.curves import charts
+from llamao1_cli.report.draws import left_sibling, probabilities, shared_text
 from llamao1_cli.report.embedding import embedded
 from llamao1_cli.report.frame import Frame, format_number, ticks
 from llamao1_cli.report.kept import MetricsFile
@@ -246,9 +248,56 @@ def test_the_steps_are_those_the_search_made(codec: Codec, rollout: bool, candid
         assert max(expected) > 1
 
 
-def test_every_chain_of_forks_is_a_step() -> None:
+@pytest.mark.parametrize("algorithm", ["forks", "distinct"])
+def test_every_chain_is_a_step(algorithm: str) -> None:
     tree = two_ways("q")
-    assert simulations(tree, SearchConfig(algorithm="forks")) == [0, 1, 1, 2, 2]
+    assert simulations(tree, SearchConfig(algorithm=algorithm)) == [0, 1, 1, 2, 2]
+
+
+def test_a_tree_tells_how_it_was_drawn() -> None:
+    """Masses by hand: 3/5 and 2/5, as the set of two has 1/2 or 2/3 given which one is first."""
+    shown = shown_tree(distinct_ways("3+4=8", "3+4=7"), None, SearchConfig())
+    root, one, other = shown["nodes"]
+    assert shown["covered"] == 0.75
+    assert [node["probability"] for node in shown["nodes"]] == [1.0, 0.5, 0.25]
+    assert root["mass"] == pytest.approx(1)
+    assert (one["mass"], other["mass"]) == pytest.approx((0.6, 0.4), abs=1e-3)
+    assert (one["known"], one["sibling"]) == (0, None)
+    assert (other["known"], other["sibling"], other["tokens"]) == (1, 1, 2)
+    drawn_alike = shown_tree(two_ways("q"), None, SearchConfig())
+    assert {node["mass"] for node in drawn_alike["nodes"]} == {None}
+    assert {node["sibling"] for node in drawn_alike["nodes"]} == {None}
+    # Its solutions are of the same four tokens, so that they are one.
+    assert drawn_alike["covered"] == pytest.approx(math.exp(-2), rel=1e-3)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_a_path_is_as_likely_as_its_tokens_together(codec: Codec, seed: int) -> None:
+    tree = random_tree(codec, seed)
+    expected = [math.prod(map(math.exp, _logprobs(tree, node.id))) for node in tree.nodes]
+    assert probabilities(tree) == pytest.approx(expected)
+
+
+def _logprobs(tree: Tree, number: int) -> list[float]:
+    return [each for node in tree.path(tree.nodes[number]) for each in node.thought.logprobs]
+
+
+def test_a_thought_leaves_the_sibling_whose_tokens_it_begins_with(codec: Codec) -> None:
+    config = SearchConfig(algorithm="distinct", max_depth=2, solutions=12)
+    request = SearchRequest([Problem("p", "How many?", "7")], config, [0], grade=by_equality)
+    (tree,) = grow(request, ChanceEngine(codec, seed=4), codec)
+    left = [(node, left_sibling(tree, node)) for node in tree.nodes[1:]]
+    begun = [(node, sibling) for node, sibling in left if sibling is not None]
+    assert len(begun) > 4
+    assert [node for node, sibling in left if sibling is None and node.thought.known] == []
+    for node, sibling in begun:
+        ids, other, known = node.thought.ids, sibling.thought.ids, node.thought.known
+        assert (sibling.parent, sibling.id < node.id) == (node.parent, True)
+        assert ids[:known] == other[:known]
+        assert ids[known] != other[known]
+        again = shared_text(tree, node)
+        assert again.startswith(codec.decode(ids[:known])[1])
+        assert node.thought.text.startswith(again)
 
 
 def test_long_texts_end_with_their_length(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folders import evaluation, played, two_ways, write_run, write_tree
+from run_folders import distinct_ways, evaluation, played, two_ways, write_run, write_tree
 
 from llamao1_cli.report import live
 from llamao1_cli.report.commands import write_report
@@ -219,6 +219,38 @@ def test_hostile_text_is_shown_as_text(page: Any) -> None:
     click(page, ".node[data-id='2']")
     assert texts(page, ".detail .says")[0].endswith("[cut here: 1,050,000 characters in all]")
     assert page.find_elements(By.CSS_SELECTOR, "main img, main script, main b b") == []
+
+
+def test_a_thought_shows_where_it_leaves_its_sibling(browser: Any, tmp_path: Path) -> None:
+    """What both have in common is dim, as it is read and as it is written; a card shows its end."""
+    begin = f"{HOSTILE} and \U0001f600 so "
+    tree = distinct_ways(f"{begin}\\boxed{{8}}", f"{begin}\\boxed{{7}}")
+    browser.get(write_report([write_run(tmp_path / "run", trees={1: [tree]})], None).as_uri())
+    assert texts(browser, ".view .of")[0].endswith("3 tokens · covered 0.750")
+    assert texts(browser, ".node .top span:nth-child(2)")[1:] == ["p 0.5", "p 0.25"]
+    known = [each.get_attribute("textContent") for each in _find(browser, ".node .known")]
+    assert known == [f"…{begin[-16:]}"]
+    click(browser, ".node[data-id='2']")
+    names, values = texts(browser, ".detail dt"), texts(browser, ".detail dd")
+    figures = dict(zip(names, values, strict=True))
+    assert (figures["Probability"], figures["Known tokens"]) == ("0.25", "1")
+    assert float(figures["Mass"]) == pytest.approx(0.4, abs=1e-3)
+    assert figures["Begins like"] == "thought 1"
+    (dim,) = _find(browser, ".detail .known")
+    assert dim.get_attribute("textContent") == begin
+    assert texts(browser, ".detail .boxed") == ["7"]
+    click(browser, ".check input")
+    (dim,) = _find(browser, ".detail .known")
+    assert dim.get_attribute("textContent") == f"{begin}\\boxed{{"
+    click(browser, ".node[data-id='1']")
+    assert _find(browser, ".detail .known") == []
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return window.hacked") is None
+
+
+def _find(page: Any, selector: str) -> list[Any]:
+    found: list[Any] = page.find_elements(By.CSS_SELECTOR, selector)
+    return found
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import math
 import os
 import pty
 import signal
@@ -19,7 +20,7 @@ from fake_engine import chain_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from run_folders import evaluation, played, two_ways, write_run, write_tree
+from run_folders import distinct_ways, evaluation, played, two_ways, write_run, write_tree
 
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.errors import InterruptedRunError, UserError
@@ -28,6 +29,8 @@ from llamao1_cli.report import live, terminal
 from llamao1_cli.report.commands import watch_run
 from llamao1_cli.report.kept import Kept, MetricsFile
 from llamao1_cli.report.live import LivePage, serving
+from llamao1_cli.report.reading import read_run
+from llamao1_cli.report.run_lines import run_lines
 from llamao1_cli.report.run_view import draw, sparkline
 from llamao1_cli.report.terminal import Lines, Watching
 from llamao1_cli.report.tree_lines import last_solution
@@ -132,6 +135,7 @@ def test_the_last_right_solution_is_found_by_its_outcome(tmp_path: Path) -> None
     assert found
     assert found.problem == "second"
     assert found.thoughts == ["3+4=7", "The answer is \\boxed{7}."]
+    assert found.probability == pytest.approx(math.exp(-2))
     write_trees(path, [wrong])
     assert last_solution(path) is None
 
@@ -455,6 +459,38 @@ def test_a_signal_ends_the_command_with_code_0(run: Path, number: int) -> None:
     with pytest.raises(ConnectionRefusedError):
         asked(port, "/")
     os.close(terminal_end)
+
+
+def test_a_solved_tree_tells_how_likely_it_is() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
+    console.print(draw_tree(distinct_ways("3+4=8", "3+4=7")))
+    shown = console.file.getvalue().splitlines()
+    assert "covered 0.750" in shown[1]
+    assert "p 0.5 " in shown[2]
+    assert "p 0.25 " in shown[3]
+    assert "\x1b[2m3+4=\x1b[0m" in shown[3]  # dim: it shares it with the one above
+    assert "\x1b[1;32m7\x1b[0m" in shown[3]
+
+
+def test_hostile_text_is_shown_where_it_leaves_a_sibling() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    console.print(draw_tree(distinct_ways("\x1b[2J [red]one", "\x1b[2J [red]\x1b[2Jtwo")))
+    shown = console.file.getvalue()
+    assert "\\x1b[2J [red]\\x1b[2Jtwo" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_a_run_of_distinct_solutions_tells_its_success(tmp_path: Path) -> None:
+    rows = [row | {"success": 0.125} for row in played(1)]
+    told = {}
+    for algorithm in ("forks", "distinct"):
+        settings = {"search": {"algorithm": algorithm}}
+        folder = write_run(tmp_path / algorithm, metrics=rows, settings=settings)
+        told[algorithm] = list(run_lines(read_run(folder, algorithm)))[-1]
+    assert "right solutions 0.5" in told["forks"]
+    assert "success" not in told["forks"]
+    assert "success 0.125" in told["distinct"]
+    assert "right solutions" not in told["distinct"]
 
 
 def test_a_solved_tree_shows_what_would_steer_the_terminal() -> None:
