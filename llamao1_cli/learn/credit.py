@@ -24,17 +24,16 @@ def target_of(node: Node) -> float:
 
 
 def leaf_targets(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the targets of a tree's leaves, and their shares of what all stand for; both
+    """Returns the targets of a tree's leaves, and for how many solutions each stands; both
     `[L]`."""
     counts, leaves = solution_counts(tree), list(tree.leaf_nodes())
-    shares = np.array([counts[leaf.id] for leaf in leaves]) / tree.root.leaves
-    return np.array([target_of(leaf) for leaf in leaves]), shares
+    return np.array([target_of(leaf) for leaf in leaves]), np.array([counts[n.id] for n in leaves])
 
 
-def mean_and_deviation(values: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
-    """Returns mean and standard deviation of values that have these shares."""
-    mean = float(shares @ values)
-    return mean, math.sqrt(float(shares @ (values - mean) ** 2))
+def mean_and_deviation(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """Returns mean and standard deviation of values of which each is there so many times."""
+    mean = float(counts @ values / counts.sum())
+    return mean, math.sqrt(float(counts @ (values - mean) ** 2 / counts.sum()))
 
 
 def mean_below(tree: Tree, leaves: dict[int, float]) -> np.ndarray:

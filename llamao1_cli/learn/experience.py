@@ -77,7 +77,7 @@ def experiences(
 
 def grew(tree: Tree) -> bool:
     """Returns whether the tree has a thought, and so an experience."""
-    return bool(tree.root.children)
+    return bool(tree.start.children)
 
 
 def scaled_advantages(
@@ -96,30 +96,34 @@ def scaled_advantages(
 
 def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens: int) -> Experience:
     """Returns the experience of the whole tree, but for what stands for nothing; where all leaves
-    are worth the same, of one path that stands for all."""
+    are worth the same, of one path that stands for all. What was given is context alone."""
     alike = credit is None and not has_signal(tree)
     nodes = tree.path(next(tree.leaf_nodes())) if alike else _depth_first(tree)
     counts, weights = solution_counts(tree), draw_weights(tree)
     trie = Trie()
     ends: dict[int | None, int] = {None: -1}  # last token of each node
     acted: list[ActedThought] = []
-    rated: list[int] = []
+    rated: list[tuple[Node, int]] = []
     for node in nodes:
         tokens = node_tokens(tree, node, codec)
         own = tokens.ids if node.children else tokens.ids[: tokens.read + 1]
         indices = trie.extend(ends[node.parent], own)
         ends[node.id] = indices[-1]
-        # The root's own rating is the baseline of the first thoughts, so it is trained too.
-        rated.append(indices[tokens.read])
-        if credit is not None and node.thought.ids and not np.isnan(credit[node.id]):
+        if node.id > tree.begun and credit is not None and not np.isnan(credit[node.id]):
             acted.append((node, indices[tokens.sampled - 1 :], credit[node.id] * weights[node.id]))
-    leaves = [tree.root.leaves if alike else counts[node.id] for node in nodes]
-    targets = [target_of(node) for node in nodes]
+        # The rating before the first thoughts is their baseline, so it is trained too.
+        if node.id >= tree.begun:
+            rated.append((node, indices[tokens.read]))
+    leaves = [tree.root.leaves if alike else counts[node.id] for node, _ in rated]
+    targets = [target_of(node) for node, _ in rated]
     return Experience(
         np.array(trie.ids, np.int32),
         np.array(trie.before, np.int32),
         _actions(acted, _solutions(tree), min_tokens),
-        Ratings(np.array(rated, np.int32), *(np.array(c, np.float32) for c in (leaves, targets))),
+        Ratings(
+            np.array([at for _, at in rated], np.int32),
+            *(np.array(c, np.float32) for c in (leaves, targets)),
+        ),
         tree.iteration,
     )
 

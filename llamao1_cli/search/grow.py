@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.engine.protocol import Beginning, Engine, Request
+from llamao1_cli.engine.protocol import Beginning, Engine, Request, Thought
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
 from llamao1_cli.search.frontier import Frontier
@@ -34,6 +34,7 @@ class SearchRequest:
     problems: Sequence[Problem]
     search: SearchConfig
     seeds: Sequence[int] = ()  # of the problems' trees
+    given: Sequence[Sequence[Thought]] = ()  # what each tree begins behind; (): the problems alone
     rule: SearchRule | None = None  # None: the configured one
     grade: Grade | None = None  # None, as in evaluation: no answer is known, and values count
     judge: Judge | None = None  # sets values, the root's with the first; None: they are ratings
@@ -113,10 +114,11 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
 
 
 def _plant(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
-    """Returns a tree of the rated root alone for each problem."""
+    """Returns a tree of the rated root, and of what is given, for each problem."""
     paths = [codec.unrated(codec.root(problem.text)) for problem in request.problems]
-    rows = zip(request.problems, request.seeds, engine.rate(paths), strict=True)
-    return [Tree.plant(problem, seed, rating) for problem, seed, rating in rows]
+    given = request.given or [()] * len(paths)
+    rows = zip(request.problems, request.seeds, engine.rate(paths), given, strict=True)
+    return [Tree.plant(*row) for row in rows]
 
 
 def _ask(

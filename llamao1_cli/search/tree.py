@@ -1,8 +1,8 @@
 """A tree of thoughts: what was sampled, what it was worth, and its file format."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -73,12 +73,18 @@ class Tree:
     simulations: int = 0
     judging_tokens: int = 0  # generated to judge its thoughts
     clock: float | None = None  # when the next solution would be drawn, without replacement
+    begun: int = 0  # id of the node that its search began at; what leads there was given
 
     @classmethod
-    def plant(cls, problem: Problem, seed: int, rating: float) -> "Tree":
-        """Returns a tree of the root alone."""
+    def plant(
+        cls, problem: Problem, seed: int, rating: float, given: Sequence[Thought] = ()
+    ) -> "Tree":
+        """Returns a tree of the root and the `given` thoughts, at whose end the search begins."""
         thought = Thought(Meta.PROBLEM, problem.text, rating=rating, shown=Rating.UNKNOWN)
-        return cls(problem, seed, [Node(0, None, 0, thought, rating)])
+        tree = cls(problem, seed, [Node(0, None, 0, thought, rating)])
+        tree.attach(tree.root, [replace(each, known=len(each.ids)) for each in given])
+        tree.begun = len(given)
+        return tree
 
     @property
     def root(self) -> Node:
@@ -86,13 +92,20 @@ class Tree:
         return self.nodes[0]
 
     @property
+    def start(self) -> Node:
+        """The node that its search began at: the root, or the end of what was given."""
+        return self.nodes[self.begun]
+
+    @property
     def generated_tokens(self) -> int:
         """All tokens generated for it: its thoughts', and those that judged them."""
         return self.judging_tokens + sum(node.thought.generated for node in self.nodes)
 
     def probability(self, node: Node) -> float:
-        """Returns the probability of the path to `node`, as it was sampled."""
-        return math.exp(math.fsum(sum(step.thought.logprobs) for step in self.path(node)))
+        """Returns the probability of the path to `node`, as it was sampled; what was given was
+        not."""
+        sampled = (step for step in self.path(node) if step.id > self.begun)
+        return math.exp(math.fsum(sum(step.thought.logprobs) for step in sampled))
 
     def children(self, node: Node) -> list[Node]:
         """Returns the children of a node, oldest first."""
@@ -195,6 +208,8 @@ def _check_links(tree: Tree) -> None:
             raise ValueError(f"not a tree: node {index} is out of order")
         if node.parent is not None:
             below[node.parent].append(index)
+    if not 0 <= tree.begun < len(tree.nodes):
+        raise ValueError("not a tree: its search began nowhere")
     for index, node in enumerate(tree.nodes):
         if node.children != below[index]:
             raise ValueError(f"not a tree: node {index} lists the wrong children")

@@ -46,7 +46,8 @@ def supervision_of(trees: Sequence[Tree]) -> Supervision:
 def _of_tree(tree: Tree) -> Supervision:
     return Supervision(
         targets=np.array([node.target for node in tree.nodes], np.float32),
-        leaves=np.array(solution_counts(tree), np.float32),
+        # What the outcomes make of given thoughts is no news of them: they were chosen for it.
+        leaves=np.array([0.0] * tree.begun + solution_counts(tree)[tree.begun :], np.float32),
         pairs=tree_pairs(tree),
     )
 

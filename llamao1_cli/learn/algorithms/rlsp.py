@@ -67,7 +67,7 @@ def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
 def quality_gain(tree: Tree, *, treerl: bool) -> np.ndarray:
     """Returns advantages from the targets Q `[N]`.
 
-    Plain: Q(n) - Q(parent). TreeRL: [(Q(n) - Q(parent)) + (Q(n) - Q(root))] * sqrt(leaves below n).
+    Plain: Q(n) - Q(parent). TreeRL: [Q(n) - Q(parent) + Q(n) - Q(start)] * sqrt(leaves below n).
     """
     quality = np.array([target_of(node) for node in tree.nodes])
     parents = [0 if node.parent is None else node.parent for node in tree.nodes]
@@ -75,11 +75,11 @@ def quality_gain(tree: Tree, *, treerl: bool) -> np.ndarray:
     if not treerl:
         return gain
     leaves = np.array([node.leaves for node in tree.nodes])
-    return (gain + quality - quality[0]) * np.sqrt(leaves)
+    return (gain + quality - quality[tree.begun]) * np.sqrt(leaves)
 
 
 def group_quality(tree: Tree) -> np.ndarray:
-    """Returns (Q(n) - Q(root)) / the standard deviation of the tree's leaves `[N]`, Q being the
+    """Returns (Q(n) - Q(start)) / the standard deviation of the tree's leaves `[N]`, Q being the
     target: GRPO's advantage, but for each thought, by what became of it.
 
     The mean over children in Q keeps a thought that was forked often from counting as often, and
@@ -87,7 +87,7 @@ def group_quality(tree: Tree) -> np.ndarray:
     """
     quality = np.array([target_of(node) for node in tree.nodes])
     _, deviation = mean_and_deviation(*leaf_targets(tree))
-    return (quality - quality[0]) / (deviation + STD_FLOOR)
+    return (quality - quality[tree.begun]) / (deviation + STD_FLOOR)
 
 
 def _mean(results: np.ndarray, nodes: Sequence[Node]) -> float:

@@ -62,7 +62,7 @@ class Beam:
 
     def _begin(self, tree: Tree, widths: int) -> list[Pick]:
         """Begin a new beam; returns its first step, of as many thoughts as later steps have."""
-        if tree.root.closed:
+        if tree.start.closed:
             return []
         width = self._width
         if self._budget is not None:
@@ -70,4 +70,4 @@ class Beam:
             affordable = (self._budget - spent) * widths // spent if spent else 1
             width = min(max(affordable, 1), width)
         self._states[id(tree)] = _State(width, widths=widths + width)
-        return [Pick(tree, tree.root, width * self._candidates)]
+        return [Pick(tree, tree.start, width * self._candidates)]

@@ -56,7 +56,7 @@ class Distinct:
     def _next(self, tree: Tree) -> list[Pick]:
         rng = np.random.default_rng([tree.seed, 5, 0])
         promise = likely_right if self._guided else None
-        new = _Progress(Frontier(tree.root, rng, whole=True, promise=promise))
+        new = _Progress(Frontier(tree.start, rng, whole=True, promise=promise))
         progress = self._progress.setdefault(id(tree), new)
         config, frontier = self._config, progress.frontier
         spent = config.tree_tokens and tree.generated_tokens >= config.tree_tokens
@@ -64,4 +64,4 @@ class Distinct:
             return []
         half = (config.solutions - progress.drawn + 1) // 2
         count = min(half, config.branches_at_once, len(frontier))
-        return [Pick(tree, tree.root, count, frontier)] if count else []
+        return [Pick(tree, tree.start, count, frontier)] if count else []

@@ -28,7 +28,7 @@ class Forks:
         """Chains for all trees first; forks once the chains of all are back, and then nothing."""
         if not self._trees:
             self._trees, self._out = trees, len(trees)
-            return [Pick(tree, tree.root, self._config.chains) for tree in trees]
+            return [Pick(tree, tree.start, self._config.chains) for tree in trees]
         self._out -= len(trees)
         if self._out or self._forked:
             return []
@@ -60,7 +60,7 @@ def uncertain_steps(trees: list[Tree]) -> list[ForkPoint]:
         for index, tree in enumerate(trees)
         if mixed(tree)
         for node in tree.nodes
-        if node.depth >= 2  # a fork of a first step would be one more chain
+        if node.depth >= tree.start.depth + 2  # a fork of a first step would be one more chain
     ]
     ordered = sorted(steps, key=lambda step: (-step[0], step[1], step[2]))
     return [(index, _parent(trees[index], number)) for _, index, number in ordered]
@@ -79,7 +79,7 @@ def promising_thoughts(trees: list[Tree]) -> list[ForkPoint]:
         length = sum(depths) / len(depths)
         promising += [
             (node.value / max(length - node.depth, 1.0), index, node.id)
-            for node in tree.nodes[1:]
+            for node in tree.nodes[tree.begun + 1 :]
             if node.children
         ]
     ordered = sorted(promising, key=lambda each: (-each[0], each[1], each[2]))

@@ -53,7 +53,7 @@ class Mcts:
         return tree.simulations >= self._config.simulations
 
     def _select(self, tree: Tree, rng: np.random.Generator) -> Node:
-        node = tree.root
+        node = tree.start
         while node.children and not self._expandable(node):
             node = tree.nodes[node.children[int(np.argmax(self._scores(tree, node, rng)))]]
         return node
@@ -69,7 +69,7 @@ class Mcts:
         visits = np.array([child.visits for child in children])
         priors = shares(np.array([child.likelihood for child in children]))
         if config.selection == "alphazero":
-            if node is tree.root and config.root_noise:
+            if node is tree.start and config.root_noise:
                 noise = root_noise(tree.seed, config.max_children, len(children))
                 priors = (1 - config.root_noise) * priors + config.root_noise * noise
             return alphazero_scores(values, visits, priors, node.value)

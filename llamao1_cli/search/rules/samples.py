@@ -1,4 +1,4 @@
-"""Independent chains from the root, as a search rule."""
+"""Independent chains from where the search begins, as a search rule."""
 
 from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.tree import Node, Tree
@@ -16,7 +16,7 @@ class Samples:
         again, self._begun = self._begun, True
         if again and not self._endless:
             return []
-        return [Pick(tree, tree.root, self._count) for tree in trees if not tree.root.closed]
+        return [Pick(tree, tree.start, self._count) for tree in trees if not tree.start.closed]
 
     def reach(self, node: Node) -> int:
         """Returns the thoughts up to the greatest depth: a chain goes to its end."""
