@@ -6,8 +6,8 @@ function says(text) {
   return asWritten ? [text] : readable(text);
 }
 
-/** A probability in two digits. */
-const brief = (share) => String(Number(share.toPrecision(2)));
+/** A probability as a card has room for it. */
+const brief = (share) => (share >= 0.01 || !share ? share.toFixed(2) : share.toExponential(0));
 
 const letters = (parts) => parts.map((part) => part.textContent ?? part).join("");
 

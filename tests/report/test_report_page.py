@@ -227,7 +227,7 @@ def test_a_thought_shows_where_it_leaves_its_sibling(browser: Any, tmp_path: Pat
     tree = distinct_ways(f"{begin}\\boxed{{8}}", f"{begin}\\boxed{{7}}")
     browser.get(write_report([write_run(tmp_path / "run", trees={1: [tree]})], None).as_uri())
     assert texts(browser, ".view .of")[0].endswith("3 tokens · covered 0.750")
-    assert texts(browser, ".node .top span:nth-child(2)")[1:] == ["p 0.5", "p 0.25"]
+    assert texts(browser, ".node .top span:nth-child(2)")[1:] == ["p 0.50", "p 0.25"]
     known = [each.get_attribute("textContent") for each in _find(browser, ".node .known")]
     assert known == [f"…{begin[-16:]}"]
     click(browser, ".node[data-id='2']")
