@@ -49,7 +49,8 @@ def best_leaf(tree: Tree) -> Node:
 
 
 def simulations(tree: Tree, config: SearchConfig) -> list[int]:
-    """Returns the step of the search `[N]` that made each node; the root is there at step 0.
+    """Returns the step of the search `[N]` that made each node; the root, and what was given, are
+    there at step 0.
 
     Nodes are stored as they were made, an expansion's thoughts one behind the other. A step of MCTS
     brings up to `candidates` expansions of one node; of forks and of distinct solutions, every
@@ -60,9 +61,9 @@ def simulations(tree: Tree, config: SearchConfig) -> list[int]:
     width = 1 if config.algorithm in ("forks", "distinct") else config.candidates
     steps, children = [0] * len(tree.nodes), [0] * len(tree.nodes)
     step, grown, left = 0, -1, 0  # of the last expansion: its node, and how many more may follow
-    for node in tree.nodes[1:]:
+    for node in tree.nodes[tree.begun + 1 :]:
         assert node.parent is not None
-        if not (rolls and node.id > 1 and node.parent == node.id - 1):
+        if not (rolls and node.id > tree.begun + 1 and node.parent == node.id - 1):
             if node.parent != grown or not left:
                 step += 1
                 grown = node.parent
@@ -92,6 +93,7 @@ def _shown_node(tree: Tree, node: Node, advantage: float | None) -> dict[str, An
         "advantage": None if node.parent is None else _number(advantage),
         "entropy": _number(entropy),
         "tokens": len(thought.ids),
+        "given": 0 < node.id <= tree.begun,
         "known": thought.known,
         "sibling": None if sibling is None else sibling.id,  # that the known tokens are of
         "mass": _number(node.mass),

@@ -176,7 +176,10 @@ class TreeView {
     if (share !== null) worth.style.setProperty("--share", `${100 * Math.min(Math.max(share, 0), 1)}%`);
     const top = make("span", { className: "top" },
       make("span", { textContent: root ? "problem" : `${id} · ${node.meta || "thought"}` }),
-      root ? "" : make("span", { textContent: `p ${brief(node.probability)}`, title: "probability of the path to it" }),
+      root ? "" : make("span", {
+        textContent: node.given ? "given" : `p ${brief(node.probability)}`,
+        title: node.given ? "the search began behind it" : "probability of the path to it",
+      }),
       make("span", {}, verdict(node.outcome), ` ${node.value === null ? "–" : node.value.toFixed(2)}`));
     const text = make("span", { className: "says" }, ...this.text(id, KNOWN));
     const fresh = this.step < this.last && node.step === this.step && this.step;

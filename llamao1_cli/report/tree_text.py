@@ -30,7 +30,8 @@ def draw_tree(tree: Tree) -> Branch:
 
 def _label(tree: Tree, node: Node, chance: float) -> Text:
     """Returns a thought; the beginning that it shares with the sibling it leaves is dim."""
-    label = Text.assemble((f"{node.value:.2f} ", "cyan"), (f"p {chance:.2g} ", "dim"))
+    drawn = "given" if node.id <= tree.begun else f"p {chance:.2g}"
+    label = Text.assemble((f"{node.value:.2f} ", "cyan"), (f"{drawn} ", "dim"))
     label.append(f"x{node.visits} " if node.visits else "", style="dim")
     if node.thought.meta:
         label.append(f"{node.thought.meta.name.lower()} ", style="dim")

@@ -9,8 +9,9 @@ from llamao1_cli.search.weights import solution_counts
 
 
 def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
-    """Returns what an iteration's trees look like, as shares and means."""
-    nodes = [node for tree in trees for node in tree.nodes[1:]]
+    """Returns what an iteration's trees look like, as shares and means; what a search began behind
+    is not counted."""
+    nodes = [node for tree in trees for node in tree.nodes[tree.begun + 1 :]]
     return {
         **_outcomes(trees),
         **_coverage(trees),
@@ -30,12 +31,14 @@ def solution_nats(tree: Tree) -> float:
 
 def _outcomes(trees: Sequence[Tree]) -> dict[str, float]:
     """Returns how many solutions and trees came out right. Only `success` is an estimate for the
-    policy: a share of leaves favours what search visits most, and what is drawn but once."""
+    policy: a share of leaves favours what search visits most, and what is drawn but once. It is
+    of trees that begin at their problem: behind given thoughts success is likelier."""
     leaves = [leaf for tree in trees for leaf in tree.leaf_nodes()]
+    whole = [tree.root.target for tree in trees if not tree.begun]
     outcomes = [{node.outcome for node in tree.nodes} for tree in trees]
     count = max(len(trees), 1)
     return {
-        "success": _mean([tree.root.target for tree in trees if tree.root.target is not None]),
+        "success": _mean([target for target in whole if target is not None]),
         "solved_leaves": sum(leaf.outcome is True for leaf in leaves) / max(len(leaves), 1),
         "finished_leaves": sum(leaf.terminal for leaf in leaves) / max(len(leaves), 1),
         "solved_trees": sum(True in seen for seen in outcomes) / count,
@@ -54,7 +57,7 @@ def _coverage(trees: Sequence[Tree]) -> dict[str, float]:
         "duplicate_tokens": sum(map(duplicate_tokens, trees)) / max(generated, 1),
         "duplicate_solutions": sum(map(_copies, trees)) / max(solutions, 1),
         "covered": _mean([covered(tree) for tree in trees]),
-        "nats": _mean([solution_nats(tree) for tree in trees if tree.root.children]),
+        "nats": _mean([solution_nats(tree) for tree in trees if tree.start.children]),
     }
 
 
@@ -66,8 +69,9 @@ def _copies(tree: Tree) -> int:
 
 
 def _nats(tree: Tree, node: Node) -> float:
-    """Returns -log p of the path to a node."""
-    return -math.fsum(sum(step.thought.logprobs) for step in tree.path(node))
+    """Returns -log p of the path to a node, from where the search began."""
+    sampled = (step for step in tree.path(node) if step.id > tree.begun)
+    return -math.fsum(sum(step.thought.logprobs) for step in sampled)
 
 
 def _mean(values: Sequence[float]) -> float:

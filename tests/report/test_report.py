@@ -1,5 +1,6 @@
 """The run report: what is read, what is drawn, what is shown of trees, and what leaves the page."""
 
+import io
 import json
 import math
 import re
@@ -13,11 +14,14 @@ from command_line import InProcess
 from fake_engine import FakeEngine, by_equality, random_tree
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from rich.console import Console
 from run_folders import distinct_ways, evaluation, played, two_ways, write_run, write_tree
 
 from llamao1_cli.config import SearchConfig
+from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked import Rating
 from llamao1_cli.report.chart import MOST_POINTS, Chart, Point, Series, thinned
 from llamao1_cli.report.commands import write_report
 from llamao1_cli.report.curves import charts
@@ -32,6 +36,7 @@ from llamao1_cli.report.reading import read_run
 from llamao1_cli.report.run_summary import differing_keys, file_links
 from llamao1_cli.report.shown_tree import MOST_TEXT, best_leaf, shown_tree, simulations
 from llamao1_cli.report.tree_choice import forest
+from llamao1_cli.report.tree_text import draw_tree
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.rules.mcts import Mcts
@@ -269,6 +274,27 @@ def test_a_tree_tells_how_it_was_drawn() -> None:
     assert {node["sibling"] for node in drawn_alike["nodes"]} == {None}
     # Its solutions are of the same four tokens, so that they are one.
     assert drawn_alike["covered"] == pytest.approx(math.exp(-2), rel=1e-3)
+
+
+def test_what_a_search_began_behind_is_told_as_given() -> None:
+    figures = ([-3.0], [0.2], [0.1])
+    given_thought = Thought(None, "given", [9], *figures, shown=Rating.UNKNOWN)
+    tree = Tree.plant(Problem("p", "q", "7"), 0, 0.5, [given_thought])
+    for token in (1, 2):
+        chain = [
+            Thought(None, "a step", [token], [-0.5], [0.2], [0.1], shown=Rating.UNKNOWN)
+            for _ in range(2)
+        ]
+        tree.attach(tree.start, chain)
+    shown = shown_tree(tree, None, SearchConfig(algorithm="forks"))
+    assert [node["given"] for node in shown["nodes"]] == [False, True, *[False] * 4]
+    assert [node["step"] for node in shown["nodes"]] == [0, 0, 1, 1, 2, 2]
+    assert [node["sibling"] for node in shown["nodes"]] == [None] * 6
+    expected = [1, 1, math.exp(-0.5), math.exp(-1), math.exp(-0.5), math.exp(-1)]
+    assert [node["probability"] for node in shown["nodes"]] == pytest.approx(expected, rel=1e-3)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(draw_tree(tree))
+    assert "0.50 given given" in console.file.getvalue()
 
 
 @given(seed=st.integers(0, 10**6))
