@@ -47,8 +47,8 @@ class SelfPlay:
     def play(self, request: SearchRequest, name: str | int) -> list[Tree]:
         """Returns a tree for each problem, in their order.
 
-        `name` and the run's seed decide the samples. Values come from the request's judge, and
-        without one from the run's own value function.
+        `name` and the run's seed decide the samples, unless the request has seeds. Values come from
+        the request's judge, and without one from the run's own value function.
         """
         mine = self._share(request, name)
         return self._together(lambda: grow(mine, self._engine, self._codec))
@@ -59,12 +59,20 @@ class SelfPlay:
         search: SearchConfig,
         number: int,
         *,
+        begin: int = 0,
         grade: Grade,
         on_growth: OnGrowth = unwatched,
     ) -> list[Tree]:
         """Returns the graded trees of self-play iteration `number`, whose problems are
-        `problems(number)`."""
-        request = SearchRequest(problems(number), search, grade=grade, on_growth=on_growth)
+        `problems(number)`; of the first `begin` there are trees already."""
+        asked = problems(number)
+        request = SearchRequest(
+            asked[begin:],
+            search,
+            play_seeds(self._seed, number, len(asked))[begin:],
+            grade=grade,
+            on_growth=on_growth,
+        )
         trees = self.play(request, number)
         for tree in trees:
             tree.iteration = number
@@ -101,7 +109,7 @@ class SelfPlay:
     def _share(self, request: SearchRequest, name: str | int) -> SearchRequest:
         """Returns this rank's part of a request, with seeds and a judge."""
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        seeds = play_seeds(self._seed, name, len(request.problems))
+        seeds = request.seeds or play_seeds(self._seed, name, len(request.problems))
         return replace(
             request,
             problems=request.problems[rank::world],

@@ -56,6 +56,7 @@ class RaySelfPlay(SelfPlay):
         search: SearchConfig,
         number: int,
         *,
+        begin: int = 0,
         grade: Grade,
         on_growth: OnGrowth = unwatched,
     ) -> list[Tree]:
@@ -64,14 +65,19 @@ class RaySelfPlay(SelfPlay):
         With staleness allowed they are the first to come back, some of problems drawn for a later
         iteration, and the actors play on when this returns.
         """
-        weights = pack_weights(self._model, self._value_function, self._accelerator)
+        whole = (self._model, self._value_function, self._accelerator)
+        weights = None if begin else pack_weights(*whole)  # the actors have them already
 
         def collected() -> list[Tree]:
             if not self._accelerator.is_main_process:
                 return []
-            self._pool.use(weights, number, search)
-            self._add_problems(problems, number)
-            count = min(len(problems(number)), len(self._pipeline.outstanding()))
+            asked = problems(number)
+            if weights is None:
+                self._pipeline.add(self._jobs(asked, number)[begin:])
+            else:
+                self._pool.use(weights, number, search)
+                self._add_problems(problems, number)
+            count = min(len(asked) - begin, len(self._pipeline.outstanding()))
             return self._pipeline.collect(count, number, on_growth)
 
         trees = self._together(collected)
@@ -107,7 +113,10 @@ class RaySelfPlay(SelfPlay):
         return {"staleness": self._staleness} | since
 
     def state(self) -> dict[str, Any]:
-        """Returns the problems that are handed out and not yet learned from."""
+        """Returns the problems that are handed out and not yet learned from: those of iterations
+        to come. In turn there are none, as an iteration that was interrupted is played again."""
+        if not self._ahead:
+            return {}
         return {"next": self._next, "outstanding": self._pipeline.outstanding()}
 
     def restore(self, state: dict[str, Any]) -> None:
