@@ -128,7 +128,7 @@ class SearchConfig(Section):
         0, description="Distinct: stop a tree after so many generated tokens; 0 never does."
     )
     branches_at_once: Count = Field(
-        4,
+        2,
         description="Distinct: most draws of one tree that grow at the same time. More fill the "
         "engine; those that turn out to be too early teach nothing.",
     )
