@@ -15,6 +15,21 @@ class LearnConfig(Section):
         "rlsp", description=f"What is learned: {phrases(ALGORITHMS)}."
     )
     problems: Count = Field(32, description="Problems played an iteration.")
+    resample: bool = Field(
+        False,
+        description="Keep trees whose solutions are all worth the same out of the replay, and play "
+        "further problems in their place (DAPO's dynamic sampling): `problems` then counts trees "
+        "that tell right from wrong.",
+    )
+    resample_limit: Count = Field(
+        4, description="With resample: an iteration plays `problems` times so many at most."
+    )
+    curriculum: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Play the easiest level of the task first, and the next one as soon as this "
+        "share of an iteration's solutions is right; null plays the highest level, as evaluation "
+        "always does.",
+    )
     credit: Literal["gae", "tree", "treerl", "group"] = Field(
         "group",
         description="rlsp: what gives a thought its advantage. group (its gain in value over the "

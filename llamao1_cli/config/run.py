@@ -97,3 +97,22 @@ class Config(Section):
                 "and search.forks: 0"
             )
         return self
+
+    @model_validator(mode="after")
+    def _fit_the_play(self) -> "Config":
+        learn = self.learn
+        by_outcomes = {"learn.resample": learn.resample, "learn.curriculum": learn.curriculum}
+        for key in [key for key, value in by_outcomes.items() if value]:
+            if not ALGORITHMS[learn.algorithm].plays:
+                raise ValueError(f"{key}: {learn.algorithm} plays no problems; leave it out")
+            if self.self_play.max_staleness:
+                raise ValueError(
+                    f"{key} needs to know how an iteration ended before the next is played; set "
+                    "self_play.max_staleness: 0"
+                )
+        if learn.curriculum and self.task.levels == 1:
+            raise ValueError(
+                f"learn.curriculum: the problems of this task (kind {self.task.kind}) have one "
+                "level; leave it out, or give arithmetic a larger range of operations"
+            )
+        return self

@@ -17,7 +17,7 @@ from typing import Any, Literal, NotRequired
 import numpy as np
 import torch
 from accelerate import Accelerator
-from pydantic import NonNegativeInt, TypeAdapter
+from pydantic import NonNegativeInt, PositiveInt, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
@@ -47,6 +47,13 @@ class PlayState(TypedDict, total=False):
     outstanding: list[tuple[NonNegativeInt, NonNegativeInt]]  # iteration and index of a problem
 
 
+class ProblemState(TypedDict, total=False):
+    """Which problems the next iteration has, as `TreeSource.state` returns it."""
+
+    drawn: NonNegativeInt  # by all iterations before
+    level: PositiveInt
+
+
 FORMAT = 2  # of checkpoints; format 1 named the arrays of the replay otherwise
 
 
@@ -61,6 +68,7 @@ class State(TypedDict):
     spent_before: NotRequired[tuple[float, float]]  # the last iteration; older checkpoints lack it
     metrics_bytes: NonNegativeInt
     self_play: PlayState
+    problems: NotRequired[ProblemState]  # older checkpoints lack it
 
 
 _STATE = TypeAdapter(State)

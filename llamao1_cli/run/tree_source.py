@@ -1,24 +1,36 @@
 """Where the trees of an iteration come from: they are played, or read from a file."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from llamao1_cli.config import LearnConfig
 from llamao1_cli.files.run_folder import RunFolder
+from llamao1_cli.learn.credit import has_signal, target_of
 from llamao1_cli.report.display import Display
 from llamao1_cli.run.assembly import Parts
+from llamao1_cli.run.checkpoint import ProblemState
 from llamao1_cli.run.spending import Spending
+from llamao1_cli.search.protocol import OnGrowth
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import read_trees, write_trees
+from llamao1_cli.tasks.problem import Problem
 
 
 class TreeSource:
-    """The trees of a run's iterations, their seconds counted to what it spends."""
+    """The trees of a run's iterations, their seconds counted to what it spends.
+
+    What the trees so far came to decides which problems are next: see `advance`.
+    """
 
     def __init__(
         self, parts: Parts, folder: RunFolder, display: Display, spending: Spending
     ) -> None:
         self._parts, self._folder = parts, folder
         self._display, self._spending = display, spending
+        self._learn, self._levels = parts.config.learn, parts.task.levels
+        self._drawn = 0  # problems of all iterations before
+        self._level = self._levels if self._learn.curriculum is None else 1
 
     def play(self, number: int) -> list[Tree]:
         """Returns the trees of iteration `number`, played with the weights of now; the run folder
@@ -27,13 +39,7 @@ class TreeSource:
             self._display.rounds(f"iteration {number}") as on_growth,
             self._spending.timed("rollout"),
         ):
-            trees = self._parts.selfplay.iterate(
-                self._parts.problems,
-                self._parts.config.search,
-                number,
-                grade=self._grade,
-                on_growth=on_growth,
-            )
+            trees = self._rounds(number, on_growth)
         self._spending.shift("rollout", -self._spending.phase("grading"))
         if self._parts.accelerator.is_main_process:
             write_trees(self._folder.trees(number), trees)
@@ -50,6 +56,76 @@ class TreeSource:
             tree.iteration = number
         return trees
 
+    def taught(self, trees: list[Tree]) -> list[Tree]:
+        """Returns the trees that teach the policy: with `learn.resample` those with a signal."""
+        return [*filter(has_signal, trees)] if self._learn.resample else trees
+
+    def advance(self, trees: Sequence[Tree]) -> dict[str, float]:
+        """Go on to the problems that follow an iteration of these trees; returns its metrics."""
+        metrics = {
+            "played_problems": float(len(trees)),
+            "signal_problems": float(sum(map(has_signal, trees))),
+        }
+        self._drawn += len(trees)
+        if self._learn.curriculum is not None:
+            metrics["level"] = float(self._level)
+            if mean_success(trees) >= self._learn.curriculum:
+                self._level = min(self._level + 1, self._levels)
+        return metrics
+
+    def state(self) -> ProblemState:
+        """Returns what a checkpoint must keep for the next iteration to have the same problems."""
+        return {"drawn": self._drawn, "level": self._level}
+
+    def restore(self, state: ProblemState) -> None:
+        """Take over what `state` returned."""
+        self._drawn = state.get("drawn", self._drawn)
+        self._level = state.get("level", self._level)
+
+    def _rounds(self, number: int, on_growth: OnGrowth) -> list[Tree]:
+        """Returns the trees of the problems asked for, and with `learn.resample` of further ones
+        for those that teach nothing."""
+        trees: list[Tree] = []
+        wanted = self._learn.problems
+        while wanted:
+            trees += self._parts.selfplay.iterate(
+                partial(self._problems, count=len(trees) + wanted),
+                self._parts.config.search,
+                number,
+                begin=len(trees),
+                grade=self._grade,
+                on_growth=on_growth,
+            )
+            wanted = lacking(trees, self._learn)
+        return trees
+
+    def _problems(self, iteration: int, count: int) -> Sequence[Problem]:
+        """Returns the first problems of an iteration: the next one, or with actors that play ahead,
+        where each has as many, a later one."""
+        return self._parts.task.train_problems(
+            self._parts.config.run.seed,
+            iteration,
+            count,
+            before=self._drawn if self._learn.resample else None,
+            level=self._level,
+        )
+
     def _grade(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
         with self._spending.timed("grading"):
             return self._parts.grader.grade(pairs)
+
+
+def lacking(trees: Sequence[Tree], config: LearnConfig) -> int:
+    """Returns how many further problems an iteration plays that has these trees: one for each that
+    lacks a signal, up to the limit; none unless `resample` is set."""
+    if not config.resample:
+        return 0
+    left = config.resample_limit * config.problems - len(trees)
+    return min(config.problems - sum(map(has_signal, trees)), left)
+
+
+def mean_success(trees: Sequence[Tree]) -> float:
+    """Returns the mean share of right solutions that the trees estimate at their roots; those that
+    began further on know nothing of it."""
+    shares = [target_of(tree.root) for tree in trees if not tree.begun]
+    return sum(shares) / max(len(shares), 1)

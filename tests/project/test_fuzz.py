@@ -217,6 +217,7 @@ def toy_parts(codec: Codec) -> tuple[torch.optim.Optimizer, Replay[Experience], 
 STATE: dict[str, Any] = {"stage": "self-play", "iteration": 2, "warmup_steps": 4}
 STATE |= {"spent": [1.5, 100.0], "metrics_bytes": 300}
 STATE["self_play"] = {"next": 4, "outstanding": [[3, 1], [3, 2]]}
+STATE["problems"] = {"drawn": 8, "level": 2}
 
 
 @pytest.mark.parametrize(
