@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin
+from chance_outcomes import take_chances
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from llamao1_cli.cli import main as cli
@@ -60,6 +61,12 @@ def command_line(words: Sequence[str]) -> None:
     """A rank of `llamao1`."""
     sys.argv = ["llamao1", *words]
     cli.main()
+
+
+def by_chance(words: Sequence[str]) -> None:
+    """A rank of `llamao1` that takes outcomes by chance."""
+    take_chances()
+    command_line(words)
 
 
 def sharding(device: str) -> Accelerator:

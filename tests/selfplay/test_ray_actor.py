@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from chance_outcomes import SETTINGS, has_signal, mean_success
 from command_line import InProcess
 from safetensors.torch import load
 from torch import distributed
@@ -19,7 +20,8 @@ from torch.distributed.tensor import DTensor
 
 from llamao1_cli.config import Config, SearchConfig, SelfPlayConfig
 from llamao1_cli.config.file import load_config
-from llamao1_cli.errors import UserError
+from llamao1_cli.errors import InterruptedRunError, UserError
+from llamao1_cli.run import commands, tree_source
 from llamao1_cli.run.assembly import Parts, assemble
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.pending import TokenBudget
@@ -126,6 +128,37 @@ def test_files_of_self_play_are_the_same_by_actors_and_when_some_are_missing(
         (tmp_path / "ray" / f"iteration-{number:06d}.jsonl").unlink()
     assert main(*command, "--resume").returncode == 0
     assert [file.read_bytes() for file in sorted((tmp_path / "ray").iterdir())] == files
+
+
+def test_actors_play_the_rounds_and_levels_of_local_play_and_resume_within_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setattr("llamao1_cli.selfplay.make.RayPool", PoolHere)
+    monkeypatch.setattr(tree_source, "has_signal", has_signal)
+    monkeypatch.setattr(tree_source, "mean_success", mean_success)
+    settings = [*SETTINGS, "run.iterations=3", "run.checkpoint_every=9"]
+    settings += ["eval.strategies=[greedy]", "eval.problems=1"]
+
+    def train(name: str, *overrides: str, resume: bool = False) -> list[bytes]:
+        config = tiny(*settings, *overrides, f"run.dir={tmp_path / name}")
+        commands.train(config, trees=None, resume=resume, overwrite=False)
+        return [file.read_bytes() for file in sorted((tmp_path / name / "trees").iterdir())]
+
+    here = train("here")
+    assert train("ray", "self_play.backend=ray") == here
+    submit = PoolHere.submit
+
+    def stop(self: PoolHere, jobs: Sequence[Job]) -> None:
+        submit(self, jobs)
+        if jobs[0].key[0] == 2 and jobs[0].key[1] > 0:  # a later round
+            raise InterruptedRunError(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PoolHere, "submit", stop)
+        with pytest.raises(InterruptedRunError):
+            train("stopped", "self_play.backend=ray")
+    assert train("stopped", "self_play.backend=ray", resume=True) == here
 
 
 def test_of_lora_the_adapter_alone_travels() -> None:
