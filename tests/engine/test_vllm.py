@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.builtin.engine import TreeEngine
-from llamao1_cli.engine.protocol import Engine, Request, Thought, complete
+from llamao1_cli.engine.protocol import Beginning, Engine, Request, Thought, complete
 from llamao1_cli.engine.rows import Row, Rules
 from llamao1_cli.engine.vllm.chooser import TokenChooser
 from llamao1_cli.engine.vllm.engine import VllmEngine
@@ -197,6 +197,43 @@ def test_a_question_asked_again_gets_the_same_answer(codec: Codec) -> None:
     assert row.thought.ids == first
     second = chooser.choose([(asked, 2)], logits[3])
     assert row.thought.ids == [*first, *second]
+
+
+@needs_vllm
+def test_distinct_solutions_are_the_same(
+    codec: Codec, engines: tuple[VllmEngine, TreeEngine]
+) -> None:
+    search = SearchConfig(algorithm="distinct", solutions=5, max_depth=3, max_thought_tokens=6)
+    problems = [Problem(str(seed), TEXTS[seed % 3], "7") for seed in range(8)]
+    forests = [grow(SearchRequest(problems, search, range(8)), e, codec) for e in engines]
+    same = [
+        [node.thought.ids for node in one.nodes] == [node.thought.ids for node in other.nodes]
+        for one, other in zip(*forests, strict=True)
+    ]
+    assert np.mean(same) > 0.8
+
+
+def test_the_first_choice_behind_a_beginning_is_none_of_the_barred(codec: Codec) -> None:
+    chooser = TokenChooser(codec)
+    (request,) = requests(codec, 1)
+    logits = torch.randn(1, len(codec.tokenizer), generator=torch.Generator().manual_seed(1))
+    allowed = codec.grammar(len(codec.tokenizer))[0].nonzero().flatten().tolist()
+    begun, last = codec.encode("7"), allowed[5]
+    for barred in (frozenset(allowed) - {last}, frozenset(allowed)):
+        zeros = tuple([0.0] * len(begun))
+        begins = Beginning(tuple(begun), zeros, zeros, zeros, barred)
+        row = Row(replace(request, begins=begins), 1, Rules(codec, 300, False), len(request.path))
+        row.begin(row.opening() or [])
+        asked = VllmRequest(1, row, [*request.path, *row.take()])
+        assert asked.path[-len(begun) :] == begun
+        chooser.choose([(asked, 0)], logits)
+        if last not in barred:
+            assert row.thought.ids == [*begun, last]
+            assert row.thought.known == len(begun)
+            assert row.thought.logprobs[-1] < -1  # as if nothing were barred
+        else:
+            assert asked.done
+            assert row.thoughts == []
 
 
 def test_rows_keep_their_requests_when_vllm_moves_them(
