@@ -56,14 +56,18 @@ class Distinct:
         progress.covered += tree.probability(node)
 
     def _next(self, tree: Tree) -> list[Pick]:
-        rng = np.random.default_rng([tree.seed, 5, 0])
-        promise = likely_right if self._guided else None
-        new = _Progress(Frontier(tree.start, rng, whole=True, promise=promise))
-        progress = self._progress.setdefault(id(tree), new)
-        config, frontier = self._config, progress.frontier
+        config = self._config
+        progress = self._progress.get(id(tree)) or self._begin(tree)
         spent = config.tree_tokens and tree.generated_tokens >= config.tree_tokens
         if spent or progress.covered >= config.covered_mass:
             return []
         left = config.solutions - progress.drawn
-        count = max(min(left, config.branches_at_once, len(frontier)), 0)
-        return [Pick(tree, tree.start, count, frontier)] if count else []
+        count = max(min(left, config.branches_at_once, len(progress.frontier)), 0)
+        return [Pick(tree, tree.start, count, progress.frontier)] if count else []
+
+    def _begin(self, tree: Tree) -> _Progress:
+        rng = np.random.default_rng([tree.seed, 5, 0])
+        promise = likely_right if self._guided else None
+        progress = _Progress(Frontier(tree.start, rng, whole=True, promise=promise))
+        self._progress[id(tree)] = progress
+        return progress
