@@ -16,6 +16,9 @@ from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.coverage import covered, duplicate_tokens
 from llamao1_cli.search.frontier import NEVER
 from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.pending import TokenBudget
+from llamao1_cli.search.rules.beam import Beam
+from llamao1_cli.search.rules.improvement import Improvement
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.search.weights import set_weights
 from llamao1_cli.tasks.problem import Problem
@@ -183,6 +186,26 @@ def test_a_new_child_is_never_a_copy(codec: Codec, seed: int, candidates: int) -
         children = [tuple(child.thought.ids) for child in tree.children(node)]
         assert len(children) == len({*children})
     assert duplicate_tokens(tree) == 0
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["beam", "improvement", "forks"]))
+def test_no_search_draws_a_child_twice(codec: Codec, seed: int, name: str) -> None:
+    engine = ChanceEngine(codec, seed=seed, width=2, length=3, depth=3)
+    config = SearchConfig(algorithm="forks", replacement=False, max_depth=3, chains=5, forks=2)
+    rules = {"beam": Beam(3, 2, 3, budget=200), "improvement": Improvement(9, 3), "forks": None}
+    budget = TokenBudget(200)
+    request = SearchRequest(
+        [PROBLEM], config, [seed], rule=rules[name], grade=by_equality, budget=budget
+    )
+    (tree,) = grow(request, engine, codec)
+    assert len(tree.nodes) > 3
+    for node in tree.nodes:
+        children = [tuple(child.thought.ids) for child in tree.children(node)]
+        assert len(children) == len({*children})
+    assert tree.root.target == pytest.approx(
+        sum(c.mass * c.target for c in tree.children(tree.root))
+        / sum(c.mass for c in tree.children(tree.root))
+    )
 
 
 def test_children_are_drawn_as_their_distribution_says(codec: Codec) -> None:
