@@ -8,7 +8,7 @@ from llamao1_cli.config.judges import (
     ValueAdapterConfig,
     ValueHeadConfig,
 )
-from llamao1_cli.config.learn import LearnConfig, ReplayConfig
+from llamao1_cli.config.learn import LearnConfig, ReplayConfig, RestartsConfig
 from llamao1_cli.config.model import BuildConfig, LoraConfig, ModelConfig, WarmupConfig
 from llamao1_cli.config.play import EngineConfig, SearchConfig, SelfPlayConfig
 from llamao1_cli.config.run import Config, RunConfig
@@ -29,6 +29,7 @@ __all__ = [
     "ModelConfig",
     "OmegaConfig",
     "ReplayConfig",
+    "RestartsConfig",
     "RewardConfig",
     "RunConfig",
     "SearchConfig",

@@ -91,8 +91,19 @@ class LearnConfig(Section):
         return self.clip if self.clip_high is None else self.clip_high
 
 
+class RestartsConfig(Section):
+    """Trees that begin along paths of earlier successes."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.25, description="Most of an iteration's problems that begin so."
+    )
+    capacity: Count = Field(
+        1000, description="Problems of which a path is kept; the longest unused go first."
+    )
+
+
 class ReplayConfig(Section):
-    """Prioritized replay of experiences."""
+    """Prioritized replay of experiences, and of states to begin from."""
 
     capacity: Count = Field(
         20_000, description="Most experiences, one a tree; new ones overwrite the oldest."
@@ -104,4 +115,9 @@ class ReplayConfig(Section):
     )
     draws: Positive = Field(
         2.0, description="Experiences drawn an iteration for each new one; 2 is two epochs."
+    )
+    restarts: RestartsConfig | None = Field(
+        None,
+        description="Let a share of the trees begin along paths of problems that are rarely "
+        "solved, where success is neither rare nor sure; null never does.",
     )

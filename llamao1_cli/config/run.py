@@ -101,7 +101,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _fit_the_play(self) -> "Config":
         learn = self.learn
-        by_outcomes = {"learn.resample": learn.resample, "learn.curriculum": learn.curriculum}
+        by_outcomes = {
+            "learn.resample": learn.resample,
+            "learn.curriculum": learn.curriculum,
+            "replay.restarts": self.replay.restarts,
+        }
         for key in [key for key, value in by_outcomes.items() if value]:
             if not ALGORITHMS[learn.algorithm].plays:
                 raise ValueError(f"{key}: {learn.algorithm} plays no problems; leave it out")

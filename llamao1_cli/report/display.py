@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from llamao1_cli.config import Config
 from llamao1_cli.report.tables import asked_lines, budget_table, evaluation_table
 from llamao1_cli.report.tree_text import draw_tree
 from llamao1_cli.search.tree import Tree
@@ -79,16 +80,16 @@ class Display:
             yield show
 
     def iteration(
-        self, number: int, total: int, metrics: Mapping[str, Any], seconds: Mapping[str, float]
+        self, number: int, config: Config, metrics: Mapping[str, Any], seconds: Mapping[str, float]
     ) -> None:
         """Print one line: how the play went, what the update did, where the time went."""
-        line = f"iteration {number:>3}/{total}"
+        line = f"iteration {number:>3}/{config.run.iterations}"
         if "loss" in metrics:
             line += f"  loss {metrics['loss']:.3f}"
         if "solved_leaves" in metrics:
-            line += (
-                f"  solved {metrics['solved_leaves']:.3f}  mixed trees {metrics['mixed_trees']:.2f}"
-            )
+            apart = config.search.draws_apart
+            name, key = ("success", "success") if apart else ("solved", "solved_leaves")
+            line += f"  {name} {metrics[key]:.3f}  mixed trees {metrics['mixed_trees']:.2f}"
         if "policy_loss" in metrics:
             line += (
                 f"  value loss {metrics['value_loss']:.3f}  clipped {metrics['clip_fraction']:.3f}"

@@ -52,6 +52,7 @@ class ProblemState(TypedDict, total=False):
 
     drawn: NonNegativeInt  # by all iterations before
     level: PositiveInt
+    restarts: list[Any]  # paths to begin along, as `Restarts.state` returns them
 
 
 FORMAT = 2  # of checkpoints; format 1 named the arrays of the replay otherwise

@@ -86,6 +86,7 @@ class RLSPTrainer:
         checkpoint.load_optimizer(path, self._optimizer)
         checkpoint.load_replay(path, self._replay)
         self._parts.selfplay.restore(state["self_play"])
+        self._source.restore(state.get("problems", {}))
         if self._values:
             self._values.load(path)
         if self._updater.reference is not None:
@@ -162,11 +163,13 @@ class RLSPTrainer:
     def _learn(self, trees: list[Tree], number: int, last: int) -> None:
         """Change the run's state in one piece, which a signal finds either before or after."""
         config, played = self._config, forest_metrics(trees) | self._parts.selfplay.drain()
-        fresh = sum(map(grew, trees))
+        played |= self._source.advance(trees)
         self._spending.tokens += played["generated_tokens"]
+        taught = self._source.taught(trees)
+        fresh = sum(map(grew, taught))
         with self._spending.timed("experience"):
             kept = experiences(
-                trees,
+                taught,
                 self._parts.codec,
                 config.learn,
                 config.search.discount,
@@ -210,7 +213,7 @@ class RLSPTrainer:
         seconds = self._spending.close()
         metrics |= {"spent_tokens": self._spending.tokens}
         self._log(stage, number, metrics | {"seconds": seconds})
-        self._display.iteration(number, self._config.run.iterations, metrics, seconds)
+        self._display.iteration(number, self._config, metrics, seconds)
         final = number == last or self._spending.progress(number) >= 1.0
         if final or number % self._config.run.checkpoint_every == 0:
             with self._spending.timed("checkpoint"):  # shows in the next iteration's metrics
@@ -277,6 +280,7 @@ class RLSPTrainer:
                 "spent_before": self._spending.before,
                 "metrics_bytes": self._tracker.size if self._tracker else 0,
                 "self_play": self._parts.selfplay.state(),
+                "problems": self._source.state(),
             },
         )
 

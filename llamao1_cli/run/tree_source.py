@@ -7,11 +7,13 @@ from pathlib import Path
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.learn.credit import has_signal, target_of
+from llamao1_cli.learn.restarts import Restarts
 from llamao1_cli.report.display import Display
 from llamao1_cli.run.assembly import Parts
 from llamao1_cli.run.checkpoint import ProblemState
 from llamao1_cli.run.spending import Spending
 from llamao1_cli.search.protocol import OnGrowth
+from llamao1_cli.search.start import Start
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import read_trees, write_trees
 from llamao1_cli.tasks.problem import Problem
@@ -29,7 +31,12 @@ class TreeSource:
         self._parts, self._folder = parts, folder
         self._display, self._spending = display, spending
         self._learn, self._levels = parts.config.learn, parts.task.levels
+        self._seed = parts.config.run.seed
         self._drawn = 0  # problems of all iterations before
+        replay = parts.config.replay.restarts
+        self._restarts = Restarts(replay.capacity) if replay else None
+        self._starts: list[Start] = []  # of the iteration under way
+        self._most_restarts = int(replay.share * self._learn.problems) if replay else 0
         self._level = self._levels if self._learn.curriculum is None else 1
 
     def play(self, number: int) -> list[Tree]:
@@ -39,6 +46,8 @@ class TreeSource:
             self._display.rounds(f"iteration {number}") as on_growth,
             self._spending.timed("rollout"),
         ):
+            if self._restarts is not None:
+                self._starts = self._restarts.choose(self._most_restarts)
             trees = self._rounds(number, on_growth)
         self._spending.shift("rollout", -self._spending.phase("grading"))
         if self._parts.accelerator.is_main_process:
@@ -66,7 +75,9 @@ class TreeSource:
             "played_problems": float(len(trees)),
             "signal_problems": float(sum(map(has_signal, trees))),
         }
-        self._drawn += len(trees)
+        self._drawn += sum(not tree.begun for tree in trees)
+        if self._restarts is not None:
+            metrics |= self._restarts.take_in(trees, trees[0].iteration, self._seed)
         if self._learn.curriculum is not None:
             metrics["level"] = float(self._level)
             if mean_success(trees) >= self._learn.curriculum:
@@ -75,12 +86,17 @@ class TreeSource:
 
     def state(self) -> ProblemState:
         """Returns what a checkpoint must keep for the next iteration to have the same problems."""
-        return {"drawn": self._drawn, "level": self._level}
+        state: ProblemState = {"drawn": self._drawn, "level": self._level}
+        if self._restarts is not None:
+            state["restarts"] = self._restarts.state()
+        return state
 
     def restore(self, state: ProblemState) -> None:
         """Take over what `state` returned."""
         self._drawn = state.get("drawn", self._drawn)
         self._level = state.get("level", self._level)
+        if self._restarts is not None:
+            self._restarts.restore(state.get("restarts", []))
 
     def _rounds(self, number: int, on_growth: OnGrowth) -> list[Tree]:
         """Returns the trees of the problems asked for, and with `learn.resample` of further ones
@@ -93,6 +109,7 @@ class TreeSource:
                 self._parts.config.search,
                 number,
                 begin=len(trees),
+                given=[start.given for start in self._starts],
                 grade=self._grade,
                 on_growth=on_growth,
             )
@@ -101,14 +118,16 @@ class TreeSource:
 
     def _problems(self, iteration: int, count: int) -> Sequence[Problem]:
         """Returns the first problems of an iteration: the next one, or with actors that play ahead,
-        where each has as many, a later one."""
-        return self._parts.task.train_problems(
-            self._parts.config.run.seed,
+        where each has as many, a later one. Those to begin along a path come first."""
+        counted = self._learn.resample or self._restarts is not None
+        fresh = self._parts.task.train_problems(
+            self._seed,
             iteration,
-            count,
-            before=self._drawn if self._learn.resample else None,
+            count - len(self._starts),
+            before=self._drawn if counted else None,
             level=self._level,
         )
+        return [*(start.problem for start in self._starts), *fresh]
 
     def _grade(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
         with self._spending.timed("grading"):

@@ -55,7 +55,7 @@ class _Siblings:
 
     def frontier(self, pick: Pick) -> Frontier | None:
         """Returns where the picked expansions begin; None where they may repeat what is there."""
-        if pick.frontier or not self._distinct:
+        if pick.frontier is not None or not self._distinct:
             return pick.frontier
         key = id(pick.tree), pick.node.id
         if key not in self._frontiers:
@@ -158,13 +158,14 @@ def _paid(
     request: SearchRequest,
 ) -> Expansion | None:
     """Returns the tree's next expansion, with its tokens set aside; None if they are spent."""
-    node = frontier.first.parent if frontier else pick.node
+    branch = frontier.first if frontier is not None else None
+    node = branch.parent if branch else pick.node
     limit = pending.reserve(
         rule.reach(node), request.search.max_thought_tokens, request.budget.judging
     )
     if limit == 0:
         return None
-    expansion = Expansion(node, limit, frontier, frontier.take() if frontier else None)
+    expansion = Expansion(node, limit, frontier, frontier.take() if frontier is not None else None)
     pending.expansions.append(expansion)
     return expansion
 

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.distributed.ranks import gather_bytes
-from llamao1_cli.engine.protocol import Engine
+from llamao1_cli.engine.protocol import Engine, Thought
 from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.grow import SearchRequest, grow
@@ -60,16 +60,19 @@ class SelfPlay:
         number: int,
         *,
         begin: int = 0,
+        given: Sequence[Sequence[Thought]] = (),
         grade: Grade,
         on_growth: OnGrowth = unwatched,
     ) -> list[Tree]:
         """Returns the graded trees of self-play iteration `number`, whose problems are
-        `problems(number)`; of the first `begin` there are trees already."""
+        `problems(number)`; of the first `begin` there are trees already. The trees of the first
+        problems begin behind `given` thoughts."""
         asked = problems(number)
         request = SearchRequest(
             asked[begin:],
             search,
             play_seeds(self._seed, number, len(asked))[begin:],
+            given=padded(given, len(asked))[begin:],
             grade=grade,
             on_growth=on_growth,
         )
@@ -114,6 +117,7 @@ class SelfPlay:
             request,
             problems=request.problems[rank::world],
             seeds=seeds[rank::world],
+            given=request.given[rank::world],
             judge=request.judge or judge_by(self._value_function),
         )
 
@@ -141,3 +145,8 @@ class SelfPlay:
 def play_seeds(seed: int, name: str | int, count: int) -> list[int]:
     """Returns the seeds of the trees of `count` problems played under a name in a run of `seed`."""
     return [derive_seed(seed, "play", name, index) for index in range(count)]
+
+
+def padded(given: Sequence[Sequence[Thought]], count: int) -> list[Sequence[Thought]]:
+    """Returns what `count` trees begin behind: the first ones what is given, the others nothing."""
+    return [*given, *[()] * (count - len(given))]

@@ -20,13 +20,14 @@ from torch.distributed.tensor import DTensor
 
 from llamao1_cli.config import Config, SearchConfig, SelfPlayConfig
 from llamao1_cli.config.file import load_config
+from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import InterruptedRunError, UserError
 from llamao1_cli.run import commands, tree_source
 from llamao1_cli.run.assembly import Parts, assemble
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.pending import TokenBudget
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.selfplay.local import play_seeds
+from llamao1_cli.selfplay.local import padded, play_seeds
 from llamao1_cli.selfplay.ray.actor import (
     PlaySettings,
     SelfPlayActor,
@@ -62,15 +63,19 @@ def test_an_actor_grows_the_trees_that_the_trainer_would(overrides: list[str]) -
     config = tiny(*overrides)
     parts = assemble(config)
     actor = SelfPlayActor(config.model_dump_json(), ".")
-    problems = parts.task.train_problems(0, 1, 3)
+    problems, given = parts.task.train_problems(0, 1, 3), list[tuple[Thought, ...]]()
     with parts.grader:
         for version in (1, 2):
             disturb(parts)
             parts.engine.refresh()
             expected = parts.selfplay.iterate(
-                lambda number: problems, config.search, version, grade=parts.grader.grade
+                lambda number: problems,
+                config.search,
+                version,
+                given=given,
+                grade=parts.grader.grade,
             )
-            rows = zip(problems, play_seeds(0, version, 3), strict=True)
+            rows = zip(problems, play_seeds(0, version, 3), padded(given, 3), strict=True)
             jobs = [Job((version, i), *row) for i, row in enumerate(rows)]
             weights = pack_weights(
                 parts.language_model.model, parts.value_function, parts.accelerator
@@ -79,6 +84,9 @@ def test_an_actor_grows_the_trees_that_the_trainer_would(overrides: list[str]) -
             data = actor.play(chunk, np.frombuffer(weights, np.uint8))
             assert json.loads(data)[0]["iteration"] == version
             assert trees_from_json(data) == expected
+            # The next trees begin behind what the first one says.
+            path = expected[0].path(next(expected[0].leaf_nodes()))
+            given = [tuple(node.thought for node in path[1:-1])]
 
 
 class PoolHere:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from llamao1_cli.config import Config, SearchConfig
 from llamao1_cli.distributed.ranks import make_accelerator
@@ -23,12 +24,14 @@ from llamao1_cli.selfplay.player import make_player
 from llamao1_cli.selfplay.ray.pipeline import Job
 from llamao1_cli.selfplay.ray.weights import unpack_weights
 from llamao1_cli.tasks.load import load_task
-from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value.protocol import judge_by
 
 # Variables that tell a process its rank. A cluster that a rank starts inherits them.
 RANK_NAMES = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 RANK_PREFIXES = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_")
+
+
+_JOBS = TypeAdapter(list[Job])
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,17 @@ class SelfPlayActor:
     def play(self, chunk: str, weights: np.ndarray) -> bytes:
         """Returns the graded trees of a chunk for `trees_from_json` to read; `weights` are bytes
         `[N]` of the chunk's version."""
-        settings, problems, seeds = _read_chunk(chunk)
+        settings, jobs = _read_chunk(chunk)
         player = self._player
         if settings.version != self._version:
             unpack_weights(weights.tobytes(), player.language_model.model, player.value_function)
             player.engine.refresh()
             self._version = settings.version
         request = SearchRequest(
-            problems,
+            [job.problem for job in jobs],
             settings.search,
-            seeds,
+            [job.seed for job in jobs],
+            given=[job.given for job in jobs],
             grade=player.grader.grade,
             judge=judge_by(player.value_function),
         )
@@ -90,8 +94,7 @@ def chunk_to_json(settings: PlaySettings, jobs: Sequence[Job]) -> str:
             "version": settings.version,
             "iteration": settings.iteration,
             "search": settings.search.model_dump(mode="json"),
-            "problems": [asdict(job.problem) for job in jobs],
-            "seeds": [job.seed for job in jobs],
+            "jobs": [asdict(job) for job in jobs],
         }
     )
 
@@ -108,8 +111,8 @@ def _leave_ranks() -> None:
             del os.environ[name]
 
 
-def _read_chunk(chunk: str) -> tuple[PlaySettings, list[Problem], list[int]]:
+def _read_chunk(chunk: str) -> tuple[PlaySettings, list[Job]]:
     data = json.loads(chunk)
     search = SearchConfig.model_validate(data["search"])
     settings = PlaySettings(data["version"], data["iteration"], search)
-    return settings, [Problem(**problem) for problem in data["problems"]], data["seeds"]
+    return settings, _JOBS.validate_python(data["jobs"])

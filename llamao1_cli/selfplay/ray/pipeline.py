@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.search.protocol import OnGrowth, unwatched
 from llamao1_cli.search.tree import Tree
@@ -20,11 +21,12 @@ MOST_LOSSES = 5  # actors that may die over one problem
 
 @dataclass(frozen=True)
 class Job:
-    """A problem to play, and the seed of its tree."""
+    """A problem to play, the seed of its tree, and the thoughts that the tree begins behind."""
 
     key: Key
     problem: Problem
     seed: int
+    given: tuple[Thought, ...] = ()
 
 
 class ActorPool(Protocol):

@@ -8,10 +8,11 @@ from accelerate import Accelerator
 
 from llamao1_cli.config import RunConfig, SearchConfig, SelfPlayConfig
 from llamao1_cli.distributed.interrupts import Interrupts
+from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import UserError
 from llamao1_cli.search.protocol import Grade, OnGrowth, unwatched
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.selfplay.local import SelfPlay, play_seeds
+from llamao1_cli.selfplay.local import SelfPlay, padded, play_seeds
 from llamao1_cli.selfplay.player import Player
 from llamao1_cli.selfplay.ray.pipeline import Job, Pipeline
 from llamao1_cli.selfplay.ray.pool import RayPool
@@ -57,6 +58,7 @@ class RaySelfPlay(SelfPlay):
         number: int,
         *,
         begin: int = 0,
+        given: Sequence[Sequence[Thought]] = (),
         grade: Grade,
         on_growth: OnGrowth = unwatched,
     ) -> list[Tree]:
@@ -73,10 +75,10 @@ class RaySelfPlay(SelfPlay):
                 return []
             asked = problems(number)
             if weights is None:
-                self._pipeline.add(self._jobs(asked, number)[begin:])
+                self._pipeline.add(self._jobs(asked, number, given)[begin:])
             else:
                 self._pool.use(weights, number, search)
-                self._add_problems(problems, number)
+                self._add_problems(problems, number, given)
             count = min(len(asked) - begin, len(self._pipeline.outstanding()))
             return self._pipeline.collect(count, number, on_growth)
 
@@ -84,7 +86,12 @@ class RaySelfPlay(SelfPlay):
         self._staleness = sum(number - tree.iteration for tree in trees) / max(len(trees), 1)
         return trees
 
-    def _add_problems(self, problems: Callable[[int], Sequence[Problem]], number: int) -> None:
+    def _add_problems(
+        self,
+        problems: Callable[[int], Sequence[Problem]],
+        number: int,
+        given: Sequence[Sequence[Thought]],
+    ) -> None:
         """Queue what a resumed run owes, and problems as far ahead as allowed; none of iterations
         that were skipped."""
         self._next = max(self._next or number, number)
@@ -98,7 +105,8 @@ class RaySelfPlay(SelfPlay):
             self._pipeline.add([jobs[index]])
         self._owed = []
         while self._next <= min(number + self._ahead, max(self._iterations, number)):
-            self._pipeline.add(self._jobs(problems(self._next), self._next))
+            own = given if self._next == number else ()
+            self._pipeline.add(self._jobs(problems(self._next), self._next, own))
             self._next += 1
 
     def drain(self) -> dict[str, float]:
@@ -127,9 +135,15 @@ class RaySelfPlay(SelfPlay):
         """Stop the actors, and the cluster if it was started here."""
         self._pool.close()
 
-    def _jobs(self, problems: Sequence[Problem], iteration: int) -> list[Job]:
+    def _jobs(
+        self,
+        problems: Sequence[Problem],
+        iteration: int,
+        given: Sequence[Sequence[Thought]] = (),
+    ) -> list[Job]:
         seeds = play_seeds(self._seed, iteration, len(problems))
+        rows = zip(problems, seeds, padded(given, len(problems)), strict=True)
         return [
-            Job((iteration, index), problem, seed)
-            for index, (problem, seed) in enumerate(zip(problems, seeds, strict=True))
+            Job((iteration, index), problem, seed, tuple(thoughts))
+            for index, (problem, seed, thoughts) in enumerate(rows)
         ]
