@@ -58,12 +58,9 @@ def played(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("algorithm", ["mcts", "forks"])
-def test_trees_begin_along_paths_that_ended_right(
-    tmp_path: Path, lenient: None, algorithm: str
-) -> None:
+def test_trees_begin_along_paths_that_ended_right(tmp_path: Path, lenient: None) -> None:
     run = tmp_path / "run"
-    fit(tiny_run(run, f"search.algorithm={algorithm}"))
+    fit(tiny_run(run))
     forests, metrics = trees_of(run), played(run)
     assert sum(row["restarts"] for row in metrics) > 0
     right: set[tuple[str, ...]] = set()  # what stands on the paths to right leaves so far
