@@ -86,15 +86,18 @@ class TreeSource:
 
     def state(self) -> ProblemState:
         """Returns what a checkpoint must keep for the next iteration to have the same problems."""
-        state: ProblemState = {"drawn": self._drawn, "level": self._level}
+        state: ProblemState = {"drawn": self._drawn}
+        if self._learn.curriculum is not None:
+            state["level"] = self._level
         if self._restarts is not None:
             state["restarts"] = self._restarts.state()
         return state
 
     def restore(self, state: ProblemState) -> None:
-        """Take over what `state` returned."""
+        """Take over what `state` returned; after the warm-up perhaps that of another variant."""
         self._drawn = state.get("drawn", self._drawn)
-        self._level = state.get("level", self._level)
+        if self._learn.curriculum is not None:
+            self._level = state.get("level", self._level)
         if self._restarts is not None:
             self._restarts.restore(state.get("restarts", []))
 

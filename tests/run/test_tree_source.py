@@ -158,6 +158,14 @@ def test_a_source_goes_on_from_its_state() -> None:
     assert half.state() == whole.state()
 
 
+def test_variants_that_share_a_warm_up_begin_at_their_own_level() -> None:
+    climbing, plain = LearnConfig(problems=1, curriculum=0.5), LearnConfig(problems=1)
+    for before, after, level in ((plain, climbing, "1"), (climbing, plain, "3")):
+        source = source_of(after, 3, lambda n: MIXED)
+        source.restore(source_of(before, 3, lambda n: MIXED).state())
+        assert [each.problem.text for each in source.play(1)] == [level]
+
+
 DATA = "task={kind: data, train: {path: a}, test: {path: b}}"
 
 
