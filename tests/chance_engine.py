@@ -130,7 +130,8 @@ class ChanceEngine:
             if not left:
                 return None
             weights = np.array([*left.values()])
-            token = [*left][int(rng.choice(len(weights), p=weights / weights.sum()))]
+            drawn = rng.choice(len(weights), p=weights / weights.sum())
+            token = [*left][int(drawn if request.sampling.temperature else weights.argmax())]
             ids.append(token)
             logprobs.append(math.log(chances[token]))
         text = self._codec.decode(ids)[1]

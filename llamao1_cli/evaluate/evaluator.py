@@ -23,7 +23,7 @@ from llamao1_cli.evaluate.scoring import (
     sample_outcomes,
 )
 from llamao1_cli.evaluate.strategies import (
-    DISTINCT,
+    LIKELIEST,
     PASSES,
     SAMPLES,
     STRATEGIES,
@@ -76,7 +76,7 @@ class Evaluator:
                 result |= qualities(forest, outcomes)
                 if PASS in names:
                     figures |= passes(forest, outcomes, self._config.samples)
-            if growth is DISTINCT and PASS_DISTINCT in names:
+            if growth is LIKELIEST and PASS_DISTINCT in names:
                 outcomes = sample_outcomes(forest, self._grade)
                 figures |= passes_in_order(forest, outcomes, self._config.samples)
             for name in chosen:

@@ -16,8 +16,8 @@ from llamao1_cli.evaluate.reductions import REDUCTIONS
 from llamao1_cli.search.protocol import Judge, SearchRule
 from llamao1_cli.search.refine.solutions import Refinement
 from llamao1_cli.search.rules.beam import Beam
-from llamao1_cli.search.rules.distinct import Distinct
 from llamao1_cli.search.rules.improvement import Improvement
+from llamao1_cli.search.rules.likeliest import Likeliest
 from llamao1_cli.search.rules.mcts import Mcts
 from llamao1_cli.search.rules.samples import Samples
 
@@ -72,21 +72,15 @@ def _samples(search: SearchConfig, config: EvalConfig, budget: int | None) -> Se
     return Setup(flat, rule)
 
 
-def _distinct(
-    search: SearchConfig, config: EvalConfig, budget: int | None, *, guided: bool = False
+def _likeliest(
+    search: SearchConfig, config: EvalConfig, budget: int | None, *, until_decided: bool = False
 ) -> Setup:
-    """Draw distinct solutions, whose meta-actions the model writes: all tokens have a probability.
-    A solution takes a token at least, so that a budget ends the search."""
-    tree = search.unaided(
-        algorithm="distinct",
-        meta_actions="model",
-        temperature=config.temperature,
-        solutions=config.samples if budget is None else budget,
-        covered_mass=1.0,
-        tree_tokens=0,
-        branches_at_once=1,
-    )
-    return Setup(tree, Distinct(tree, guided=guided))
+    """Take the most probable solutions, whose meta-actions the model writes: all tokens have a
+    probability, at temperature 0 that of temperature 1. A solution takes a token at least, so that
+    a budget ends the search."""
+    alone = search.unaided(meta_actions="model", temperature=0.0, replacement=True)
+    solutions = config.samples if budget is None else budget
+    return Setup(alone, Likeliest(solutions, search.max_depth, until_decided=until_decided))
 
 
 def _beam(search: SearchConfig, config: EvalConfig, budget: int | None) -> Setup:
@@ -128,13 +122,13 @@ def _self_refine(search: SearchConfig, config: EvalConfig, budget: int | None) -
 
 
 SAMPLES = Growth("samples", "samples", _samples)
-DISTINCT = Growth("distinct", "distinct", _distinct)
+LIKELIEST = Growth("likeliest", "likeliest", _likeliest)
 SELF_REFINE = Growth("self_refine", "self_refine", _self_refine)
 _GROWTHS = (
     Growth("greedy", "greedy", _greedy),
     SAMPLES,
-    DISTINCT,
-    Growth("distinct_guided", "distinct", partial(_distinct, guided=True)),
+    LIKELIEST,
+    Growth("until_decided", "likeliest", partial(_likeliest, until_decided=True)),
     Growth("beam", "beam", _beam),
     Growth("mcts", "mcts", _mcts),
     Growth("mcts_reference", "mcts", partial(_mcts, selection="reference")),
@@ -146,7 +140,7 @@ _GROWTHS = (
 GROWTHS = {growth.name: growth for growth in _GROWTHS}
 
 
-PASSES = {SAMPLES: PASS, DISTINCT: PASS_DISTINCT}  # whether any solution is right
+PASSES = {SAMPLES: PASS, LIKELIEST: PASS_DISTINCT}  # whether any solution is right
 
 
 def _strategy(entry: StrategyEntry) -> Strategy:

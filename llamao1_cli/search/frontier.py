@@ -15,7 +15,7 @@ have no solution in common, so that several may grow at once.
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -63,19 +63,12 @@ class Frontier:
     """The branches of everything below one node that is not known yet, earliest first.
 
     `whole`: what is drawn without replacement are whole solutions; else the node's children, each
-    of which is followed by thoughts that are drawn as ever. With `promise` the branch of the
-    largest promise comes first: then what comes of it is no sample of the policy, and has no time.
+    of which is followed by thoughts that are drawn as ever. Without `rng` nothing is left to
+    chance: the most probable branch comes first, and what comes of it is no sample and has no time.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        rng: np.random.Generator,
-        *,
-        whole: bool,
-        promise: Callable[[Branch], float] | None = None,
-    ) -> None:
-        self._node, self._rng, self._whole, self._promise = node, rng, whole, promise
+    def __init__(self, node: Node, rng: np.random.Generator | None, *, whole: bool) -> None:
+        self._node, self._rng, self._whole = node, rng, whole
         self._branches: list[Branch] = []
         self._growing = 0  # branches that were taken and are not back
         self._push(Branch(0.0, node))
@@ -108,7 +101,7 @@ class Frontier:
         self._growing -= 1
         if nodes:
             self._take_in(branch, nodes)
-        if self._promise:
+        if self._rng is None:
             return
         end = nodes[-1 if self._whole else 0] if nodes else None
         if end is not None and not (cut and end is nodes[-1]):
@@ -148,8 +141,5 @@ class Frontier:
         rate = branch.probability
         if branch.left <= NOTHING_LEFT or rate <= 0:
             return
-        if self._promise:
-            time = -self._promise(branch)
-        else:
-            time = branch.time + self._rng.exponential() / rate
+        time = branch.time + self._rng.exponential() / rate if self._rng else -rate
         heapq.heappush(self._branches, replace(branch, time=time))

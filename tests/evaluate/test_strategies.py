@@ -22,7 +22,7 @@ from llamao1_cli.evaluate.evaluator import Evaluator
 from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.pairwise import PairwiseJudge
 from llamao1_cli.evaluate.reductions import REDUCTIONS
-from llamao1_cli.evaluate.strategies import DISTINCT, GROWTHS, SAMPLES, STRATEGIES, by_growth
+from llamao1_cli.evaluate.strategies import GROWTHS, LIKELIEST, SAMPLES, STRATEGIES, by_growth
 from llamao1_cli.language.answers import canonical_answer
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import LanguageModel
@@ -234,7 +234,7 @@ def test_every_strategy_can_be_configured_and_every_name_is_one() -> None:
 
 def test_a_name_that_is_no_strategy_is_not_passed_over() -> None:
     assert by_growth(["pass"]) == [(SAMPLES, [])]
-    assert by_growth(["pass_distinct"]) == [(DISTINCT, [])]
+    assert by_growth(["pass_distinct"]) == [(LIKELIEST, [])]
     with pytest.raises(ValueError, match="no strategies: majorty"):
         by_growth(["greedy", "majorty", "pass"])
 
@@ -319,7 +319,7 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
     evaluator = Evaluator(problems, selfplay, by_equality, search, config, judges)
     names = [*STRATEGIES, "pass", "pass_distinct"]
     result = evaluator.run(names) if budget is None else evaluator.at_budget(names, budget)
-    samples = [*["samples"] * 2, *["distinct"] * 2]
+    samples = [*["samples"] * 2, *["likeliest"] * 2]
     seeds = ["greedy", *samples, "beam", "beam", *["mcts"] * 6, "self_refine"]
     assert searched == [f"eval-{name}" for name in seeds]
     assert pairwise.compared > 0

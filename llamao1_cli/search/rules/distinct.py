@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.search.frontier import Branch, Frontier
+from llamao1_cli.search.frontier import Frontier
 from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.tree import Node, Tree
 
@@ -19,26 +19,18 @@ class _Progress:
     covered: float = 0.0  # probability of the solutions so far
 
 
-def likely_right(branch: Branch) -> float:
-    """Returns the probability of a branch, times the value of what it begins behind."""
-    return branch.probability * branch.parent.value
-
-
 class Distinct:
     """Solutions without replacement, `search.branches_at_once` of a tree at a time.
 
     A branch that was taken too early, because what came of one beside it was earlier than it, is no
     part of the sample: at two at a time that is one solution of forty, at four every sixth.
 
-    With `guided` the next one is not drawn by chance: it leaves the known ones where most
-    probability is left that the values hold to end right.
-
     A tree is done with `search.solutions` of them, when they cover `search.covered_mass`, when it
     has generated `search.tree_tokens`, or when nothing is left.
     """
 
-    def __init__(self, config: SearchConfig, *, guided: bool = False) -> None:
-        self._config, self._guided = config, guided
+    def __init__(self, config: SearchConfig) -> None:
+        self._config = config
         self._progress: dict[int, _Progress] = {}  # by the tree's id
 
     def pick(self, trees: list[Tree]) -> list[Pick]:
@@ -67,7 +59,6 @@ class Distinct:
 
     def _begin(self, tree: Tree) -> _Progress:
         rng = np.random.default_rng([tree.seed, 5, 0])
-        promise = likely_right if self._guided else None
-        progress = _Progress(Frontier(tree.start, rng, whole=True, promise=promise))
+        progress = _Progress(Frontier(tree.start, rng, whole=True))
         self._progress[id(tree)] = progress
         return progress

@@ -1,0 +1,73 @@
+"""The most probable solutions first, against the list of all of them."""
+
+from chance_engine import ANSWERS, ChanceEngine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llamao1_cli.config import SearchConfig
+from llamao1_cli.evaluate.choices import mass
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.search.grow import SearchRequest, grow
+from llamao1_cli.search.rules.likeliest import Likeliest
+from llamao1_cli.search.tree import Tree
+from llamao1_cli.tasks.problem import Problem
+
+SIZES = {"width": 2, "length": 3, "depth": 2}
+
+
+def searched(codec: Codec, engine: ChanceEngine, count: int, *, until_decided: bool) -> Tree:
+    search = SearchConfig(max_depth=2).unaided(temperature=0.0)
+    rule = Likeliest(count, 2, until_decided=until_decided)
+    problem = Problem("p", "How many?", "7")
+    (tree,) = grow(SearchRequest([problem], search, [0], rule=rule), engine, codec)
+    return tree
+
+
+@given(st.integers(0, 10**6))
+def test_an_answer_that_is_decided_is_the_most_probable_one(codec: Codec, seed: int) -> None:
+    engine = ChanceEngine(codec, seed=seed, **SIZES)
+    shares = dict.fromkeys(ANSWERS, 0.0)
+    for each in engine.solutions():
+        shares[ANSWERS[not each.right]] += each.probability
+    tree = searched(codec, engine, 10_000, until_decided=True)
+    if abs(shares["7"] - shares["8"]) > 1e-3:
+        assert mass(tree) == max(shares, key=lambda answer: shares[answer])
+    whole = searched(codec, engine, 10_000, until_decided=False)
+    assert tree.generated_tokens <= whole.generated_tokens
+    assert mass(whole) == mass(tree)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 12))
+def test_solutions_come_from_where_most_is_left(codec: Codec, seed: int, count: int) -> None:
+    """Greedy decoding first; then each leaves the known ones at the most probable branch."""
+    engine = ChanceEngine(codec, seed=seed, **SIZES)
+    chances = {each.thoughts: each.probability for each in engine.solutions()}
+    tree = searched(codec, engine, count, until_decided=False)
+    found = [
+        tuple(tuple(node.thought.ids) for node in tree.path(leaf)[1:])
+        for leaf in sorted(tree.leaf_nodes(), key=lambda leaf: leaf.id)
+    ]
+    assert len(found) == len({*found}) <= count
+    known: list[tuple[int, ...]] = []
+    for solution in (tokens(each) for each in found):
+        branches: dict[tuple[int, ...], float] = {}
+        for other, chance in ((tokens(each), p) for each, p in chances.items()):
+            if other not in known:
+                start = left_at(other, known)
+                branches[start] = branches.get(start, 0.0) + chance
+        assert branches[left_at(solution, known)] >= max(branches.values()) - 1e-5
+        known.append(solution)
+
+
+def tokens(solution: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """All tokens of a solution, with a mark where a thought ends."""
+    return tuple(token for thought in solution for token in (*thought, -1))
+
+
+def left_at(solution: tuple[int, ...], known: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """What a solution shares with one of the known ones at most."""
+    sizes = (
+        next((i for i, (a, b) in enumerate(zip(solution, other, strict=False)) if a != b), 0)
+        for other in known
+    )
+    return solution[: max(sizes, default=0)]
