@@ -128,7 +128,7 @@ class Memory:
         """Move the last group into a gap while most slots are gaps: attention reads them all."""
         while self.live:
             last = max(self.live, key=lambda group: group.slot)
-            if last.slot < 2 * len(self.live):
+            if last.slot < 1.2 * len(self.live):
                 return
             taken = {group.slot for group in self.live}
             slot = next(slot for slot in range(last.slot) if slot not in taken)
