@@ -10,6 +10,9 @@ from llamao1_cli.engine.builtin.segments import Segments
 from llamao1_cli.errors import UserError
 
 
+SLOTS_A_GROUP = 1.2  # above this, closing a gap costs less than reading it at every step
+
+
 @dataclass(frozen=True)
 class Size:
     """What groups in flight need: buffers of these lengths, and prefixes stored beside them."""
@@ -125,10 +128,10 @@ class Memory:
         self._shrink()
 
     def compact(self) -> None:
-        """Move the last group into a gap while most slots are gaps: attention reads them all."""
+        """Move the last group into a gap while too many slots are gaps: attention reads them all."""
         while self.live:
             last = max(self.live, key=lambda group: group.slot)
-            if last.slot < 1.2 * len(self.live):
+            if last.slot < SLOTS_A_GROUP * len(self.live):
                 return
             taken = {group.slot for group in self.live}
             slot = next(slot for slot in range(last.slot) if slot not in taken)
