@@ -9,7 +9,6 @@ from llamao1_cli.engine.builtin.groups import Group
 from llamao1_cli.engine.builtin.segments import Segments
 from llamao1_cli.errors import UserError
 
-
 SLOTS_A_GROUP = 1.2  # above this, closing a gap costs less than reading it at every step
 
 
@@ -128,7 +127,7 @@ class Memory:
         self._shrink()
 
     def compact(self) -> None:
-        """Move the last group into a gap while too many slots are gaps: attention reads them all."""
+        """Move the last group into a gap while too many slots are gaps, which attention reads."""
         while self.live:
             last = max(self.live, key=lambda group: group.slot)
             if last.slot < SLOTS_A_GROUP * len(self.live):
