@@ -7,6 +7,8 @@ import typer
 
 from llamao1_cli.cli.options import ConfigFile, DryRun, Set, listed, numbers
 
+POINTS = 12  # of a curve between start and end, unless something else is asked for
+
 
 def compare(
     config: ConfigFile,
@@ -39,8 +41,13 @@ def compare(
     ] = 0.0,
     budget_tokens: Annotated[int, typer.Option(min=0, help="Generated tokens a run.")] = 0,
     points: Annotated[
-        int, typer.Option(min=0, help="`eval.points`: greedy evaluations between start and end.")
-    ] = 12,
+        int | None,
+        typer.Option(
+            min=0,
+            help="`eval.points`: greedy evaluations between start and end; 12 where neither this "
+            "nor the file says.",
+        ),
+    ] = None,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -51,7 +58,10 @@ def compare(
     """
     from llamao1_cli.config.file import dump_config, load_config
 
-    resolved = load_config(config, [f"eval.points={points}", *(set_ or [])])
+    resolved = load_config(config, set_ or [])
+    if points is not None or not resolved.eval.points:
+        spread = f"eval.points={POINTS if points is None else points}"
+        resolved = load_config(config, [spread, *(set_ or [])])
     names, chosen = listed(algorithms), numbers("--seeds", seeds)
     if dry_run:
         typer.echo(dump_config(resolved), nl=False)

@@ -26,9 +26,9 @@ class EvalConfig(Section):
     strategies: Annotated[list[StrategyName], Field(min_length=1)] = Field(
         ["greedy"],
         description="Test-time strategies of every evaluation. `pass` tells whether any sample is "
-        "right, `pass_distinct` whether any of as many distinct solutions is, the most probable "
-        "first. mass takes the most probable answer of these, and stops as soon as it is certain; "
-        "mass_value weighs them by their values. best_of and weighted_vote go by "
+        "right, `pass_distinct` whether any of as many distinct solutions is, the likeliest "
+        "continuation first. mass takes the most probable answer of these, and stops as soon as it "
+        "is certain; mass_value weighs them by their values. best_of and weighted_vote go by "
         "the value of a sample's last thought, or by its "
         "thoughts' smallest value, their product or their mean; beam by the values step by step. "
         "mcts selects by search.selection, mcts_reference and mcts_alphazero by their own rule; "

@@ -118,6 +118,6 @@ class ReplayConfig(Section):
     )
     restarts: RestartsConfig | None = Field(
         None,
-        description="Let a share of the trees begin along paths of problems that are rarely "
-        "solved, where success is neither rare nor sure; null never does.",
+        description="Let a share of the trees begin along paths of problems that are solved less "
+        "often than once in five, where success is neither rare nor sure; null never does.",
     )

@@ -122,15 +122,20 @@ class SearchConfig(Section):
     )
     solutions: Count = Field(8, description="Distinct: most solutions a problem.")
     covered_mass: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="Distinct: stop a tree when its solutions have this probability together."
+        1.0,
+        description="Distinct: stop a tree when its solutions have this probability together. "
+        "Below 1 the estimates are a little off: where a tree stops depends on what it drew.",
     )
     tree_tokens: Natural = Field(
-        0, description="Distinct: stop a tree after so many generated tokens; 0 never does."
+        0,
+        description="Distinct: stop a tree after so many generated tokens, with the same effect on "
+        "the estimates; 0 never does.",
     )
     branches_at_once: Count = Field(
         2,
-        description="Distinct: most draws of one tree that grow at the same time. More fill the "
-        "engine; those that turn out to be too early teach nothing.",
+        description="Without replacement: most draws of one tree, or children of one node, that "
+        "grow at the same time. More fill the engine; those that turn out to be too early teach "
+        "nothing.",
     )
     chains: Count = Field(6, description="Forks: independent chains a problem.")
     forks: Weight = Field(

@@ -96,6 +96,11 @@ class Config(Section):
                 f"learn.algorithm: {name} learns from whole solutions; set search.algorithm: forks "
                 "and search.forks: 0"
             )
+        if entry.whole_solutions and (search.draws_apart or self.replay.restarts):
+            raise ValueError(
+                f"learn.algorithm: {name} learns from independent whole solutions; set "
+                "search.replacement: true, and leave replay.restarts out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -113,6 +118,13 @@ class Config(Section):
                 raise ValueError(
                     f"{key} needs to know how an iteration ended before the next is played; set "
                     "self_play.max_staleness: 0"
+                )
+        exact = self.search.discount == 1 and self.search.unfinished == "failure"
+        for key in ("learn.curriculum", "replay.restarts"):
+            if by_outcomes[key] and not exact:
+                raise ValueError(
+                    f"{key} goes by how often trees end right; set search.discount: 1 and "
+                    "search.unfinished: failure"
                 )
         if learn.curriculum and self.task.levels == 1:
             raise ValueError(

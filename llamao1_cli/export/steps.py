@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.search.weights import draw_weights
 
 
 @dataclass(eq=False)
@@ -17,14 +18,16 @@ class Step:
     parent: "Step | None" = None
     children: dict[MarkedNode, "Step"] = field(default_factory=dict)
     outcome: bool | None = None  # whether the answer it states is right; None if it states none
-    leaves: int = 0  # sampled ends below it, itself included
-    right: int = 0  # those of them with a right answer
-    wrong: int = 0  # those with a wrong one
+    # Sampled ends below it, itself included, and those of them with a right or a wrong answer. What
+    # was drawn without replacement counts for as many as it stands for.
+    leaves: Fraction = Fraction(0)
+    right: Fraction = Fraction(0)
+    wrong: Fraction = Fraction(0)
 
     @property
     def quality(self) -> Fraction:
         """Returns the share of right leaves; one without an answer is not right."""
-        return Fraction(self.right, self.leaves)
+        return self.right / self.leaves if self.leaves else Fraction(0)
 
     def path(self) -> list["Step"]:
         """Returns the steps from the problem to this one, both included."""
@@ -52,7 +55,11 @@ def problem_steps(trees: Iterable[Tree]) -> list[Step]:
 
 
 def add_tree(problem: Step, tree: Tree) -> list[Step]:
-    """Add a tree's outcomes to the steps of its problem, and return the step of each node `[N]`."""
+    """Add a tree's outcomes to the steps of its problem, and return the step of each node `[N]`.
+
+    They say nothing of what the tree's search began behind, which was chosen for its outcome.
+    """
+    counts = [Fraction(count) for count in draw_weights(tree)]
     steps = [problem]
     for node in tree.nodes[1:]:
         assert node.parent is not None
@@ -61,10 +68,10 @@ def add_tree(problem: Step, tree: Tree) -> list[Step]:
     for leaf in tree.leaf_nodes():
         if leaf.outcome is not None:
             steps[leaf.id].outcome = leaf.outcome
-        for node in tree.path(leaf):
-            steps[node.id].leaves += 1
-            steps[node.id].right += leaf.outcome is True
-            steps[node.id].wrong += leaf.outcome is False
+        for node in tree.path(leaf)[tree.start.depth :]:
+            steps[node.id].leaves += counts[leaf.id]
+            steps[node.id].right += counts[leaf.id] * (leaf.outcome is True)
+            steps[node.id].wrong += counts[leaf.id] * (leaf.outcome is False)
     return steps
 
 

@@ -89,16 +89,26 @@ def scaled_advantages(
     """
     algorithm = configured_algorithm(config)
     credit = [algorithm.advantages(tree, discount) for tree in trees]
-    signal = [values[1:] for values in credit if values is not None]
+    signal = [
+        values[[node.id for node in tree.nodes if trains(tree, node)]]
+        for tree, values in zip(trees, credit, strict=True)
+        if values is not None
+    ]
     scale = algorithm.scale(signal) if signal else 1.0
     return [None if values is None else values / scale for values in credit]
+
+
+def trains(tree: Tree, node: Node) -> bool:
+    """Returns whether a node is a thought that was sampled for the tree and stands for anything."""
+    return node.id > tree.begun and node.mass != 0
 
 
 def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens: int) -> Experience:
     """Returns the experience of the whole tree, but for what stands for nothing; where all leaves
     are worth the same, of one path that stands for all. What was given is context alone."""
     alike = credit is None and not has_signal(tree)
-    nodes = tree.path(next(tree.leaf_nodes())) if alike else _depth_first(tree)
+    one = next((leaf for leaf in tree.leaf_nodes() if leaf.mass != 0), tree.start)
+    nodes = tree.path(one) if alike else _depth_first(tree)
     counts, weights = solution_counts(tree), draw_weights(tree)
     trie = Trie()
     ends: dict[int | None, int] = {None: -1}  # last token of each node

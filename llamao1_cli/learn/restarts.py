@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.learn.credit import target_of
@@ -66,12 +66,12 @@ class Restarts:
     def take_in(self, trees: Sequence[Tree], iteration: int, seed: int) -> dict[str, float]:
         """Take in an iteration's trees; returns its metrics.
 
-        What began along a path says what to expect there, and a path whose every beginning is sure
-        is dropped. Problems that are rarely solved from their own beginning leave a path, drawn
-        from their right ones.
+        What began along a path, or at its problem, says what to expect there, and a path whose
+        every beginning is sure is dropped. Problems that are rarely solved from their own beginning
+        leave a path, drawn from their right ones.
         """
         begun = [tree for tree in trees if tree.begun]
-        for tree in begun:
+        for tree in trees:
             self._note(tree, iteration)
         for index, tree in enumerate(trees):
             if not tree.begun and target_of(tree.root) < RARE:
@@ -91,14 +91,19 @@ class Restarts:
         return [asdict(success) for success in self._successes.values()]
 
     def restore(self, state: list[Any]) -> None:
-        """Take over what `state` returned. Raises ValueError for what it did not."""
-        self._successes = {each.problem.id: each for each in _SUCCESSES.validate_python(state)}
+        """Take over what `state` returned. Raises ValueError, in one line, for what it did not."""
+        try:
+            successes = _SUCCESSES.validate_python(state)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        self._successes = {each.problem.id: each for each in successes}
 
     def _note(self, tree: Tree, iteration: int) -> None:
         success = self._successes.get(tree.problem.id)
         if success is None or tree.begun >= len(success.expected):
             return
-        success.used = iteration
+        success.used = iteration if tree.begun else success.used
         success.note(tree.begun, target_of(tree.start))
         if min(success.expected[1:]) > SURE:
             del self._successes[tree.problem.id]

@@ -66,7 +66,7 @@ def measured_trees(
     wrong."""
     parts = assemble(config, weights)
     problems = parts.task.train_problems(config.run.seed, 1, omega.problems)
-    search = config.search.unaided(unfinished="failure")
+    search = config.search.unaided(unfinished="failure", replacement=True)
     rule = Omega(omega.completions, omega.searches, search.max_depth)
     with parts.grader, display.rounds("OmegaPRM") as on_growth:
         request = SearchRequest(

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from llamao1_cli.config import LearnConfig
+from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.learn.credit import has_signal, target_of
 from llamao1_cli.learn.restarts import Restarts
@@ -36,7 +37,7 @@ class TreeSource:
         replay = parts.config.replay.restarts
         self._restarts = Restarts(replay.capacity) if replay else None
         self._starts: list[Start] = []  # of the iteration under way
-        self._most_restarts = int(replay.share * self._learn.problems) if replay else 0
+        self._most_restarts = max(round(replay.share * self._learn.problems), 1) if replay else 0
         self._level = self._levels if self._learn.curriculum is None else 1
 
     def play(self, number: int) -> list[Tree]:
@@ -99,7 +100,13 @@ class TreeSource:
         if self._learn.curriculum is not None:
             self._level = state.get("level", self._level)
         if self._restarts is not None:
-            self._restarts.restore(state.get("restarts", []))
+            try:
+                self._restarts.restore(state.get("restarts", []))
+            except ValueError as error:
+                raise UserError(
+                    f"the checkpoint's paths for replay.restarts are broken: {error}; resume from "
+                    "an earlier one"
+                ) from None
 
     def _rounds(self, number: int, on_growth: OnGrowth) -> list[Tree]:
         """Returns the trees of the problems asked for, and with `learn.resample` of further ones

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from llamao1_cli.search.coverage import covered, duplicate_tokens, ends
-from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.weights import solution_counts
 
 
@@ -26,15 +26,17 @@ def solution_nats(tree: Tree) -> float:
     for: without replacement that estimates the entropy of a solution."""
     counts, leaves = solution_counts(tree), list(tree.leaf_nodes())
     total = math.fsum(counts[leaf.id] for leaf in leaves)
-    return math.fsum(counts[leaf.id] * _nats(tree, leaf) for leaf in leaves) / (total or 1.0)
+    nats = math.fsum(-counts[leaf.id] * tree.log_probability(leaf) for leaf in leaves)
+    return nats / (total or 1.0)
 
 
 def _outcomes(trees: Sequence[Tree]) -> dict[str, float]:
     """Returns how many solutions and trees came out right. Only `success` is an estimate for the
     policy: a share of leaves favours what search visits most, and what is drawn but once. It is
     of trees that begin at their problem: behind given thoughts success is likelier."""
+    trees = [tree for tree in trees if not tree.begun]
     leaves = [leaf for tree in trees for leaf in tree.leaf_nodes()]
-    whole = [tree.root.target for tree in trees if not tree.begun]
+    whole = [tree.root.target for tree in trees]
     outcomes = [{node.outcome for node in tree.nodes} for tree in trees]
     count = max(len(trees), 1)
     return {
@@ -49,15 +51,15 @@ def _outcomes(trees: Sequence[Tree]) -> dict[str, float]:
 
 def _coverage(trees: Sequence[Tree]) -> dict[str, float]:
     """Returns what was generated, how much of it repeats what the same tree had, and how much of
-    what the policy would say it covers."""
+    what the policy would say the trees cover that begin at their problem."""
     generated = sum(tree.generated_tokens for tree in trees)
     solutions = sum(1 for tree in trees for _ in tree.leaf_nodes())
     return {
         "generated_tokens": float(generated),
         "duplicate_tokens": sum(map(duplicate_tokens, trees)) / max(generated, 1),
         "duplicate_solutions": sum(map(_copies, trees)) / max(solutions, 1),
-        "covered": _mean([covered(tree) for tree in trees]),
-        "nats": _mean([solution_nats(tree) for tree in trees if tree.start.children]),
+        "covered": _mean([covered(tree) for tree in trees if not tree.begun]),
+        "nats": _mean([solution_nats(t) for t in trees if t.root.children and not t.begun]),
     }
 
 
@@ -66,12 +68,6 @@ def _copies(tree: Tree) -> int:
     numbers = ends(tree)
     said = [numbers[leaf.id] for leaf in tree.leaf_nodes()]
     return len(said) - len({*said})
-
-
-def _nats(tree: Tree, node: Node) -> float:
-    """Returns -log p of the path to a node, from where the search began."""
-    sampled = (step for step in tree.path(node) if step.id > tree.begun)
-    return -math.fsum(sum(step.thought.logprobs) for step in sampled)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -48,8 +48,8 @@ Waiting = dict[int, tuple[PendingExpansions, Expansion]]  # by ticket, with the 
 class _Siblings:
     """Where each node's next children leave those that it has, if they are to be distinct."""
 
-    def __init__(self, *, distinct: bool) -> None:
-        self._distinct = distinct
+    def __init__(self, search: SearchConfig) -> None:
+        self._distinct, self._at_once = not search.replacement, search.branches_at_once
         self._frontiers: dict[tuple[int, int], Frontier] = {}  # by the ids of tree and node
         self._postponed: dict[int, list[Pick]] = {}  # by the tree's id
 
@@ -61,6 +61,14 @@ class _Siblings:
         if key not in self._frontiers:
             self._frontiers[key] = _children_frontier(pick.tree, pick.node)
         return self._frontiers[key]
+
+    def full(self, pick: Pick, frontier: Frontier, asked: int) -> bool:
+        """Returns whether no more expansions of a pick than those `asked` may begin now."""
+        return not len(frontier) or (pick.frontier is None and asked >= self._at_once)
+
+    def waits(self, tree: Tree) -> bool:
+        """Returns whether picks of the tree were postponed."""
+        return id(tree) in self._postponed
 
     def postpone(self, pick: Pick) -> None:
         """Keep a pick until its tree knows its other new children."""
@@ -89,12 +97,15 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
     search, grade, judge = request.search, request.grade, request.judge or keep_ratings
     rule = request.rule or configured_rule(search)
     trees = _plant(request, engine, codec)
-    siblings = _Siblings(distinct=not search.replacement)
+    siblings = _Siblings(search)
     waiting: Waiting = {}
     picks = rule.pick(trees)
     while picks or waiting:
-        waiting |= _ask(picks, rule, request, siblings, engine, codec)
-        complete = _answered(waiting, engine)
+        while picks:
+            asked, idle = _ask(picks, rule, request, siblings, engine, codec)
+            waiting |= asked
+            picks = rule.pick(idle) if idle else []
+        complete = _answered(waiting, engine) if waiting else []
         grown = [(each.tree, chain) for each in complete for chain in each.attach()]
         judge([each.tree for each in complete])
         if grade is not None:
@@ -128,8 +139,9 @@ def _ask(
     siblings: _Siblings,
     engine: Engine,
     codec: Codec,
-) -> Waiting:
-    """Submit all picks that can be paid for; returns what each ticket stands for."""
+) -> tuple[Waiting, list[Tree]]:
+    """Submit all picks that can be paid for; returns what each ticket stands for, and the trees
+    whose picks turned out to have nothing left."""
     pending: dict[int, PendingExpansions] = {}  # by the tree's id
     owners: list[tuple[PendingExpansions, Expansion]] = []
     asked: list[Request] = []
@@ -137,7 +149,7 @@ def _ask(
         tree, frontier = pick.tree, siblings.frontier(pick)
         mine = pending.setdefault(id(tree), PendingExpansions(tree, request.budget.left(tree)))
         for index in range(pick.count):
-            if frontier is not None and not len(frontier):
+            if frontier is not None and siblings.full(pick, frontier, index):
                 siblings.postpone(replace(pick, count=pick.count - index))
                 break
             expansion = _paid(pick, frontier, mine, rule, request)
@@ -147,7 +159,10 @@ def _ask(
             known = tree.problem.answer if request.grade is not None else None
             thoughts = rule.reach(expansion.node)
             asked.append(_request(tree, expansion, thoughts, request.search, known, codec))
-    return dict(zip(engine.submit(asked), owners, strict=True))
+    idle = [m.tree for m in pending.values() if not m.expansions and siblings.waits(m.tree)]
+    for tree in idle:
+        siblings.resumed(tree)  # none is: nothing is left where they were
+    return dict(zip(engine.submit(asked), owners, strict=True)), idle
 
 
 def _paid(

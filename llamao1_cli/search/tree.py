@@ -27,7 +27,7 @@ class Node:
     value: float  # probability that the path ends right: judged by a value head, or its rating
     children: list[int] = field(default_factory=list)
     answer: str | None = None  # the final answer it states; such a node is terminal
-    closed: bool = False  # the path has no room for another thought
+    closed: bool = False  # no other child can follow: the path has no room, or has them all
     outcome: bool | None = None  # whether that answer is right; None while nobody knows
     visits: int = 0
     value_sum: float = 0.0
@@ -104,8 +104,12 @@ class Tree:
     def probability(self, node: Node) -> float:
         """Returns the probability of the path to `node`, as it was sampled; what was given was
         not."""
+        return math.exp(self.log_probability(node))
+
+    def log_probability(self, node: Node) -> float:
+        """Returns the logarithm of `probability`, which may be too small for a float."""
         sampled = (step for step in self.path(node) if step.id > self.begun)
-        return math.exp(math.fsum(sum(step.thought.logprobs) for step in sampled))
+        return math.fsum(p for step in sampled for p in step.thought.logprobs)
 
     def children(self, node: Node) -> list[Node]:
         """Returns the children of a node, oldest first."""
@@ -208,8 +212,9 @@ def _check_links(tree: Tree) -> None:
             raise ValueError(f"not a tree: node {index} is out of order")
         if node.parent is not None:
             below[node.parent].append(index)
-    if not 0 <= tree.begun < len(tree.nodes):
-        raise ValueError("not a tree: its search began nowhere")
+    given = [node.parent for node in tree.nodes[1 : tree.begun + 1]]
+    if tree.begun < 0 or given != list(range(tree.begun)):
+        raise ValueError("not a tree: what its search began behind is no path")
     for index, node in enumerate(tree.nodes):
         if node.children != below[index]:
             raise ValueError(f"not a tree: node {index} lists the wrong children")
@@ -223,5 +228,7 @@ def _check_thought(node: Node) -> None:
     sizes = {len(figures) for figures in (thought.logprobs, thought.entropy, thought.varentropy)}
     if sizes != {len(thought.ids)} or not all(0 <= token < 2**31 for token in thought.ids):
         raise ValueError(f"not a tree: node {node.id} has broken tokens")
+    if not 0 <= thought.known <= len(thought.ids):
+        raise ValueError(f"not a tree: node {node.id} knows more tokens than it has")
     if thought.shown not in list(Rating):
         raise ValueError(f"not a tree: node {node.id} shows no rating")

@@ -55,7 +55,8 @@ def _check_figures(tree: Tree) -> None:
     for node in tree.nodes:
         if node.target is None:
             raise ValueError(f"node {node.id} has no target; its search did not end")
-        if not all(map(math.isfinite, (node.target, node.value, *node.thought.logprobs))):
+        figures = (node.target, node.value, node.mass or 0.0, *node.thought.logprobs)
+        if not all(map(math.isfinite, figures)):
             raise ValueError(f"node {node.id} has figures that are not finite")
 
 

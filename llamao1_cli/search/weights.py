@@ -22,8 +22,10 @@ from llamao1_cli.search.tree import Node, Tree
 
 Estimator = Literal["set", "clock"]
 
-STEPS = 2000  # of the integral over the clock, which ranges over so many orders of magnitude:
-FIRST, LAST = 1e-6, 1e2
+# Steps of the integral over the clock T, from the first time on. T is mostly near k / left; beyond
+# the last time lies less than e^-100 of its probability.
+STEPS, FIRST, LAST = 2000, 1e-6, 1e2
+LEAST = 1e-300  # stands for probabilities that are too small for a float
 
 
 def clock_weights(probabilities: Sequence[float], clock: float) -> np.ndarray:
@@ -41,11 +43,11 @@ def set_weights(probabilities: Sequence[float]) -> np.ndarray:
     the first time, with rate 1 - sum p, at which something else is drawn, times the probability
     that all of the set were drawn before it.
     """
-    p = np.asarray(probabilities, float)
+    p = np.maximum(np.asarray(probabilities, float), LEAST)
     left = 1 - math.fsum(p)
     if left <= 0:
         return p / math.fsum(p)
-    times = np.geomspace(FIRST, LAST / left, STEPS)
+    times = np.geomspace(FIRST, (LAST + 2 * len(p)) / left, STEPS)
     seen = -np.expm1(-np.outer(p, times))  # [k, STEPS]
     with np.errstate(divide="ignore"):
         log_density = np.log(seen).sum(0) - left * times + np.log(times)

@@ -64,10 +64,11 @@ def join(parts: Sequence[Supervision]) -> Supervision:
 
 def tree_pairs(tree: Tree) -> np.ndarray:
     """Returns the pairs of leaves, and of siblings, whose targets differ by more than `MARGIN`, as
-    node ids `[P, 2]`, the node of the higher target first."""
+    node ids `[P, 2]`, the node of the higher target first; none of what stands for nothing."""
     targets = np.array([node.target for node in tree.nodes])
     groups = [[leaf.id for leaf in tree.leaf_nodes()]]
     groups += [node.children for node in tree.nodes]
+    groups = [[number for number in group if tree.nodes[number].mass != 0] for group in groups]
     pairs = []
     for group in (np.array(ids, np.int64) for ids in groups):
         better, worse = np.nonzero(targets[group][:, None] - targets[group] > MARGIN)

@@ -96,7 +96,7 @@ def test_trees_that_did_not_grow_have_no_nats() -> None:
 
 def test_what_a_search_began_behind_is_not_counted() -> None:
     """The given thought is none of its tokens, nor are they part of the probability; and what comes
-    of it is no success at the problem."""
+    of it tells nothing of the policy at the problem."""
     figures = ([math.log(0.125)] * 2, [3.0] * 2, [0.0] * 2)
     tree = Tree.plant(PROBLEM, 0, 0.5, [Thought(None, "given", [5, 6], *figures)])
     said = Thought(None, "The answer is \\boxed{7}.", [1], [math.log(0.5)], [1.0], [0.0])
@@ -105,9 +105,9 @@ def test_what_a_search_began_behind_is_not_counted() -> None:
     rectify(tree, 1.0, "failure")
     told = forest_metrics([tree])
     assert (told["nodes"], told["generated_tokens"], told["mean_entropy"]) == (1, 1, 1)
-    assert told["covered"] == pytest.approx(0.5)
-    assert told["nats"] == pytest.approx(math.log(2))
-    assert (told["success"], told["solved_leaves"]) == (0, 1)
+    assert tree.probability(leaf) == pytest.approx(0.5)
+    assert solution_nats(tree) == pytest.approx(math.log(2))
+    assert {told[name] for name in ("covered", "nats", "success", "solved_leaves")} == {0}
     whole = tree_of([(0, [1], [0.5], 0, "8"), (0, [2], [0.5], 0, "7")])
     assert forest_metrics([tree, whole])["success"] == 0.5
 

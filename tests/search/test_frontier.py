@@ -249,3 +249,42 @@ def test_draws_come_in_the_order_of_their_times(codec: Codec) -> None:
 def test_solution_listing_adds_up(codec: Codec) -> None:
     listed: list[Solution] = ChanceEngine(codec, seed=1, width=3, length=3).solutions()
     assert sum(each.probability for each in listed) == pytest.approx(1)
+
+
+def test_a_node_with_nothing_left_does_not_end_its_tree(codec: Codec) -> None:
+    """A roll-out whose every token was sure leaves its nodes no other child: the search goes on
+    elsewhere."""
+
+    class Sure(ChanceEngine):
+        def next_tokens(
+            self, done: tuple[tuple[int, ...], ...], begun: tuple[int, ...]
+        ) -> dict[int, float]:
+            chances = super().next_tokens(done, begun)
+            first = next(iter(chances))
+            return {first: 1.0} if len(done) == 1 else chances
+
+    engine = Sure(codec, seed=1, width=3, length=2, depth=2)
+    for seed in range(20):
+        config = SearchConfig(
+            algorithm="mcts", replacement=False, simulations=9, max_children=9, max_depth=2
+        )
+        (tree,) = grow(SearchRequest([PROBLEM], config, [seed]), engine, codec)
+        assert tree.simulations == 9
+        assert len(tree.root.children) > 2
+
+
+@given(st.integers(0, 99))
+def test_few_children_of_a_node_grow_at_once(codec: Codec, seed: int) -> None:
+    engine = ChanceEngine(codec, seed=seed, width=3, length=3, depth=1)
+    search = {"algorithm": "forks", "chains": 6, "forks": 0, "max_depth": 1, "replacement": False}
+    (tree,) = trees_of(codec, engine, range(seed, seed + 1), branches_at_once=1, **search)
+    children = tree.children(tree.root)
+    assert [child.drawn for child in children] == sorted(child.drawn for child in children)
+    assert all(child.mass for child in children)
+
+
+def test_weights_survive_probabilities_that_no_float_holds() -> None:
+    assert set_weights([0.0, 0.0, 0.0]) == pytest.approx([1 / 3] * 3, rel=1e-2)
+    assert set_weights([0.0, 0.5]) == pytest.approx(set_weights([1e-12, 0.5]), rel=1e-6)
+    many = set_weights([1e-9] * 200)
+    assert many == pytest.approx(np.full(200, 1 / 200))

@@ -34,7 +34,7 @@ class Algorithm(Protocol):
 
     def scale(self, advantages: Sequence[np.ndarray]) -> float:
         """Returns what all advantages of an iteration are divided by, from those of the trees that
-        teach something, their roots left out."""
+        teach something, without those of nodes that do not train."""
         ...
 
     def policy_loss(

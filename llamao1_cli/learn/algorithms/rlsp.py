@@ -68,13 +68,14 @@ def quality_gain(tree: Tree, *, treerl: bool) -> np.ndarray:
     """Returns advantages from the targets Q `[N]`.
 
     Plain: Q(n) - Q(parent). TreeRL: [Q(n) - Q(parent) + Q(n) - Q(start)] * sqrt(leaves below n).
+    Without replacement, where a thought counts by its mass, the root of the leaves is left out.
     """
     quality = np.array([target_of(node) for node in tree.nodes])
     parents = [0 if node.parent is None else node.parent for node in tree.nodes]
     gain = quality - quality[parents]
     if not treerl:
         return gain
-    leaves = np.array([node.leaves for node in tree.nodes])
+    leaves = np.array([1 if node.mass is not None else node.leaves for node in tree.nodes])
     return (gain + quality - quality[tree.begun]) * np.sqrt(leaves)
 
 
