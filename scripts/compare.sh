@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
-# Compares algorithms on the standard and the hard arithmetic task, with two passes over an
-# iteration's trees and two of them with a single one: the tables of docs/results.md.
+# Compares trees of distinct solutions with flat sampling before the ceiling, on the standard and the
+# hard arithmetic task: the tables and the picture of docs/results.md.
 # usage: bash scripts/compare.sh [OPTION…]     options go to `llamao1 compare`
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh
-for task in quickstart:90 hard:120; do # its configuration, and the seconds of a run
-    .venv/bin/llamao1 compare --config "configs/${task%:*}.yaml" --out "runs/compare-${task%:*}" \
-        --variant "rlsp-once: rlsp replay.draws=1" --variant "grpo-once: grpo replay.draws=1" \
-        --budget-seconds "${task#*:}" --set replay.draws=2 --set run.threads=1 --set eval.every=10 \
-        --set 'eval.strategies=[greedy]' "$@"
-done
+compare() { # task, seeds, tokens a run, learning rate of plain GRPO, options
+    .venv/bin/llamao1 compare --config "configs/$1.yaml" --out "runs/compare-$1" --algorithms '' \
+        --variant "grpo: grpo search.chains=8 learn.learning_rate=$4" \
+        --variant "curriculum: grpo search.chains=8 learn.curriculum=0.5" \
+        --variant "rlsp: rlsp" \
+        --variant "rlsp-curriculum: rlsp learn.curriculum=0.5" \
+        --seeds "$2" --budget-tokens "$3" --set replay.draws=1 --set run.threads=1 \
+        --set eval.problems=200 --set 'eval.strategies=[greedy]' "${@:5}"
+}
+compare quickstart 0,1,2,3,4 80000 3e-4 "$@"
+compare hard 0,1,2 130000 1.5e-4 "$@"

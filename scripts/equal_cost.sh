@@ -8,8 +8,9 @@ bash scripts/setup.sh
 files=()
 for seed in 0 1 2; do
     run="runs/quickstart-seed$seed"
-    .venv/bin/llamao1 eval --run "$run" --budget 100,200,350 --json "$run/equal-cost.json" --set \
-        'eval.strategies=[greedy,majority,best_of,weighted_vote,beam,mcts,mcts_improvement]' "$@"
+    .venv/bin/llamao1 eval --run "$run" --budget 60,100,150,200,350 --json "$run/equal-cost.json" --set \
+        'eval.strategies=[greedy,majority,weighted_vote,mass,mass_value,mcts_improvement,pass,pass_distinct]' \
+        --set eval.problems=200 "$@"
     files+=("$run/equal-cost.json")
 done
 .venv/bin/python scripts/budget_table.py "${files[@]}"
