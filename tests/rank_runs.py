@@ -42,6 +42,7 @@ RUNS = {
     ],
 }
 PROBLEMS = 7
+DISTINCT = ["search.algorithm=distinct", "search.solutions=5"]
 
 
 def command(run: Path, extra: Sequence[str], *options: str | Path) -> list[str]:
@@ -58,8 +59,8 @@ def command(run: Path, extra: Sequence[str], *options: str | Path) -> list[str]:
     return ["train", "--config", str(TINY), *map(str, options), *sets(settings)]
 
 
-def self_play(out: Path) -> list[str]:
-    settings = sets([f"learn.problems={PROBLEMS}"])
+def self_play(out: Path, *extra: str) -> list[str]:
+    settings = sets([f"learn.problems={PROBLEMS}", *extra])
     return ["self-play", "--config", str(TINY), "--out", str(out), *settings]
 
 
@@ -110,9 +111,9 @@ def replay_of(run: Path, iteration: int) -> tuple[list[Any], dict[str, np.ndarra
     return index, to_arrays(list(replay.items.values()))
 
 
-def stored_trees(folder: Path) -> Path:
+def stored_trees(folder: Path, *extra: str) -> Path:
     """A folder with trees of two iterations, to learn from."""
-    alone(self_play(folder))
+    alone(self_play(folder, *extra))
     for file in folder.iterdir():
         give_outcomes(file, np.random.default_rng(0))
     return folder

@@ -13,6 +13,7 @@ from accelerate import DistributedType
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from command_line import InProcess
 from rank_runs import (
+    DISTINCT,
     PROBLEMS,
     ROOT,
     RUNS,
@@ -41,10 +42,11 @@ QUICK = ["warmup=null", "learn.problems=2", "search.simulations=1"]
 
 
 @pytest.mark.slow
-def test_two_ranks_play_what_one_plays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("extra", [[], DISTINCT], ids=["mcts", "distinct"])
+def test_two_ranks_play_what_one_plays(tmp_path: Path, extra: list[str]) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    alone(self_play(one))
-    together(tmp_path, self_play(two))
+    alone(self_play(one, *extra))
+    together(tmp_path, self_play(two, *extra))
     for file in one.iterdir():
         assert_same_trees(file, two / file.name)
 
@@ -52,7 +54,8 @@ def test_two_ranks_play_what_one_plays(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_two_ranks_learn_what_one_learns(tmp_path: Path, name: str) -> None:
-    one, trees = tmp_path / "one", stored_trees(tmp_path / "trees")
+    one, drawn = tmp_path / "one", DISTINCT if name == "adapters" else []
+    trees = stored_trees(tmp_path / "trees", *drawn)
     alone(command(one, RUNS[name], "--trees", trees))
     for layout, rank in {"ddp": command_line, "fsdp2": sharded}.items():
         together(tmp_path, command(tmp_path / layout, RUNS[name], "--trees", trees), rank)
