@@ -137,7 +137,8 @@ def _drawn_apart(
     number = {row: index for index, row in enumerate(rows)}
     at = torch.tensor(rows, device=weights.device)
     left = weights[at]
-    left[[number[row] for row, _ in barred], [token for _, token in barred]] = 0.0
+    table = [(number[row], token) for row, token in barred]
+    left[torch.tensor(table, device=weights.device).unbind(1)] = 0.0
     empty = left.sum(-1) <= 0
     drawn = invert(left.masked_fill(empty.unsqueeze(-1), 1.0), choice.uniforms[at])
     if choice.greedy:
