@@ -5,11 +5,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh
-strategies=greedy,majority,weighted_vote,mass,mass_value,mcts_improvement,pass,pass_distinct
+strategies=greedy,majority,weighted_vote,mass,mass_value,pass,pass_distinct
 files=()
 for seed in 0 1 2; do
     run="runs/quickstart-seed$seed"
-    .venv/bin/llamao1 eval --run "$run" --budget 60,100,150,200,350 --json "$run/equal-cost.json" \
+    .venv/bin/llamao1 eval --run "$run" --budget 100,150,200,350 --json "$run/equal-cost.json" \
         --set "eval.strategies=[$strategies]" --set eval.problems=200 "$@"
     files+=("$run/equal-cost.json")
 done
