@@ -14,5 +14,5 @@ compare() { # task, seeds, tokens a run, learning rate of plain GRPO, options
         --seeds "$2" --budget-tokens "$3" --set replay.draws=1 --set run.threads=1 \
         --set eval.problems=200 --set 'eval.strategies=[greedy]' "${@:5}"
 }
-compare quickstart 0,1,2 80000 3e-4 "$@"
+compare quickstart 0,1,2,3,4 80000 3e-4 "$@"
 compare hard 0,1,2 130000 1.5e-4 "$@"
