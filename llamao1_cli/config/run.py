@@ -103,15 +103,20 @@ class Config(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _fit_the_play(self) -> "Config":
-        learn = self.learn
-        by_outcomes = {
-            "learn.resample": learn.resample,
-            "learn.curriculum": learn.curriculum,
+    @property
+    def by_outcomes(self) -> list[str]:
+        """The keys that are set and let the outcomes of an iteration choose later problems."""
+        chosen = {
+            "learn.resample": self.learn.resample,
+            "learn.curriculum": self.learn.curriculum,
             "replay.restarts": self.replay.restarts,
         }
-        for key in [key for key, value in by_outcomes.items() if value]:
+        return [key for key, value in chosen.items() if value]
+
+    @model_validator(mode="after")
+    def _fit_the_play(self) -> "Config":
+        learn, by_outcomes = self.learn, self.by_outcomes
+        for key in by_outcomes:
             if not ALGORITHMS[learn.algorithm].plays:
                 raise ValueError(f"{key}: {learn.algorithm} plays no problems; leave it out")
             if self.self_play.max_staleness:
@@ -121,7 +126,7 @@ class Config(Section):
                 )
         exact = self.search.discount == 1 and self.search.unfinished == "failure"
         for key in ("learn.curriculum", "replay.restarts"):
-            if by_outcomes[key] and not exact:
+            if key in by_outcomes and not exact:
                 raise ValueError(
                     f"{key} goes by how often trees end right; set search.discount: 1 and "
                     "search.unfinished: failure"

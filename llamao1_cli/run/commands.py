@@ -61,12 +61,7 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
             raise UserError(
                 f"run.{key}: self-play writes run.iterations files whatever they cost; set it to 0"
             )
-    asked = {
-        "learn.resample": config.learn.resample,
-        "learn.curriculum": config.learn.curriculum,
-        "replay.restarts": config.replay.restarts,
-    }
-    for key in [key for key, value in asked.items() if value]:
+    for key in config.by_outcomes:
         raise UserError(f"{key}: self-play writes all problems as they are; leave it out")
     if not resume and out.is_dir() and any(out.glob("*.jsonl")):
         raise UserError(f"{out}: holds tree files already; add --resume, or give another folder")
