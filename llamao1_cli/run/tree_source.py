@@ -7,12 +7,13 @@ from pathlib import Path
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import RunFolder
-from llamao1_cli.learn.credit import has_signal, target_of
+from llamao1_cli.learn.credit import has_signal
 from llamao1_cli.learn.restarts import Restarts
 from llamao1_cli.report.display import Display
 from llamao1_cli.run.assembly import Parts
 from llamao1_cli.run.checkpoint import ProblemState
 from llamao1_cli.run.spending import Spending
+from llamao1_cli.search.forest import mean_success
 from llamao1_cli.search.protocol import OnGrowth
 from llamao1_cli.search.start import Start
 from llamao1_cli.search.tree import Tree
@@ -151,10 +152,3 @@ def lacking(trees: Sequence[Tree], config: LearnConfig) -> int:
         return 0
     left = config.resample_limit * config.problems - len(trees)
     return min(config.problems - sum(map(has_signal, trees)), left)
-
-
-def mean_success(trees: Sequence[Tree]) -> float:
-    """Returns the mean share of right solutions that the trees estimate at their roots; those that
-    began further on know nothing of it."""
-    shares = [target_of(tree.root) for tree in trees if not tree.begun]
-    return sum(shares) / max(len(shares), 1)

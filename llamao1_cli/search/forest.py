@@ -21,6 +21,13 @@ def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
     }
 
 
+def mean_success(trees: Sequence[Tree]) -> float:
+    """Returns the mean share of right solutions that the trees estimate at their roots; those that
+    began further on know nothing of it."""
+    targets = [tree.root.target for tree in trees if not tree.begun]
+    return _mean([target for target in targets if target is not None])
+
+
 def solution_nats(tree: Tree) -> float:
     """Returns the mean of -log p of the tree's solutions, each counted for as many as it stands
     for: without replacement that estimates the entropy of a solution."""
@@ -36,11 +43,10 @@ def _outcomes(trees: Sequence[Tree]) -> dict[str, float]:
     of trees that begin at their problem: behind given thoughts success is likelier."""
     trees = [tree for tree in trees if not tree.begun]
     leaves = [leaf for tree in trees for leaf in tree.leaf_nodes()]
-    whole = [tree.root.target for tree in trees]
     outcomes = [{node.outcome for node in tree.nodes} for tree in trees]
     count = max(len(trees), 1)
     return {
-        "success": _mean([target for target in whole if target is not None]),
+        "success": mean_success(trees),
         "solved_leaves": sum(leaf.outcome is True for leaf in leaves) / max(len(leaves), 1),
         "finished_leaves": sum(leaf.terminal for leaf in leaves) / max(len(leaves), 1),
         "solved_trees": sum(True in seen for seen in outcomes) / count,

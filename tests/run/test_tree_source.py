@@ -24,7 +24,7 @@ from llamao1_cli.report.display import Display
 from llamao1_cli.run import commands, tree_source
 from llamao1_cli.run.spending import Spending
 from llamao1_cli.run.tree_source import TreeSource, lacking
-from llamao1_cli.run.tree_source import mean_success as mean_share
+from llamao1_cli.search.forest import mean_success as mean_share
 from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import read_trees
