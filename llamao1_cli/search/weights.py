@@ -13,7 +13,7 @@ of it over that of the set. These weights always sum to 1.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -73,9 +73,10 @@ def weigh(tree: Tree, estimator: Estimator = "set") -> None:
 def solution_counts(tree: Tree) -> list[float]:
     """Returns for how many of the tree's solutions each node stands `[N]`: the leaves below it, or
     where they were drawn without replacement, as many as they would be of draws with it."""
-    if not tree.root.mass:
+    whole = tree.root.mass
+    if not whole:
         return [float(node.leaves) for node in tree.nodes]
-    return [tree.root.leaves * share for share in _shares(tree)]
+    return [tree.root.leaves * ((node.mass or 0.0) / whole) for node in tree.nodes]
 
 
 def draw_weights(tree: Tree) -> list[float]:
@@ -84,47 +85,42 @@ def draw_weights(tree: Tree) -> list[float]:
     return solution_counts(tree) if tree.root.mass else [1.0] * len(tree.nodes)
 
 
-def _shares(tree: Tree) -> list[float]:
-    return [(node.mass or 0.0) / (tree.root.mass or 1.0) for node in tree.nodes]
-
-
 def _by_solutions(tree: Tree, clock: float, estimator: Estimator) -> None:
-    sample = [node for node in tree.nodes if node.drawn is not None and node.drawn < clock]
+    weights = _weights(tree.nodes, tree.log_probability, clock, estimator)
     for node in tree.nodes:
-        node.mass = 0.0
-    for node, own in zip(sample, _weights(tree, sample, clock, estimator), strict=True):
-        node.mass = own
+        node.mass = weights.get(node.id, 0.0)
     for node in reversed(tree.nodes[1:]):  # children stand behind their parents
         assert node.parent is not None
         parent = tree.nodes[node.parent]
         parent.mass = (parent.mass or 0.0) + (node.mass or 0.0)
 
 
-def _weights(
-    tree: Tree, sample: Sequence[Node], clock: float, estimator: Estimator
-) -> Sequence[float]:
-    chances = [tree.probability(node) for node in sample]
-    both = set_weights(chances) if estimator == "set" else clock_weights(chances, clock)
-    return [float(weight) for weight in both]
-
-
 def _by_children(tree: Tree, estimator: Estimator) -> None:
     tree.root.mass = 1.0
     for node in tree.nodes:
         children = tree.children(node)
-        weights = _among_siblings(children, node.clock, estimator)
-        total = math.fsum(weights)
-        for child, own in zip(children, weights, strict=True):
+        if node.clock is None:
+            weights = {child.id: 1.0 for child in children}
+        else:
+            weights = _weights(children, _own_log_probability, node.clock, estimator)
+        total = math.fsum(weights.values())
+        for child in children:
+            own = weights.get(child.id, 0.0)
             child.mass = (node.mass or 0.0) * own / total if total else 0.0
 
 
-def _among_siblings(
-    children: Sequence[Node], clock: float | None, estimator: Estimator
-) -> list[float]:
-    if clock is None:
-        return [1.0] * len(children)
-    early = {c.id: c for c in children if c.drawn is not None and c.drawn < clock}
-    chances = [math.exp(math.fsum(child.thought.logprobs)) for child in early.values()]
+def _own_log_probability(node: Node) -> float:
+    return math.fsum(node.thought.logprobs)
+
+
+def _weights(
+    drawn: Sequence[Node],
+    log_probability: Callable[[Node], float],
+    clock: float,
+    estimator: Estimator,
+) -> dict[int, float]:
+    """Returns what the nodes that were drawn before the clock stand for, by their ids."""
+    sample = [node for node in drawn if node.drawn is not None and node.drawn < clock]
+    chances = [math.exp(log_probability(node)) for node in sample]
     own = set_weights(chances) if estimator == "set" else clock_weights(chances, clock)
-    weights = dict(zip(early, own.tolist(), strict=True))
-    return [weights.get(child.id, 0.0) for child in children]
+    return {node.id: weight for node, weight in zip(sample, own.tolist(), strict=True)}
