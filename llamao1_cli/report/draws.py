@@ -1,20 +1,8 @@
-"""What is told of how a tree's thoughts were drawn: how likely, and behind which sibling."""
+"""What is told of how a tree's thoughts were drawn: behind which sibling."""
 
-import math
 from itertools import takewhile
 
 from llamao1_cli.search.tree import Node, Tree
-
-
-def probabilities(tree: Tree) -> list[float]:
-    """Returns the probability of the path to each node `[N]`, as it was sampled; of what was given
-    it is 1."""
-    logs: list[float] = []
-    for node in tree.nodes:
-        above = 0.0 if node.parent is None else logs[node.parent]
-        given = node.id <= tree.begun
-        logs.append(above if given else above + math.fsum(node.thought.logprobs))
-    return [math.exp(log) for log in logs]
 
 
 def left_sibling(tree: Tree, node: Node) -> Node | None:

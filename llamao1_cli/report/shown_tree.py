@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.report.draws import left_sibling, probabilities
+from llamao1_cli.report.draws import left_sibling
 from llamao1_cli.search.coverage import covered
 from llamao1_cli.search.rules import configured_rule
 from llamao1_cli.search.rules.selection import shares
@@ -20,7 +20,7 @@ def shown_tree(tree: Tree, advantages: np.ndarray | None, config: SearchConfig) 
     and the path to its best leaf."""
     graded = [node for node in tree.nodes if node.outcome is not None]
     gaps = [abs(node.value - float(bool(node.outcome))) for node in graded]
-    steps, chances = simulations(tree, config), probabilities(tree)
+    steps = simulations(tree, config)
     return {
         "id": _cut(tree.problem.id),
         "problem": _cut(tree.problem.text),
@@ -33,7 +33,7 @@ def shown_tree(tree: Tree, advantages: np.ndarray | None, config: SearchConfig) 
         "best": [node.id for node in tree.path(best_leaf(tree))],
         "nodes": [
             _shown_node(tree, node, None if advantages is None else advantages[node.id])
-            | {"step": steps[node.id], "probability": _number(chances[node.id])}
+            | {"step": steps[node.id], "probability": _number(tree.probability(node))}
             for node in tree.nodes
         ],
     }

@@ -3,7 +3,7 @@
 from rich.text import Text
 from rich.tree import Tree as Branch
 
-from llamao1_cli.report.draws import probabilities, shared_text
+from llamao1_cli.report.draws import shared_text
 from llamao1_cli.search.coverage import covered
 from llamao1_cli.search.tree import Node, Tree
 
@@ -21,16 +21,16 @@ def draw_tree(tree: Tree) -> Branch:
     it. What the model wrote is shown as text and steers nothing."""
     head = Text(_lines(tree.problem.text), style="bold")
     root = Branch(head.append(f"\ncovered {covered(tree):.3f}", style="not bold dim"))
-    branches, chances = {0: root}, probabilities(tree)
+    branches = {0: root}
     for node in tree.nodes[1:]:
         assert node.parent is not None
-        branches[node.id] = branches[node.parent].add(_label(tree, node, chances[node.id]))
+        branches[node.id] = branches[node.parent].add(_label(tree, node))
     return root
 
 
-def _label(tree: Tree, node: Node, chance: float) -> Text:
+def _label(tree: Tree, node: Node) -> Text:
     """Returns a thought; the beginning that it shares with the sibling it leaves is dim."""
-    drawn = "given" if node.id <= tree.begun else f"p {chance:.2g}"
+    drawn = "given" if node.id <= tree.begun else f"p {tree.probability(node):.2g}"
     label = Text.assemble((f"{node.value:.2f} ", "cyan"), (f"{drawn} ", "dim"))
     label.append(f"x{node.visits} " if node.visits else "", style="dim")
     if node.thought.meta:

@@ -25,7 +25,7 @@ from llamao1_cli.language.marked import Rating
 from llamao1_cli.report.chart import MOST_POINTS, Chart, Point, Series, thinned
 from llamao1_cli.report.commands import write_report
 from llamao1_cli.report.curves import charts
-from llamao1_cli.report.draws import left_sibling, probabilities, shared_text
+from llamao1_cli.report.draws import left_sibling, shared_text
 from llamao1_cli.report.embedding import embedded
 from llamao1_cli.report.frame import Frame, format_number, ticks
 from llamao1_cli.report.kept import MetricsFile
@@ -301,7 +301,7 @@ def test_what_a_search_began_behind_is_told_as_given() -> None:
 def test_a_path_is_as_likely_as_its_tokens_together(codec: Codec, seed: int) -> None:
     tree = random_tree(codec, seed)
     expected = [math.prod(map(math.exp, _logprobs(tree, node.id))) for node in tree.nodes]
-    assert probabilities(tree) == pytest.approx(expected)
+    assert [tree.probability(node) for node in tree.nodes] == pytest.approx(expected)
 
 
 def _logprobs(tree: Tree, number: int) -> list[float]:
