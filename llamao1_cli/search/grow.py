@@ -173,14 +173,14 @@ def _paid(
     request: SearchRequest,
 ) -> Expansion | None:
     """Returns the tree's next expansion, with its tokens set aside; None if they are spent."""
-    branch = frontier.first if frontier is not None else None
-    node = branch.parent if branch else pick.node
+    node = pick.node if frontier is None else frontier.first.parent
     limit = pending.reserve(
         rule.reach(node), request.search.max_thought_tokens, request.budget.judging
     )
     if limit == 0:
         return None
-    expansion = Expansion(node, limit, frontier, frontier.take() if frontier is not None else None)
+    branch = None if frontier is None else frontier.take()
+    expansion = Expansion(node, limit, frontier, branch)
     pending.expansions.append(expansion)
     return expansion
 
