@@ -17,7 +17,7 @@ def write_manifest(folder: Path) -> None:
     """Write the size and digest of every file in `folder`; call it when all others are there."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     entries = {
-        path.relative_to(folder).as_posix(): (path.stat().st_size, _digest(path)) for path in files
+        path.relative_to(folder).as_posix(): (path.stat().st_size, digest(path)) for path in files
     }
     (folder / MANIFEST_FILE).write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
@@ -31,7 +31,7 @@ def damage(folder: Path, part: str = "") -> str | None:
         return f"{MANIFEST_FILE} is missing"
     except ValidationError:
         return f"{MANIFEST_FILE} is broken"
-    for name, (size, digest) in files.items():
+    for name, (size, written) in files.items():
         path = folder / name
         if not name.startswith(part):
             continue
@@ -40,13 +40,14 @@ def damage(folder: Path, part: str = "") -> str | None:
                 return f"{name} is missing"
             if path.stat().st_size != size:
                 return f"{name} has {path.stat().st_size} bytes, and was written with {size}"
-            if _digest(path) != digest:
+            if digest(path) != written:
                 return f"{name} differs from its checksum"
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
     return None
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Returns the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -70,6 +70,7 @@ class State(TypedDict):
     metrics_bytes: NonNegativeInt
     self_play: PlayState
     problems: NotRequired[ProblemState]  # older checkpoints lack it
+    data: NotRequired[dict[str, str]]  # digests of the data files; older checkpoints lack it
 
 
 _STATE = TypeAdapter(State)

@@ -1,32 +1,24 @@
 """What the commands do once their options are read: one function each."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from llamao1_cli.config import Config
-from llamao1_cli.config.changes import changed_keys
-from llamao1_cli.config.file import dump_config, load_config
 from llamao1_cli.config.registry import ALGORITHMS
-from llamao1_cli.config.section import ANY_TIME, ON_RESUME
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.distributed.ranks import main_says
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.play import play
 from llamao1_cli.evaluate.strategies import STRATEGIES
-from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.files.whole import check_writable, write_whole
-from llamao1_cli.language.codec import MarkedIds
-from llamao1_cli.learn.warmup import marked_texts
 from llamao1_cli.report.display import Display
 from llamao1_cli.report.evaluation_charts import budget_picture, reliability_picture
 from llamao1_cli.report.reading import BudgetEvaluation, Evaluation
 from llamao1_cli.report.tables import asked_lines
 from llamao1_cli.report.tree_text import printable
-from llamao1_cli.run.assembly import Parts, assemble
-from llamao1_cli.run.tracking import Tracker, make_sinks
-from llamao1_cli.run.trainer import RLSPTrainer
+from llamao1_cli.run.assembly import assemble
+from llamao1_cli.run.begin import begun
 from llamao1_cli.search.tree_files import tree_files, write_trees
 from llamao1_cli.tasks.problem import Problem
 
@@ -38,7 +30,7 @@ def train(config: Config, *, trees: Path | None, resume: bool, overwrite: bool) 
         raise UserError(f"--trees: learn.algorithm: {name} reads no trees; use another")
     files = tree_files(trees) if trees else None
     names = config.eval.strategies
-    with _trainer(config, names, resume=resume, overwrite=overwrite) as (trainer, display):
+    with begun(config, names, resume=resume, overwrite=overwrite) as (trainer, display):
         trainer.fit(files)
         display.say(f"run folder: {config.run.dir}")
 
@@ -47,7 +39,7 @@ def sft(config: Config, *, resume: bool, overwrite: bool) -> None:
     """Train the warm-up alone."""
     if config.warmup is None:
         raise UserError("warmup: the configuration has no such section; add one to train on")
-    with _trainer(config, [], resume=resume, overwrite=overwrite) as (trainer, display):
+    with begun(config, [], resume=resume, overwrite=overwrite) as (trainer, display):
         trainer.warm_up()
         display.say(f"run folder: {config.run.dir}")
 
@@ -175,90 +167,3 @@ def _answer_line(answer: str | None) -> str:
             "eval.beam_width or search.max_depth"
         )
     return f"answer: {printable(answer)}"
-
-
-@contextmanager
-def _trainer(
-    config: Config, strategies: Sequence[str], *, resume: bool, overwrite: bool
-) -> Iterator[tuple[RLSPTrainer, Display]]:
-    """Inside, there is a trainer that will evaluate `strategies`, in a checked run folder."""
-    folder = RunFolder(Path(config.run.dir))
-    _check_folder(folder, config, resume=resume, overwrite=overwrite)
-    notes: list[str] = []
-    point = folder.latest(notes.append) if resume and folder.checkpointed() else None
-    interrupts = Interrupts()
-    with interrupts.listening():
-        parts = assemble(config, point / "model" if point else None, strategies, interrupts)
-        texts = _warmup_texts(parts, point)
-        main = parts.accelerator.is_main_process
-        display = Display(quiet=not main)
-        if resume and point is None:
-            notes.append(f"{folder.path}: no checkpoint to resume from; starting at the beginning")
-        for note in notes:
-            display.say(note)
-        tracker = _prepare_folder(folder, config, overwrite=overwrite) if main else None
-        parts.accelerator.wait_for_everyone()
-        trainer = RLSPTrainer(parts, folder, texts, tracker, display, interrupts)
-        if point:
-            trainer.resume(point)
-        elif tracker:
-            tracker.cut(0)
-        with parts.grader, closing(parts.selfplay):
-            yield trainer, display
-        if tracker:
-            tracker.close()
-
-
-def _warmup_texts(parts: Parts, point: Path | None) -> list[MarkedIds]:
-    """Returns the warm-up's texts; none where they are read no more."""
-    config = parts.config
-    over = point is not None and point.name.startswith("iteration")
-    if config.warmup is None or (over and ALGORITHMS[config.learn.algorithm].plays):
-        return []
-    return marked_texts(
-        config.warmup,
-        parts.task,
-        parts.codec,
-        show_ratings=config.search.show_ratings,
-        max_length=config.model.max_length,
-        seed=config.run.seed,
-    )
-
-
-def _check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder in use, and a resumed run that would not be the same one."""
-    if resume and overwrite:
-        raise UserError("give either --resume or --overwrite, not both")
-    standing = next(
-        path for path in (folder.path, *folder.path.absolute().parents) if path.exists()
-    )
-    if not standing.is_dir():
-        raise UserError(f"run.dir: {folder.path}: {standing} is a file; name a folder")
-    if not folder.occupied() or overwrite:
-        return
-    if not resume:
-        raise UserError(
-            f"run.dir: {folder.path} is occupied; add --resume to continue that run, --overwrite "
-            "to delete it, or --set run.dir=... to use another folder"
-        )
-    if not folder.config.is_file():
-        raise UserError(f"run.dir: {folder.path} is not a run folder (no config.yaml)")
-    before = load_config(folder.config)
-    if changed := changed_keys(before, config, ANY_TIME, ON_RESUME):
-        raise UserError(
-            f"--resume: the configuration differs from that of {folder.path} in "
-            f"{', '.join(changed)}; use the old values, or start another run folder"
-        )
-
-
-def _prepare_folder(folder: RunFolder, config: Config, *, overwrite: bool) -> Tracker:
-    """Write the resolved configuration into the run folder; returns the open metrics file."""
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"run.dir: {folder.path} cannot be made: {error.strerror}") from None
-    if overwrite:
-        folder.clear()
-    write_whole(folder.config, dump_config(config))
-    sinks = make_sinks(config.run.trackers, folder.path, config.model_dump(mode="json"))
-    return Tracker(folder.metrics, sinks)

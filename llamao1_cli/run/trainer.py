@@ -4,7 +4,7 @@ One iteration reads top to bottom: play problems, turn trees into experiences, p
 replay, take optimizer steps, note what happened, save.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -44,11 +44,12 @@ class RLSPTrainer:
         parts: Parts,
         folder: RunFolder,
         texts: Sequence[MarkedIds],
-        tracker: Tracker | None,
+        data: Mapping[str, str],
         display: Display,
         interrupts: Interrupts,
     ) -> None:
         config = parts.config
+        self.tracker: Tracker | None = None  # on the main process, once the run is under way
         self._parts, self._config, self._folder = parts, config, folder
         self._warmup = (
             Warmup(config.warmup, texts, parts.accelerator, config.run.seed)
@@ -56,7 +57,8 @@ class RLSPTrainer:
             else None
         )
         self._imitation = Imitation(self._warmup, config.learn) if self._warmup else None
-        self._tracker, self._display, self._interrupts = tracker, display, interrupts
+        self._display, self._interrupts = display, interrupts
+        self._data = data
         self._accelerator = parts.accelerator
         self._model = prepare_model(self._accelerator, parts.language_model.model)
         self._replay: Replay[Experience] = Replay(
@@ -75,9 +77,8 @@ class RLSPTrainer:
         self._source = TreeSource(parts, folder, display, self._spending)
         self._start_stage()
 
-    def resume(self, path: Path) -> None:
-        """Continue from a checkpoint whose weights the model already has."""
-        state = checkpoint.load_state(path)
+    def resume(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint with this plain part, whose weights the model already has."""
         self._stage, self._iteration = state["stage"], state["iteration"]
         self._warmup_done = state["warmup_steps"]
         self._spending.seconds, self._spending.tokens = state["spent"]
@@ -91,11 +92,6 @@ class RLSPTrainer:
             self._values.load(path)
         if self._updater.reference is not None:
             self._updater.reference = checkpoint.load_weights(path, self._updater.reference)
-        if self._tracker:
-            self._tracker.cut(state["metrics_bytes"])
-            self._folder.forget_evaluations(self._iteration)
-            self._folder.forget_checkpoints(path)
-        self._accelerator.wait_for_everyone()
 
     def fit(self, files: Sequence[Path] | None = None) -> dict[str, Any]:
         """Run to the end from where it stands; returns the last evaluation.
@@ -278,9 +274,10 @@ class RLSPTrainer:
                 "warmup_steps": self._warmup_done,
                 "spent": [self._spending.seconds, self._spending.tokens],
                 "spent_before": self._spending.before,
-                "metrics_bytes": self._tracker.size if self._tracker else 0,
+                "metrics_bytes": self.tracker.size if self.tracker else 0,
                 "self_play": self._parts.selfplay.state(),
                 "problems": self._source.state(),
+                "data": self._data,
             },
         )
 
@@ -296,5 +293,5 @@ class RLSPTrainer:
     # Measuring
 
     def _log(self, stage: str, step: int, metrics: dict[str, Any]) -> None:
-        if self._tracker:
-            self._tracker.log(stage, step, metrics)
+        if self.tracker:
+            self.tracker.log(stage, step, metrics)

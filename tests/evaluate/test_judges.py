@@ -21,6 +21,7 @@ from llamao1_cli.files.whole import write_whole
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.reward import commands as reward
 from llamao1_cli.run import commands
+from llamao1_cli.run.begin import check_folder
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay
 from llamao1_cli.tasks.problem import Problem
@@ -66,7 +67,7 @@ def test_a_strategy_without_what_it_needs_is_refused() -> None:
 def test_a_run_goes_on_whatever_became_of_what_is_no_part_of_it(tmp_path: Path) -> None:
     def check(*overrides: str) -> None:
         config = tiny(f"run.dir={tmp_path}", *overrides)
-        commands._check_folder(RunFolder(tmp_path), config, resume=True, overwrite=False)
+        check_folder(RunFolder(tmp_path), config, resume=True, overwrite=False)
 
     write_whole(RunFolder(tmp_path).config, dump_config(tiny(f"run.dir={tmp_path}")))
     check("reward.omega={}", "eval.samples=3", f"judge={json.dumps(JUDGE)}")

@@ -183,14 +183,14 @@ def test_trees(tmp_path: Path, codec: Codec, known: bool) -> None:
 
 
 def test_metrics(tmp_path: Path) -> None:
-    tracker = Tracker(tmp_path / "metrics.jsonl", [])
+    tracker = Tracker(tmp_path / "metrics.jsonl", {}, print)
     for step in (1, 2):
         tracker.log("warmup", step, {"loss": 1.0, "seconds": {"rollout": 1.0}})
     tracker.close()
     whole = (tmp_path / "metrics.jsonl").read_bytes()
 
     def resumed(path: Path) -> None:
-        again = Tracker(path, [])
+        again = Tracker(path, {}, print)
         again.cut(len(whole))
         again.close()
         MetricsFile(path).read()

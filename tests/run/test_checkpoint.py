@@ -168,7 +168,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
 
 def test_other_files_that_cannot_be_written_say_so(tmp_path: Path) -> None:
     write_whole(tmp_path / "trees.jsonl", "before")
-    tracker = Tracker(tmp_path / "metrics.jsonl", [])
+    tracker = Tracker(tmp_path / "metrics.jsonl", {}, print)
     tracker.log("warmup", 1, {"loss": 1.0})
     with files_of_at_most(100):
         with pytest.raises(RunFailedError, match=r"trees.jsonl: cannot be written: File too large"):
@@ -182,7 +182,7 @@ def test_other_files_that_cannot_be_written_say_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("beyond", [0, 7, 1000])
 def test_a_torn_line_of_metrics_is_written_again(tmp_path: Path, beyond: int) -> None:
     path = tmp_path / "metrics.jsonl"
-    tracker = Tracker(path, [])
+    tracker = Tracker(path, {}, print)
     for step in (1, 2):
         tracker.log("warmup", step, {"loss": 1.0})
     size, whole = tracker.size, path.read_text()
@@ -190,7 +190,7 @@ def test_a_torn_line_of_metrics_is_written_again(tmp_path: Path, beyond: int) ->
     # The file may be shorter than a checkpoint remembers: it did not reach the disk before power
     # was lost.
     path.write_text(whole + '{"stage": "warmup", "st')
-    again = Tracker(path, [])
+    again = Tracker(path, {}, print)
     again.cut(size + beyond)
     again.log("warmup", 3, {"loss": 1.0})
     again.close()
