@@ -14,19 +14,28 @@ import numpy as np
 from llamao1_cli.language.answers import canonical_answer, stated_answer
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.sentences import pieces
 
 MISTAKEN = 0.25  # share of the demonstrations that end with a mistake
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")  # a calculator's: 48/2 = <<48/2=24>>24
 # The number behind an equals sign, with at most a currency and a sign between them.
 _RESULT = re.compile(r"=\s*+[^\w\s=]{0,2}(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)(?!\w)")
+_BOX = re.compile(r"\\{1,2}(?:boxed|fbox)(?![A-Za-z])\s*+")
+_CALCULATED = re.compile(r"[=≈]|\\(?:equiv|approx|cong)(?![A-Za-z])")
+_STATEMENTS = 3  # most that one sentence is rid of
+_AROUND = " \n\t.$*\\()[]{}"  # marks around an answer that say nothing
+_LEADING_UP = {
+    *("", "a", "answer", "answers", "and", "are", "correct", "final", "hence", "is", "it", "our"),
+    *("so", "that", "the", "then", "therefore", "thus", "we", "have", "which", "gives", "means"),
+}
 
 
 def demonstrate(problem: Problem, solution: str, rng: np.random.Generator) -> list[MarkedNode]:
     """Returns a chain of thoughts that solves `problem` as its worked `solution` does, or that ends
     with a mistake."""
     steps = solution_steps(solution)
-    found = [list(_RESULT.finditer(step)) for step in steps]
+    found = [[*_RESULT.finditer(step)] * (not step.startswith("[asy]")) for step in steps]
     results = {index: matches[-1] for index, matches in enumerate(found) if matches}
     if not results or rng.random() >= MISTAKEN:
         return _chain(problem, steps, problem.answer, mistake=None)
@@ -41,15 +50,48 @@ def demonstrate(problem: Problem, solution: str, rng: np.random.Generator) -> li
 
 
 def solution_steps(solution: str) -> list[str]:
-    """Returns the lines of a worked solution before the first that states its final answer, without
-    calculator annotations."""
-    steps: list[str] = []
-    for line in _ANNOTATION.sub("", solution).splitlines():
-        if stated_answer(line) is not None:
+    r"""Returns the sentences or lines of a worked solution, without calculator annotations.
+
+    They state no answer, since a thought that does ends its path: a box is taken off what it holds,
+    and a sentence such as "So the answer is 5" is left out but for what stands before it.
+    """
+    written = pieces(_ANNOTATION.sub("", solution))
+    return [step for piece in written if (step := _without_answer(piece))]
+
+
+def _without_answer(piece: str) -> str:
+    """Returns a piece without the answer that it states; empty if nothing else is in it."""
+    answer = stated_answer(piece)
+    if answer is None:
+        return piece
+    bare = _unboxed(piece)
+    if bare.strip(_AROUND) == answer.strip(_AROUND):
+        return ""
+    for _ in range(_STATEMENTS):
+        statement = stated_answer(bare)
+        if statement is None:
+            return bare
+        bare = _without_statement(bare, statement)
+    return ""
+
+
+def _without_statement(text: str, statement: str) -> str:
+    """Returns a text without the answer that it states last and the words that lead up to it; a
+    calculation, as in "the answer is 2 + 3 = 5", is kept."""
+    before, _, behind = text.rpartition(statement)
+    while before.strip():
+        before, last = before.rstrip(), before.split()[-1]
+        if last.strip(_AROUND + ",:;#").lower() not in _LEADING_UP:
             break
-        if line.strip():
-            steps.append(line.strip())
-    return steps
+        before = before.removesuffix(last)
+    kept = statement if _CALCULATED.search(statement) else ""
+    behind = behind if kept else behind.lstrip(_AROUND)
+    return f"{before.strip()} {kept}{behind}".strip()
+
+
+def _unboxed(text: str) -> str:
+    r"""Returns a text without `\boxed`; the braces stay, which keeps x^\boxed{12} one power."""
+    return _BOX.sub("", text)
 
 
 def _another_number(number: str, rng: np.random.Generator) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -43,13 +44,74 @@ def slipped(tree: list[MarkedNode]) -> bool:
     [
         (SOLUTION, STEPS),
         ("#### 72", []),
-        ("One step = 5.\nThe answer is 5.\nNever read = 6.", ["One step = 5."]),
+        ("One step = 5.\nThe answer is 5.\nChecked: 6 - 1.", ["One step = 5.", "Checked: 6 - 1."]),
         ("No mark at the end\nbut two lines", ["No mark at the end", "but two lines"]),
         ("x = <<a<b>>3", ["x = <<a<b>>3"]),
+        ("It is one thing. It costs Rs. 100.", ["It is one thing.", "It costs Rs. 100."]),
     ],
 )
-def test_steps_are_the_lines_before_the_answer(solution: str, steps: list[str]) -> None:
+def test_steps_are_the_lines_or_sentences_of_a_solution(solution: str, steps: list[str]) -> None:
     assert solution_steps(solution) == steps
+
+
+@pytest.mark.parametrize(
+    ("solution", "steps"),
+    [
+        ("Half of 8 is 4. Thus $x = \\boxed{4}.$", ["Half of 8 is 4.", "Thus $x = {4}.$"]),
+        ("$\\boxed{72}$", []),
+        ("The sum is $\\boxed5$.", ["The sum is $5$."]),
+        ("$x^\\fbox{12}$", ["$x^{12}$"]),
+        ("2 + 3 is five, so the answer is 5.", ["2 + 3 is five,"]),
+        ("With 8 pints the final answer is 15 * 8 = 120.", ["With 8 pints 15 * 8 = 120."]),
+        ("She has 5 left. #### 5", ["She has 5 left."]),
+        ("We halve it.\nA: 4", ["We halve it."]),
+        ("So the answer is $\\frac{7!}{2!} = \\boxed{2520}$.", ["$\\frac{7!}{2!} = {2520}$."]),
+        ("The answer: 4 answers: 5 answers: 6 answers: 7 is it", []),
+    ],
+)
+def test_a_step_keeps_all_but_the_answer_it_states(solution: str, steps: list[str]) -> None:
+    found = solution_steps(solution)
+    assert not any(map(stated_answer, found))
+    assert found == steps
+
+
+def test_no_mistake_is_made_in_a_drawing() -> None:
+    solution = "[asy]\nint i = 1;\n[/asy]\n\nSo it is 2."
+    assert not any(map(slipped, many(Problem("1", "?", "2"), solution)))
+
+
+def visible(text: str) -> int:
+    return len("".join(text.split()))
+
+
+def test_competition_solutions_keep_their_reasoning() -> None:
+    path = DATA / "math500" / "test.jsonl"
+    if not path.is_file():
+        pytest.skip(f"math500 not found under {DATA}; set LLAMAO1_DATA to the data folder")
+    solutions = [json.loads(line)["solution"] for line in path.read_text().splitlines()]
+    steps = [solution_steps(solution) for solution in solutions]
+    kept = sum(visible(step) for each in steps for step in each)
+    assert kept / sum(map(visible, solutions)) >= 0.98
+    assert all(steps)
+    assert not any(stated_answer(step) for each in steps for step in each)
+    drawings = [part for text in solutions for part in re.findall(r"(?s)\[asy\].*?\[/asy\]", text)]
+    assert {*drawings} <= {step for each in steps for step in each}
+
+
+def test_the_lines_of_grade_school_solutions_are_the_steps() -> None:
+    """But for four of 8,792 that say "the answer is", and then only in that line."""
+    paths = [DATA / "gsm8k" / f"{name}.jsonl" for name in ("train", "test")]
+    if not paths[0].is_file():
+        pytest.skip(f"gsm8k not found under {DATA}; set LLAMAO1_DATA to the data folder")
+    other = []
+    for line in "".join(path.read_text() for path in paths).splitlines():
+        lines = re.sub("<<[^<>]*>>", "", json.loads(line)["answer"]).splitlines()
+        plain = [each.strip() for each in lines if each.strip() and not each.startswith("####")]
+        other += [(plain, steps)] if (steps := solution_steps("\n".join(lines))) != plain else []
+    assert len(other) == 4
+    for plain, steps in other:
+        assert [*steps[:-1]] == plain[: len(steps) - 1]
+        assert "answer is" in plain[-1]
 
 
 def test_a_right_solution_is_a_chain_of_steps_and_a_conclusion() -> None:
