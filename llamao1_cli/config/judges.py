@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from llamao1_cli.config.section import Count, Natural, Positive, Section, Weight
+from llamao1_cli.config.section import Count, ExpandedPath, Natural, Positive, Section, Weight
 from llamao1_cli.config.task import DataSource
 
 
@@ -14,7 +14,7 @@ class ValueHeadConfig(Section):
     kind: Literal["features"] = Field(
         "features", description="Selects this judge; so does a section without `kind`."
     )
-    path: str | None = Field(
+    path: ExpandedPath | None = Field(
         None,
         description="Folder that `reward train --kind values` wrote: what the judge has learned "
         "where no run brings its own; null begins with the ratings.",

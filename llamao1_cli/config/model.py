@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from llamao1_cli.config.section import Count, Fraction, Positive, Section, Weight
+from llamao1_cli.config.section import Count, ExpandedPath, Fraction, Positive, Section, Weight
 from llamao1_cli.config.task import DataSource
 
 
@@ -43,7 +43,7 @@ class LoraConfig(Section):
 class ModelConfig(Section):
     """The language model that proposes thoughts and rates them."""
 
-    path: str | None = Field(
+    path: ExpandedPath | None = Field(
         None, description="Model folder or hub name; without it `build` makes a model from scratch."
     )
     gguf_file: str | None = Field(

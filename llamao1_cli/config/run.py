@@ -10,14 +10,22 @@ from llamao1_cli.config.learn import LearnConfig, ReplayConfig
 from llamao1_cli.config.model import ModelConfig, WarmupConfig
 from llamao1_cli.config.play import EngineConfig, SearchConfig, SelfPlayConfig
 from llamao1_cli.config.registry import ALGORITHMS
-from llamao1_cli.config.section import ANY_TIME, ON_RESUME, Count, Natural, Section, Weight
+from llamao1_cli.config.section import (
+    ANY_TIME,
+    ON_RESUME,
+    Count,
+    ExpandedPath,
+    Natural,
+    Section,
+    Weight,
+)
 from llamao1_cli.config.task import ArithmeticTask, GradingConfig, Task
 
 
 class RunConfig(Section):
     """Where the run lives and how long it goes on."""
 
-    dir: str = Field(
+    dir: ExpandedPath = Field(
         "runs/default",
         description="Run folder; every file of the run is in it.",
         json_schema_extra=ON_RESUME,

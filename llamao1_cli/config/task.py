@@ -2,9 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from llamao1_cli.config.section import ON_RESUME, Count, Fraction, Natural, Positive, Section
+from llamao1_cli.config.section import (
+    ON_RESUME,
+    Count,
+    ExpandedPath,
+    Fraction,
+    Natural,
+    Positive,
+    Section,
+)
+from llamao1_cli.config.template import template_parts
 
 TAGS = {"months": 12, "letters": 20}  # events that a problem can tell apart, by what tags them
 
@@ -65,9 +74,13 @@ class ArithmeticTask(Section):
 
 
 class DataSource(Section):
-    """One data set: a JSONL file, or a data set of the hub (extra `hub`)."""
+    """One data set: a file, or a data set of the hub (extra `hub`)."""
 
-    path: str | None = Field(None, description="JSONL file, one object a line.")
+    path: ExpandedPath | None = Field(
+        None,
+        description="File whose name tells its format: .jsonl, .json (an array of objects), .csv, "
+        ".tsv or .parquet (extra `hub`), each also with .gz.",
+    )
     hub: str | None = Field(None, description="Data set on the hub, such as openai/gsm8k.")
     name: str | None = Field(None, description="Configuration of the hub data set.")
     split: str = Field("train", description="Split of the hub data set.")
@@ -81,21 +94,38 @@ class DataSource(Section):
 
 
 class DataTask(Section):
-    """Problems with known answers from JSONL files or the hub."""
+    """Problems with known answers from files or the hub."""
 
     kind: Literal["data"] = Field("data", description="Selects this task.")
     train: DataSource = Field(description="Problems to play on.")
     test: DataSource = Field(description="Held-out problems for evaluation.")
-    problem_field: str = Field("problem", description="Field that holds the problem's text.")
+    problem_field: str = Field(
+        "problem",
+        description="Field that holds the problem's text; here and below a dot leads into a nested "
+        "object, as in `reward_model.ground_truth`.",
+    )
+    problem_template: str | None = Field(
+        None,
+        description="Text of a problem over the fields of its row, such as `{Body} {Question}`, in "
+        "the place of problem_field; a field that holds a list becomes lettered lines, `(A) …`.",
+    )
     answer_field: str = Field(
         "answer",
-        description="Field that holds the answer, plain or as the end of a solution (`#### 18`).",
+        description="Field that holds the answer, plain or as the end of a solution (`#### 18`); "
+        "a list is read as `1, 2, 3`, a truth value as `True` or `False`.",
     )
     solution_field: str | None = Field(
         None,
         description="Field of the training problems that holds a worked solution, a step a line up "
         "to the line that states the answer; the warm-up's demonstrations are made of them.",
     )
+
+    @field_validator("problem_template")
+    @classmethod
+    def _is_a_template(cls, template: str | None) -> str | None:
+        if template is not None and not any(field for _, field in template_parts(template)):
+            raise ValueError("names no field; write names between braces, such as {question}")
+        return template
 
     @property
     def levels(self) -> int:

@@ -23,7 +23,8 @@ from llamao1_cli.language.marked import (
     MarkedTextError,
     parse_tree,
 )
-from llamao1_cli.tasks.dataset import read_rows, text_field
+from llamao1_cli.tasks.fields import text_field
+from llamao1_cli.tasks.rows import read_rows
 from llamao1_cli.tasks.problem import Task
 
 BUCKET = 50  # batches that are sorted by length together, so that little of a batch is padding
@@ -115,13 +116,9 @@ def marked_texts(
 
     Texts longer than the context are left out. Raises UserError for text that is not marked text.
     """
-    if config.data is None:
-        trees: Iterator[list[MarkedNode]] = iter(task.demonstrations(seed, config.examples))
-    else:
-        trees = (_parse(_text(row, where), where) for where, row in read_rows(config.data))
     texts = [
         codec.marked(tree, show_ratings=show_ratings, rating_weight=config.rating_weight)
-        for tree in trees
+        for tree in marked_trees(config, task, seed, config.examples)
     ]
     fitting = [text for text in texts if len(text.inputs) <= max_length]
     if not fitting:
@@ -130,6 +127,20 @@ def marked_texts(
             f"warmup.data: {where} holds no text of at most model.max_length ({max_length}) tokens"
         )
     return fitting
+
+
+def marked_trees(
+    config: WarmupConfig, task: Task, seed: int, examples: int
+) -> Iterator[list[MarkedNode]]:
+    """Yields the trees of the configured file, or the first `examples` demonstrations of the task.
+
+    Raises UserError for text that is not marked text.
+    """
+    if config.data is None:
+        yield from task.demonstrations(seed, examples)
+    else:
+        for where, row in read_rows(config.data):
+            yield _parse(_text(row, where), where)
 
 
 def marked_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

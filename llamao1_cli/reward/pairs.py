@@ -9,7 +9,8 @@ from llamao1_cli.config import RewardConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.seeds import derive_seed
-from llamao1_cli.tasks.dataset import read_rows, text_field
+from llamao1_cli.tasks.fields import text_field
+from llamao1_cli.tasks.rows import read_rows
 
 MINED = 2  # right and wrong solutions that are taken of a tree, as in rStar-Math
 LABELS = {"true": True, "false": False, "1": True, "0": False}

@@ -1,49 +1,18 @@
-"""Problems from JSONL files or data sets of the hub."""
+"""Problems from data files or data sets of the hub."""
 
-import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from llamao1_cli.config import DataSource, DataTask
+from llamao1_cli.config.template import TemplateParts, template_parts
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.marked import MarkedNode
-from llamao1_cli.tasks.problem import Problem, of_a_pass
+from llamao1_cli.tasks.fields import Row, answer_field, filled, is_rationale, text_field
+from llamao1_cli.tasks.problem import Problem, of_a_pass, written_alike
+from llamao1_cli.tasks.rows import read_rows
 from llamao1_cli.tasks.solutions import demonstrate
-
-_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape one, but no encoding can write it
-
-
-def read_rows(source: DataSource) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields each row of a source and where it stands, such as `train.jsonl line 17`.
-
-    Raises UserError for a file that is missing or a line that is not a JSON object.
-    """
-    rows = _hub_rows(source) if source.path is None else _file_rows(Path(source.path))
-    for count, row in enumerate(rows, start=1):
-        yield row
-        if count == source.limit:
-            return
-
-
-def text_field(row: dict[str, Any], field: str, where: str) -> str:
-    """Returns the text in a field of a row; numbers become text. UserError names `where`."""
-    if field not in row:
-        raise UserError(
-            f"{where}: field `{field}` is missing; it has {', '.join(row) or 'nothing'}"
-        )
-    value = row[field]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UserError(f"{where}: field `{field}` must be text or a number, not {value!r:.60}")
-    text = str(value)
-    if _SURROGATE.search(text):
-        raise UserError(f"{where}: field `{field}` holds half a character (\\ud800 to \\udfff)")
-    return text
 
 
 @dataclass(frozen=True)
@@ -59,11 +28,17 @@ class DataSet:
         self.name = config.train.path or config.train.hub or "data"
         self.levels = config.levels
         self._test = [row.problem for row in _read_rows(config, config.test, None)]
-        held_out = {problem.text for problem in self._test}
+        held_out = {written_alike(problem.text) for problem in self._test}
         rows = _read_rows(config, config.train, config.solution_field)
-        self._train = [row for row in rows if row.problem.text not in held_out]
+        self._train = [row for row in rows if written_alike(row.problem.text) not in held_out]
+        self.left_out = len(rows) - len(self._train)  # training rows that are held out
         if not self._train:
             raise UserError("task.train: every problem is also in task.test; give other problems")
+
+    @property
+    def problems(self) -> tuple[list[Problem], list[Problem]]:
+        """All training problems and all held-out ones, in the order of their rows."""
+        return [row.problem for row in self._train], self._test
 
     def train_problems(
         self,
@@ -106,58 +81,43 @@ def _solution(row: _Row) -> str:
 
 
 def _read_rows(config: DataTask, source: DataSource, solution_field: str | None) -> list[_Row]:
+    template = config.problem_template
+    parts = None if template is None else template_parts(template)
     rows = []
     for where, row in read_rows(source):
-        text = _filled(row, config.problem_field, where).strip()
-        answer = _filled(row, config.answer_field, where)
-        solution = None if solution_field is None else _filled(row, solution_field, where)
-        problem = Problem(where, text, stated_answer(answer) or answer.strip())
-        rows.append(_Row(problem, solution))
+        text = _problem(row, config.problem_field, parts, where)
+        answer = _answer(row, config.answer_field, where)
+        solution = solution_field and _not_empty(
+            text_field(row, solution_field, where), solution_field, where
+        )
+        rows.append(_Row(Problem(where, text, answer), solution))
     if not rows:
         raise UserError(f"{source.path or source.hub}: no problems in it; give a file with rows")
     return rows
 
 
-def _filled(row: dict[str, Any], field: str, where: str) -> str:
-    text = text_field(row, field, where)
-    if not text.strip():
-        raise UserError(f"{where}: field `{field}` is empty")
+def _problem(row: Row, field: str, parts: TemplateParts | None, where: str) -> str:
+    if parts is None:
+        return _not_empty(text_field(row, field, where), field, where).strip()
+    text = filled(parts, row, where).strip()
+    if not text:
+        raise UserError(f"{where}: task.problem_template makes no text of it")
     return text
 
 
-def _file_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    where = f"{path} line {number}"
-                    yield where, _json_object(line, where)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such data file; check the path in the configuration") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-
-
-def _json_object(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not valid JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: expected a JSON object with named fields")
-    return row
-
-
-def _hub_rows(source: DataSource) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        import datasets
-    except ImportError:
+def _answer(row: Row, field: str, where: str) -> str:
+    text = _not_empty(answer_field(row, field, where), field, where).strip()
+    stated = stated_answer(text)
+    if stated is None and is_rationale(text):
         raise UserError(
-            f"{source.hub}: reading the hub needs the extra: pip install 'llamao1-cli[hub]'"
-        ) from None
-    try:
-        rows = datasets.load_dataset(source.hub, source.name, split=source.split)
-    except Exception as error:  # the hub's client raises errors of many classes
-        raise UserError(f"{source.hub}: cannot be loaded: {' '.join(str(error).split())}") from None
-    for number, row in enumerate(rows, start=1):
-        yield f"{source.hub} row {number}", dict(row)
+            f"{where}: field `{field}` explains, and states no answer: {text!r:.60}; end it with "
+            "`#### 18` or `\\boxed{18}`, or name the field of the plain answer in "
+            "task.answer_field"
+        )
+    return stated or text
+
+
+def _not_empty(text: str, field: str, where: str) -> str:
+    if not text.strip():
+        raise UserError(f"{where}: field `{field}` is empty")
+    return text

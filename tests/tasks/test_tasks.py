@@ -15,9 +15,10 @@ from llamao1_cli.config import ArithmeticTask, DataSource, DataTask
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.marked import Meta, Rating, parse_tree, render_tree
 from llamao1_cli.tasks.arithmetic import Arithmetic
-from llamao1_cli.tasks.dataset import DataSet, read_rows
+from llamao1_cli.tasks.dataset import DataSet
 from llamao1_cli.tasks.load import load_task
 from llamao1_cli.tasks.problem import Problem, Task
+from llamao1_cli.tasks.rows import read_rows
 
 DATA = Path(os.environ.get("LLAMAO1_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
@@ -203,7 +204,7 @@ BAD_ROWS: list[tuple[Any, str]] = [
     ("[" * 100_000, "not valid JSON"),
     ({"problem": ["What?"], "answer": "1"}, "field `problem` must be text or a number"),
     ({"problem": "What?", "answer": None}, "field `answer` must be text or a number, not None"),
-    ({"problem": "What?", "answer": True}, "field `answer` must be text or a number, not True"),
+    ({"problem": True, "answer": "1"}, "field `problem` must be text or a number, not True"),
     ({"problem": " \n", "answer": "1"}, "field `problem` is empty"),
     ({"problem": "What?", "answer": " "}, "field `answer` is empty"),
     ({"problem": "What\ud800?", "answer": "1"}, "field `problem` holds half a character"),
