@@ -10,23 +10,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from llamao1_cli.config import Config
+from llamao1_cli.config.yaml_values import DuplicateKeyError, parse_yaml, read_yaml
 from llamao1_cli.errors import UserError
 
 KINDS = ("task", "value_head")  # sections of several kinds, with keys of their own
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values; a hexadecimal number can be longer than Python is willing to write again."""
-
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        if len(node.value) > 100:
-            raise yaml.constructor.ConstructorError(
-                problem="a number of more than 100 digits", problem_mark=node.start_mark
-            )
-        return int(super().construct_yaml_int(node))
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
@@ -34,7 +21,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
 
     Raises UserError naming the file, the key, the value and the remedy.
     """
-    return build_config(_read_yaml(path), str(path), overrides)
+    return build_config(read_yaml(path), str(path), overrides)
 
 
 def build_config(
@@ -56,30 +43,14 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    except RecursionError:
-        raise UserError(f"{path}: nested too deeply to be a configuration") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: expected sections such as `run:` and `model:` at the top level")
-    return settings
-
-
 def _apply_override(settings: dict[str, Any], override: str) -> None:
     dotted, equals, raw = override.partition("=")
     if not equals or not dotted:
         raise UserError(f"--set {override}: expected section.key=value, such as run.seed=1")
     try:
-        value = yaml.load(raw, _Loader)
+        value = parse_yaml(raw)
+    except DuplicateKeyError as error:
+        raise UserError(f"--set {override:.200}: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(
             f"--set {override:.200}: {raw!r:.200} is not a YAML value; quote it"

@@ -77,7 +77,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(
 
 def test_a_value_head_is_of_one_kind_and_has_its_keys_alone(tmp_path: Path) -> None:
     assert read(tmp_path, "value_head: {steps: 3}").value_head == ValueHeadConfig(steps=3)
-    adapter = read(tmp_path, "", "value_head.kind=adapter").value_head
+    adapter = read(tmp_path, "{}", "value_head.kind=adapter").value_head
     assert adapter == ValueAdapterConfig()
     assert read(tmp_path, "value_head: {kind: adapter}", "value_head=null").value_head is None
     message = refusal(tmp_path, "value_head: {kind: adapter, steps: 3, rnk: 4}")
@@ -185,7 +185,7 @@ def test_an_override_changes_one_place_also_where_the_file_shares_one(tmp_path: 
     ],
 )
 def test_a_broken_override_is_refused(tmp_path: Path, override: str, part: str) -> None:
-    assert part in refusal(tmp_path, "", override)
+    assert part in refusal(tmp_path, "{}", override)
 
 
 @pytest.mark.parametrize(
@@ -224,12 +224,83 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         assert str(error.value).startswith(f"{tmp_path / name}: ")
 
 
-def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
-    assert read(tmp_path, "") == read(tmp_path, "# nothing") == Config()
+def test_an_empty_file_is_refused_and_no_settings_are_the_defaults(tmp_path: Path) -> None:
+    for text in ("", "# nothing", "---\n", "null", "~"):
+        assert "is empty; write sections such as `run:`" in refusal(tmp_path, text)
+    assert read(tmp_path, "{}") == Config()
 
 
-# PyYAML loses the exotic line ends.
-words = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"), max_size=20)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("run:\n  seed: 1\n  dir: a\n  seed: 2\n", "`seed` stands in line 2 and in line 4"),
+        ("run: {}\nmodel: {}\nrun: {seed: 1}\n", "`run` stands in line 1 and in line 3"),
+        ("run: {seed: 1, seed: 1}", "`seed` stands in line 1 and in line 1"),
+        ("run:\n  dir: [{a: 1,\n  a: 2}]", "`a` stands in line 2 and in line 3"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_both_lines(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    assert refusal(tmp_path, text) == f"{tmp_path}/run.yaml: {message}; keep one of them"
+
+
+def test_a_merged_key_may_be_overridden(tmp_path: Path) -> None:
+    text = "task: {kind: data, train: &all {path: a, limit: 3}, test: {<<: *all, limit: 5}}"
+    task = read(tmp_path, text).task
+    assert isinstance(task, DataTask)
+    assert (task.train.limit, task.test.path, task.test.limit) == (3, "a", 5)
+
+
+def test_an_override_with_a_key_twice_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "{}", "run={seed: 1, seed: 2}")
+    assert "`seed` stands in line 1 and in line 1" in message
+
+
+def test_numbers_are_decimal(tmp_path: Path) -> None:
+    for text in ("run: {seed: 1:30}", "run: {seed: 1_0:30}", "learn: {clip: 1:30.5}"):
+        assert "is '1" in refusal(tmp_path, text)
+    assert "`run.seed` is '1:30'" in refusal(tmp_path, "{}", "run.seed=1:30")
+    assert read(tmp_path, "run: {dir: 1:30}").run.dir == "1:30"
+    assert read(tmp_path, "run: {seed: 010}").run.seed == 10
+    assert read(tmp_path, "run: {seed: 1_000}").run.seed == 1000
+    assert read(tmp_path, "run: {seed: 0x10}").run.seed == 16
+
+
+def test_paths_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("WORK", "/scratch")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    config = read(
+        tmp_path,
+        yaml.safe_dump(FULL),
+        *("run.dir=~/runs/a", "model.path=$WORK/model", "warmup.data.path=${WORK}/c.jsonl"),
+        *("task.train.path=$WORK/a.jsonl", "task.test.path=~/b.jsonl"),
+        *("value_head.path=$WORK/head", "reward.solutions.path=$WORK/s.jsonl"),
+    )
+    assert isinstance(config.task, DataTask)
+    assert config.warmup is not None
+    assert config.warmup.data is not None
+    assert config.reward is not None
+    assert config.reward.solutions is not None
+    assert config.value_head is not None
+    assert (config.run.dir, config.model.path) == ("/home/ann/runs/a", "/scratch/model")
+    assert (config.task.train.path, config.task.test.path) == (
+        "/scratch/a.jsonl",
+        "/home/ann/b.jsonl",
+    )
+    assert config.warmup.data.path == "/scratch/c.jsonl"
+    assert (config.value_head.path, config.reward.solutions.path) == (
+        "/scratch/head",
+        "/scratch/s.jsonl",
+    )
+    message = refusal(tmp_path, "{}", "run.dir=$NOWHERE/a")
+    assert "`run.dir` is '$NOWHERE/a': the environment variable NOWHERE is not set" in message
+    assert "no such home folder" in refusal(tmp_path, "{}", "run.dir=~no_such_person/a")
+
+
+# PyYAML loses the exotic line ends; variables and home folders have a test of their own.
+words = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029$~"), max_size=20)
 small = st.floats(1e-9, 1, exclude_min=True)
 settings = st.fixed_dictionaries(
     {
