@@ -1,5 +1,8 @@
 """One iteration's optimizer steps, on trees drawn from the replay."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import numpy as np
 from accelerate import Accelerator
 
@@ -9,6 +12,9 @@ from llamao1_cli.learn.experience import Experience
 from llamao1_cli.learn.experience_arrays import collect
 from llamao1_cli.learn.replay import Replay
 from llamao1_cli.learn.update import Updater
+
+# Told of the number of steps ahead; inside, what it yields is told of each with a note.
+Watch = Callable[[int], AbstractContextManager[Callable[[str], None]]]
 
 
 def learn_from(
@@ -22,6 +28,7 @@ def learn_from(
     fresh: int,
     number: int,
     progress: float,
+    watch: Watch,
 ) -> dict[str, float]:
     """Take the optimizer steps of iteration `number`; returns their mean metrics, {} if there is
     nothing to draw.
@@ -37,16 +44,18 @@ def learn_from(
     rng = np.random.default_rng([seed, 4, number])
     serials, weights = replay.sample(draws, beta, rng)
     rate = learning_rate(config, number, progress)
-    steps = []
-    for begin in range(0, draws, config.batch_size):
-        batch = serials[begin : begin + config.batch_size].tolist()
-        items = collect(accelerator, replay.items, batch)
-        name = f"iteration {number}, trees {batch}"
-        metrics, errors = updater.step(
-            items, weights[begin : begin + len(batch)], rate, name, number
-        )
-        replay.update(batch, errors.tolist())
-        steps.append(metrics)
+    steps, begins = [], range(0, draws, config.batch_size)
+    with watch(len(begins)) as advance:
+        for begin in begins:
+            batch = serials[begin : begin + config.batch_size].tolist()
+            items = collect(accelerator, replay.items, batch)
+            name = f"iteration {number}, trees {batch}"
+            metrics, errors = updater.step(
+                items, weights[begin : begin + len(batch)], rate, name, number
+            )
+            replay.update(batch, errors.tolist())
+            steps.append(metrics)
+            advance(f"loss {metrics['policy_loss']:.3f}")
     ages = [number - replay.iterations[serial] for serial in serials.tolist()]
     return _mean_metrics(steps) | {
         # Before the first step only rollout and trainer differ: their types, their kernels.

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -18,10 +19,17 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.text import Text
 
 from llamao1_cli.config import Config
-from llamao1_cli.report.tables import asked_lines, budget_table, evaluation_table
+from llamao1_cli.report.log_lines import Paces, Steps, told
+from llamao1_cli.report.tables import (
+    asked_lines,
+    budget_table,
+    evaluation_table,
+    unplayed_lines,
+)
 from llamao1_cli.report.tree_text import draw_tree
 from llamao1_cli.search.tree import Tree
 
@@ -41,14 +49,23 @@ class Display:
 
     def __init__(self, *, quiet: bool = False, stderr: bool = False) -> None:
         self._console = Console(quiet=quiet, stderr=stderr, highlight=False)
+        self._paces = Paces()
 
     def say(self, line: str) -> None:
         """Print one plain line."""
         self._console.print(escape(line), soft_wrap=True)
 
     @contextmanager
-    def progress(self, label: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
-        """Show a bar with rate and time left; the yielded function advances it with a note."""
+    def progress(
+        self, label: str, total: int, done: int = 0, *, passing: bool = False
+    ) -> Iterator[Callable[[str], None]]:
+        """Show a bar with rate and time left, or in a log lines with both; the yielded function
+        advances it with a note. A `passing` bar is gone at the end."""
+        if not self._console.is_terminal:
+            steps = Steps(label, total, done)
+            with self._told(steps.line):
+                yield steps.advance
+            return
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -58,14 +75,15 @@ class Display:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=self._console) as bar:
+        with Progress(*columns, console=self._console, transient=passing) as bar:
             task = bar.add_task(label, total=total, completed=done, note="")
             yield lambda note: bar.update(task, advance=1, note=note)
 
     @contextmanager
-    def rounds(self, label: str) -> Iterator[Callable[[list[Tree]], None]]:
-        """Show how far a batch of searches is; the yielded function is told of their trees."""
-        with self._console.status(label) as status:
+    def rounds(self, label: str, kind: str | None = None) -> Iterator[Callable[[list[Tree]], None]]:
+        """Show how far a batch of searches is; the yielded function is told of their trees. Others
+        of the same `kind`, else of the label, tell how long it will take."""
+        with self.stage(label, kind) as note:
             shown = 0.0
 
             def show(trees: list[Tree]) -> None:
@@ -75,9 +93,35 @@ class Display:
                 shown = time.monotonic()
                 tokens = sum(tree.generated_tokens for tree in trees)
                 nodes = sum(len(tree.nodes) - 1 for tree in trees)
-                status.update(f"{label}: {len(trees)} trees, {nodes} thoughts, {tokens} tokens")
+                rate = tokens / max(shown - begun, 1e-9)
+                note(f"{len(trees)} trees, {nodes} thoughts, {tokens} tokens, {rate:,.0f} tokens/s")
 
+            begun = time.monotonic()
             yield show
+
+    @contextmanager
+    def stage(self, label: str, kind: str | None = None) -> Iterator[Callable[[str], None]]:
+        """Show that a stage is under way; the yielded function is told how far it is."""
+        kind, begun, said = kind or label, time.monotonic(), label
+
+        def say(note: str) -> None:
+            nonlocal said
+            said = f"{label}: {note}"
+            if status:
+                status.update(escape(said))
+
+        status: Status | None = None
+        with ExitStack() as shown:
+            if self._console.is_terminal:
+                status = shown.enter_context(self._console.status(escape(label)))
+            else:
+                line = partial(self._paces.line, kind)
+                shown.enter_context(self._told(lambda seconds: f"{said}, {line(seconds)}"))
+            yield say
+        self._paces.note(kind, time.monotonic() - begun)
+
+    def _told(self, line: Callable[[float], str]) -> AbstractContextManager[None]:
+        return nullcontext() if self._console.quiet else told(self.say, line)
 
     def iteration(
         self, number: int, config: Config, metrics: Mapping[str, Any], seconds: Mapping[str, float]
@@ -104,7 +148,16 @@ class Display:
     def growing(self) -> Iterator[Callable[[list[Tree]], None]]:
         """Draw the first of the trees; the yielded function draws it again, on the same lines."""
         with Live(console=self._console, auto_refresh=False) as live:
-            yield lambda trees: live.update(draw_tree(trees[0]), refresh=True)
+            if self._console.is_terminal:
+                yield lambda trees: live.update(draw_tree(trees[0]), refresh=True)
+                return
+            with self.rounds("search") as show:
+
+                def grown(trees: list[Tree]) -> None:
+                    live.update(draw_tree(trees[0]))
+                    show(trees)
+
+                yield grown
 
     def table(self, result: Mapping[str, Any], title: str) -> None:
         """Print the table of an evaluation under a title."""
@@ -116,7 +169,7 @@ class Display:
         for row in result["budgets"]:
             title = f"{result['n']} held-out problems, at most {row['tokens']:,} tokens each"
             self._console.print(budget_table(row, title))
-        for line in asked_lines(result):
+        for line in [*unplayed_lines(result), *asked_lines(result)]:
             self.say(line)
 
     def evaluation(self, iteration: int, result: Mapping[str, Any]) -> None:

@@ -49,7 +49,8 @@ def train_values(
     for number, file in enumerate(tree_files(trees), start=1):
         taught = _of_questions(config, read_trees(file, codec), held=False)
         if taught:
-            losses = trainer.learn(taught, number)
+            with display.stage(f"{file}", "file"):
+                losses = trainer.learn(taught, number)
             shown = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
             display.say(f"{file}: {len(taught)} trees, {shown}")
     if head.untrained:

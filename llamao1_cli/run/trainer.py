@@ -185,9 +185,10 @@ class RLSPTrainer:
                 fresh=fresh,
                 number=number,
                 progress=self._spending.progress(number),
+                watch=lambda steps: self._display.progress("update", steps, passing=True),
             )
         if self._values:
-            with self._spending.timed("value_head"):
+            with self._spending.timed("value_head"), self._display.stage("values"):
                 learned |= self._values.learn(trees, number)
         sizes = {"experiences": float(fresh), "replay": float(len(self._replay))}
         self._close("self-play", played | learned | sizes, number, last)
@@ -196,7 +197,7 @@ class RLSPTrainer:
         """Run an iteration of the control: demonstrations in the place of problems."""
         assert self._imitation is not None
         rate = learning_rate(self._config.learn, number, self._spending.progress(number))
-        with self._spending.timed("update"):
+        with self._spending.timed("update"), self._display.stage("imitation"):
             loss, tokens = self._imitation.learn(self._model, self._optimizer, number, rate)
         self._spending.tokens += tokens
         self._close("imitation", {"loss": loss}, number, last)

@@ -45,7 +45,7 @@ class TreeSource:
         """Returns the trees of iteration `number`, played with the weights of now; the run folder
         keeps them."""
         with (
-            self._display.rounds(f"iteration {number}") as on_growth,
+            self._display.rounds(f"iteration {number}", "iteration") as on_growth,
             self._spending.timed("rollout"),
         ):
             if self._restarts is not None:
