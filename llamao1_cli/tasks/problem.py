@@ -56,6 +56,11 @@ class Task(Protocol):
         ...
 
 
+def written_alike(text: str) -> str:
+    """Returns what texts share that differ in case and white space alone."""
+    return " ".join(text.split()).casefold()
+
+
 def of_a_pass(items: Sequence[Item], seeds: Sequence[int], position: int) -> Item:
     """Returns the item at a position of pass after pass over them, each in an order of its own."""
     order = np.random.default_rng([*seeds, position // len(items)]).permutation(len(items))
