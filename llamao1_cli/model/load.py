@@ -1,7 +1,8 @@
 """Language models: load or build, add markers, adapt, save."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from llamao1_cli.files.run_folder import check_model_folder
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta
 from llamao1_cli.model.build import build_llama, build_tokenizer
-from llamao1_cli.model.markers import add_markers
+from llamao1_cli.model.markers import add_marker_tokens, add_markers
 
 # Notices of one library to another; nobody who runs a command can act on them.
 warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
@@ -72,6 +73,19 @@ def load_model(
     return LanguageModel(model.to(device), tokenizer, f"{name}, {weights}" if weights else name)
 
 
+def load_tokenizer(config: ModelConfig, corpus: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer of the model that `load_model` would return, without its weights.
+
+    Raises UserError for one that cannot be loaded.
+    """
+    if config.path is None:
+        tokenizer = build_tokenizer(corpus, config.build.vocabulary)
+    else:
+        tokenizer = _read_tokenizer(config.path, config.gguf_file)
+    add_marker_tokens(tokenizer)
+    return tokenizer
+
+
 def save_model(
     language_model: LanguageModel, folder: Path, weights: Mapping[str, torch.Tensor] | None = None
 ) -> None:
@@ -94,27 +108,44 @@ def save_model(
 def _read(
     path: str, gguf_file: str | None, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    folder = Path(path)
-    if folder.exists() or path.startswith((".", "/", "~")):
-        _check_folder(folder, gguf_file)
-    extra: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
-    extra["trust_remote_code"] = False  # else the library asks, and runs what the model brings
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **extra)
+    tokenizer = _read_tokenizer(path, gguf_file)
+    with _loading(path):
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, use_safetensors=gguf_file is None or None, **extra
+            path, dtype=dtype, use_safetensors=gguf_file is None or None, **_options(gguf_file)
         )
-    except ImportError as error:
-        raise UserError(f"model.path: {path} needs a missing package: {_one_line(error)}") from None
-    except Exception as error:  # the library raises many kinds, all mean: not a model folder
-        raise UserError(f"model.path: {path} cannot be loaded: {_one_line(error)}") from None
     if gguf_file is not None:
         # The weights are unpacked by now; transformers refuses to save a model it calls quantised.
         model.hf_quantizer = None
         del model.config.quantization_config
+    return model, tokenizer
+
+
+def _read_tokenizer(path: str, gguf_file: str | None) -> PreTrainedTokenizerFast:
+    folder = Path(path)
+    if folder.exists() or path.startswith((".", "/", "~")):
+        _check_folder(folder, gguf_file)
+    with _loading(path):
+        tokenizer = AutoTokenizer.from_pretrained(path, **_options(gguf_file))
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"model.path: {path} has no fast tokenizer (tokenizer.json); convert it")
-    return model, tokenizer
+    return tokenizer
+
+
+def _options(gguf_file: str | None) -> dict[str, Any]:
+    extra: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
+    # Else the library asks, and runs what the model brings.
+    return extra | {"trust_remote_code": False}
+
+
+@contextmanager
+def _loading(path: str) -> Iterator[None]:
+    """Inside, whatever the library raises becomes a UserError: many kinds mean no model folder."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"model.path: {path} needs a missing package: {_one_line(error)}") from None
+    except Exception as error:
+        raise UserError(f"model.path: {path} cannot be loaded: {_one_line(error)}") from None
 
 
 def _check_folder(folder: Path, gguf_file: str | None) -> None:
