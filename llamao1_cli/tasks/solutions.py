@@ -79,14 +79,14 @@ def _without_statement(text: str, statement: str) -> str:
     """Returns a text without the answer that it states last and the words that lead up to it; a
     calculation, as in "the answer is 2 + 3 = 5", is kept."""
     before, _, behind = text.rpartition(statement)
-    while before.strip():
-        before, last = before.rstrip(), before.split()[-1]
-        if last.strip(_AROUND + ",:;#").lower() not in _LEADING_UP:
+    end = len(before)
+    for word in reversed([*re.finditer(r"\S+", before)]):
+        if word[0].strip(_AROUND + ",:;#").lower() not in _LEADING_UP:
             break
-        before = before.removesuffix(last)
+        end = word.start()
     kept = statement if _CALCULATED.search(statement) else ""
     behind = behind if kept else behind.lstrip(_AROUND)
-    return f"{before.strip()} {kept}{behind}".strip()
+    return f"{before[:end].strip()} {kept}{behind}".strip()
 
 
 def _unboxed(text: str) -> str:
