@@ -96,6 +96,14 @@ class Codec:
         )
         return list(ids)
 
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns what `encode` returns for each text, in one call that is faster."""
+        plain = [neutralise(text) for text in texts]
+        if not plain:
+            return []
+        batch = self.tokenizer(plain, add_special_tokens=False, split_special_tokens=True)
+        return [list(ids) for ids in batch["input_ids"]]
+
     def decode(self, ids: Sequence[int]) -> tuple[Meta | None, str]:
         """Returns the meta-action and text of a thought's tokens; its end marker is left out."""
         meta = self._meta_of.get(ids[0]) if ids else None
@@ -127,6 +135,12 @@ class Codec:
     def room_to_close(self) -> int:
         """Returns how many tokens close a thought that was cut: its end and its rating field."""
         return 1 + len(self.closing(Rating.UNKNOWN))
+
+    def problem_room(self, max_length: int, max_tokens: int, *, forced_meta: bool) -> int:
+        """Returns how many tokens a problem's text may have at most for one thought of `max_tokens`
+        to fit behind it in a path of `max_length`; less than 0 where none does."""
+        opening = len(self.root("")) + len(self.header(1)) + forced_meta
+        return max_length - opening - max_tokens - self.room_to_close
 
     def root(self, problem: str) -> list[int]:
         """Returns the tokens of the root of every path: the problem, unrated."""

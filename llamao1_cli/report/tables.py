@@ -20,7 +20,8 @@ def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
             f"{row['generated_tokens'] / max(row['n'], 1):.1f}",
             f"{row['seconds']:.1f}",
         )
-    lines = [f"{name}: {difference(row)}" for name, row in result["differences"].items()]
+    lines = unplayed_lines(result)
+    lines += [f"{name}: {difference(row)}" for name, row in result["differences"].items()]
     kinds = [name for name in ("value", "rating") if result[name]]
     lines += [value_line(name, result[name]) for name in kinds]
     lines += [step_line(name, result["steps"][name]) for name in kinds]
@@ -44,6 +45,13 @@ def difference(row: Mapping[str, Any]) -> str:
     """Returns a paired difference with its interval."""
     low, high = row["ci95"]
     return f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def unplayed_lines(result: Mapping[str, Any]) -> list[str]:
+    """Returns a line about problems that could not be played, where there are any."""
+    if not (unplayed := result.get("unplayed")):
+        return []
+    return [f"not played, and not counted: {unplayed} too long for model.max_length"]
 
 
 def asked_lines(result: Mapping[str, Any]) -> list[str]:

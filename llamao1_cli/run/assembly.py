@@ -16,6 +16,7 @@ from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.evaluator import Evaluator, OnNamedGrowth
 from llamao1_cli.evaluate.judges import Judges, make_judges
+from llamao1_cli.evaluate.playable import playable
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import LanguageModel
 from llamao1_cli.selfplay.local import SelfPlay
@@ -50,16 +51,16 @@ class Parts:
     def evaluate(self, strategies: Sequence[str], on_growth: OnNamedGrowth) -> dict[str, Any]:
         """Evaluate strategies on the held-out problems; returns the content of an evaluation
         file."""
-        problems = self.task.test_problems(self.config.eval.problems)
+        problems, circumstances = self._held_out()
         result = self._evaluator(problems).run(strategies, on_growth)
-        return self._circumstances(len(problems)) | result | self.asked()
+        return circumstances | result | self.asked()
 
     def evaluate_at(self, budgets: Sequence[int], on_growth: OnNamedGrowth) -> dict[str, Any]:
         """Evaluate the configured strategies at equal cost, under each of the `budgets` in turn."""
-        problems = self.task.test_problems(self.config.eval.problems)
+        problems, circumstances = self._held_out()
         evaluator, names = self._evaluator(problems), self.config.eval.strategies
         rows = [evaluator.at_budget(names, budget, on_growth) for budget in budgets]
-        return self._circumstances(len(problems)) | {"budgets": rows} | self.asked()
+        return circumstances | {"budgets": rows} | self.asked()
 
     def asked(self) -> dict[str, dict[str, int]]:
         """Returns what the judges of strategies were asked since the last call, over all ranks;
@@ -74,11 +75,15 @@ class Parts:
         config, grade = self.config, self.grader.grade
         return Evaluator(problems, self.selfplay, grade, config.search, config.eval, self.judges)
 
-    def _circumstances(self, problems: int) -> dict[str, Any]:
-        return {
+    def _held_out(self) -> tuple[list[Problem], dict[str, Any]]:
+        """Returns the held-out problems that can be played, and what an evaluation is of."""
+        config, every = self.config, self.task.test_problems(self.config.eval.problems)
+        problems = playable(every, self.codec, config.search, config.model.max_length)
+        return problems, {
             "task": self.task.name,
             "split": "test",
-            "n": problems,
+            "n": len(problems),
+            "unplayed": len(every) - len(problems),
             "model": self.language_model.name,
             "seed": self.config.run.seed,
         }

@@ -23,8 +23,8 @@ def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
 
 def mean_success(trees: Sequence[Tree]) -> float:
     """Returns the mean share of right solutions that the trees estimate at their roots; those that
-    began further on know nothing of it."""
-    targets = [tree.root.target for tree in trees if not tree.begun]
+    began further on know nothing of it, nor do those of problems too long to be played."""
+    targets = [tree.root.target for tree in trees if not tree.begun and tree.root.children]
     return _mean([target for target in targets if target is not None])
 
 
@@ -40,8 +40,11 @@ def solution_nats(tree: Tree) -> float:
 def _outcomes(trees: Sequence[Tree]) -> dict[str, float]:
     """Returns how many solutions and trees came out right. Only `success` is an estimate for the
     policy: a share of leaves favours what search visits most, and what is drawn but once. It is
-    of trees that begin at their problem: behind given thoughts success is likelier."""
+    of trees that begin at their problem: behind given thoughts success is likelier. A problem that
+    left no room for a thought was not failed."""
     trees = [tree for tree in trees if not tree.begun]
+    unplayed = sum(not tree.root.children for tree in trees)
+    trees = [tree for tree in trees if tree.root.children]
     leaves = [leaf for tree in trees for leaf in tree.leaf_nodes()]
     outcomes = [{node.outcome for node in tree.nodes} for tree in trees]
     count = max(len(trees), 1)
@@ -52,6 +55,7 @@ def _outcomes(trees: Sequence[Tree]) -> dict[str, float]:
         "solved_trees": sum(True in seen for seen in outcomes) / count,
         "mixed_trees": sum({True, False} <= seen for seen in outcomes) / count,
         "leaves": float(len(leaves)),
+        "unplayed_problems": float(unplayed),
     }
 
 

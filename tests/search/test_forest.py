@@ -89,7 +89,8 @@ def test_trees_that_did_not_grow_have_no_nats() -> None:
     bare = tree_of([])
     told = forest_metrics([bare, tree_of([(0, [1], [0.5], 0, "7")])])
     assert told["nats"] == pytest.approx(math.log(2))
-    assert told["success"] == 0.5
+    assert told["success"] == told["solved_trees"] == 1.0  # what was not played was not failed
+    assert told["unplayed_problems"] == 1.0
     assert all(math.isfinite(value) for value in forest_metrics([bare]).values())
     assert all(value == 0 for value in forest_metrics([]).values())
 
