@@ -11,6 +11,7 @@ import typer
 from llamao1_cli import __version__
 from llamao1_cli.cli.bench import bench
 from llamao1_cli.cli.compare import compare
+from llamao1_cli.cli.data import data
 from llamao1_cli.cli.exit_codes import exit_codes
 from llamao1_cli.cli.export import export
 from llamao1_cli.cli.options import (
@@ -43,6 +44,7 @@ app.command(
     epilog="Example: llamao1 compare --config configs/quickstart.yaml --algorithms rlsp,grpo "
     "--seeds 0,1,2 --budget-seconds 120 --out runs/compare"
 )(compare)
+app.command(epilog="Example: llamao1 data --config configs/quickstart.yaml --json data.json")(data)
 app.command(epilog="Example: llamao1 export runs/quickstart --to hf --out models/quickstart")(
     export
 )

@@ -24,8 +24,8 @@ from llamao1_cli.language.marked import (
     parse_tree,
 )
 from llamao1_cli.tasks.fields import text_field
-from llamao1_cli.tasks.rows import read_rows
 from llamao1_cli.tasks.problem import Task
+from llamao1_cli.tasks.rows import read_rows
 
 BUCKET = 50  # batches that are sorted by length together, so that little of a batch is padding
 _OWN_NUMBER = re.compile(rf"({FATHER_START}|{LOCAL_START})<id_(-?\d+)>")

@@ -19,6 +19,7 @@ from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.files.whole import write_whole
 from llamao1_cli.language.codec import MarkedIds
 from llamao1_cli.learn.warmup import marked_texts
+from llamao1_cli.preview.commands import say_what_is_seen
 from llamao1_cli.report.display import Display
 from llamao1_cli.run import checkpoint
 from llamao1_cli.run.assembly import Parts, assemble
@@ -46,6 +47,15 @@ def begun(
             notes.append(f"{folder.path}: no checkpoint to resume from; starting at the beginning")
         for note in notes:
             display.say(note)
+        say_what_is_seen(
+            config,
+            parts.task,
+            parts.codec,
+            display,
+            warming=bool(texts),
+            plays=bool(strategies) and ALGORITHMS[config.learn.algorithm].plays,
+            evaluates=bool(strategies),
+        )
         data = data_digests(config, warming=bool(texts))
         trainer = RLSPTrainer(parts, folder, texts, data, display, interrupts)
         state = checkpoint.load_state(point) if point else None

@@ -12,12 +12,13 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.play import play
 from llamao1_cli.evaluate.strategies import STRATEGIES
 from llamao1_cli.files.whole import check_writable, write_whole
+from llamao1_cli.preview.commands import say_what_is_seen
 from llamao1_cli.report.display import Display
 from llamao1_cli.report.evaluation_charts import budget_picture, reliability_picture
 from llamao1_cli.report.reading import BudgetEvaluation, Evaluation
 from llamao1_cli.report.tables import asked_lines
 from llamao1_cli.report.tree_text import printable
-from llamao1_cli.run.assembly import assemble
+from llamao1_cli.run.assembly import Parts, assemble
 from llamao1_cli.run.begin import begun
 from llamao1_cli.search.tree_files import tree_files, write_trees
 from llamao1_cli.tasks.problem import Problem
@@ -64,12 +65,13 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
         config.model_copy(update={"self_play": in_turn}), weights, interrupts=interrupts
     )
     display = Display(quiet=not parts.accelerator.is_main_process)
+    _say_what_is_seen(parts, display, plays=True)
     with parts.grader, closing(parts.selfplay), interrupts.listening():
         for number in range(1, config.run.iterations + 1):
             path = out / f"iteration-{number:06d}.jsonl"
             if main_says(parts.accelerator, path.exists()):
                 continue
-            with display.rounds(f"file {number}/{config.run.iterations}") as on_growth:
+            with display.rounds(f"file {number}/{config.run.iterations}", "file") as on_growth:
                 trees = parts.selfplay.iterate(
                     parts.problems,
                     config.search,
@@ -92,6 +94,7 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
     check_writable("--json", json_file)
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
+    _say_what_is_seen(parts, display, plays=False)
     with parts.grader, display.rounds("evaluation") as on_growth:
         result = parts.evaluate(config.eval.strategies, lambda name, trees: on_growth(trees))
     if parts.accelerator.is_main_process and json_file is not None:
@@ -113,6 +116,7 @@ def evaluate_at(
     check_writable("--json", json_file)
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
+    _say_what_is_seen(parts, display, plays=False)
     with parts.grader, display.rounds("evaluation") as on_growth:
         result = parts.evaluate_at(budgets, lambda name, trees: on_growth(trees))
     if parts.accelerator.is_main_process and json_file is not None:
@@ -153,6 +157,19 @@ def solve(
     for line in asked_lines(parts.asked()):
         display.say(line)
     display.say(_answer_line(chosen.choose(tree)))
+
+
+def _say_what_is_seen(parts: Parts, display: Display, *, plays: bool) -> None:
+    """Print the data of a command that plays or else evaluates, and refuse it if none is of use."""
+    say_what_is_seen(
+        parts.config,
+        parts.task,
+        parts.codec,
+        display,
+        warming=False,
+        plays=plays,
+        evaluates=not plays,
+    )
 
 
 def _beside(path: Path, name: str) -> Path:

@@ -10,7 +10,8 @@ PACKAGE = "llamao1_cli"
 ROOT = Path(__file__).parents[2]
 # From the top down. A folder may import those behind it.
 FOLDERS = (
-    *("cli", "compare", "plan", "reward", "export", "bench", "run", "report", "evaluate"),
+    *("cli", "compare", "plan", "reward", "export", "bench", "run", "preview", "report"),
+    "evaluate",
     *("selfplay", "value", "learn", "search", "engine", "tasks", "model", "distributed"),
     *("config", "files", "language"),
 )

@@ -1,0 +1,1 @@
+"""What a run will see of its data, before it costs anything."""

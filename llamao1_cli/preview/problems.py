@@ -1,0 +1,65 @@
+"""What a run sees of its problems: how many, how long, and whether their answers can be graded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llamao1_cli.language.answers import stated_answer
+from llamao1_cli.language.codec import Codec
+from llamao1_cli.preview.spread import Spread, spread
+from llamao1_cli.search.protocol import Grade
+from llamao1_cli.tasks.problem import Problem, written_alike
+
+SHOWN = 3  # problems that are shown
+
+
+@dataclass(frozen=True)
+class ShownProblem:
+    """A problem, where it stands, and its answer as it was read."""
+
+    id: str
+    problem: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class ProblemFacts:
+    """The problems of one side, training or held out."""
+
+    rows: int  # read
+    dropped: dict[str, int]  # rows that were left out, by the reason
+    kept: int
+    duplicates: int  # kept problems that another has said, but for case and white space
+    prompt_tokens: Spread | None
+    room: int  # tokens that a prompt may have for a thought to fit behind it
+    too_long: int  # prompts with more: they cannot be played
+    not_right_against_themselves: int  # answers that grade as wrong where a solution states them
+    ungradable: list[ShownProblem]  # some of those
+    examples: list[ShownProblem]
+
+
+def problem_facts(
+    problems: Sequence[Problem], dropped: dict[str, int], codec: Codec, room: int, grade: Grade
+) -> ProblemFacts:
+    """Returns the facts about problems that were kept, with those about rows that were not."""
+    lengths = [len(ids) for ids in codec.encode_all([problem.text for problem in problems])]
+    # A solution states its answer in a box, and the box must give the whole answer back.
+    stated = [stated_answer(f"\\boxed{{{problem.answer}}}") or "" for problem in problems]
+    pairs = [(said, problem.answer) for said, problem in zip(stated, problems, strict=True)]
+    verdicts = zip(problems, grade(pairs), strict=True)
+    wrong = [problem for problem, right in verdicts if not right]
+    return ProblemFacts(
+        rows=len(problems) + sum(dropped.values()),
+        dropped=dropped,
+        kept=len(problems),
+        duplicates=len(problems) - len({written_alike(problem.text) for problem in problems}),
+        prompt_tokens=spread(lengths),
+        room=room,
+        too_long=sum(length > room for length in lengths),
+        not_right_against_themselves=len(wrong),
+        ungradable=[*map(_shown, wrong[:SHOWN])],
+        examples=[*map(_shown, problems[:SHOWN])],
+    )
+
+
+def _shown(problem: Problem) -> ShownProblem:
+    return ShownProblem(problem.id, problem.text, problem.answer)
