@@ -87,13 +87,16 @@ def export_model(source: Path, out: Path, *, overwrite: bool) -> None:
     beside = out.absolute().with_name(f".{out.absolute().name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_plain(language_model, beside, config)
+    dropped = save_plain(language_model, beside, config)
     card = model_card(config, source.absolute().name, checkpoint.name, evaluations)
     (beside / "README.md").write_text(card, encoding="utf-8")
     if out.exists():
         shutil.rmtree(out)
     beside.rename(out)
-    Display().say(f"{out}: the model of {checkpoint}, with its tokenizer and model card")
+    display = Display()
+    display.say(f"{out}: the model of {checkpoint}, with its tokenizer and model card")
+    for what in dropped:
+        display.say(f"dropped: {what}")
 
 
 def _tree_files(source: Path, last: int) -> list[Path]:

@@ -1,6 +1,7 @@
 """A trained model as a plain Hugging Face folder: adapters merged, one tokenizer, one end."""
 
 from pathlib import Path
+from typing import Any
 
 from peft import PeftModel
 from tokenizers import Tokenizer
@@ -23,8 +24,9 @@ def trained_model(config: Config, weights: Path) -> LanguageModel:
     return load_model(model, corpus, config.run.seed, weights)
 
 
-def save_plain(language_model: LanguageModel, folder: Path, config: Config) -> None:
-    """Write weights (safetensors), configuration, generation settings and tokenizer.
+def save_plain(language_model: LanguageModel, folder: Path, config: Config) -> list[str]:
+    """Write weights (safetensors), configuration, generation settings and tokenizer; returns what
+    of the base model's was dropped, a phrase each.
 
     `generate` ends where a thought does. The adapters of `language_model` are merged in place.
     """
@@ -33,30 +35,68 @@ def save_plain(language_model: LanguageModel, folder: Path, config: Config) -> N
         model = model.merge_and_unload()
     tokenizer = plain_tokenizer(language_model.tokenizer)
     tokenizer.model_max_length = config.model.max_length
-    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     text_config = model.config.get_text_config()
-    text_config.bos_token_id = None
-    text_config.eos_token_id, text_config.pad_token_id = ends["eos_token_id"], ends["pad_token_id"]
-    length = config.search.max_thought_tokens
-    model.generation_config = GenerationConfig(max_new_tokens=length, **ends)
+    text_config.eos_token_id = tokenizer.eos_token_id
+    text_config.pad_token_id = tokenizer.pad_token_id
+    dropped = _dropped_end(language_model.tokenizer)
+    model.generation_config, unfit = _generation_settings(
+        model.generation_config, tokenizer, config.search.max_thought_tokens
+    )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return dropped + unfit
 
 
 def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     """Returns a tokenizer of the same tokens for programs that do not know the marked language.
 
-    Its end of text is the end of a thought. It adds nothing before or after a text, as none was
-    there in training.
+    It has the chat template and the special tokens of `tokenizer`, but its end of text is the end
+    of a thought. It adds nothing before or after a text, as none was there in training.
     """
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.post_processor = None
     backend.no_padding()
     backend.no_truncation()
     pad = tokenizer.pad_token or tokenizer.eos_token or THOUGHT_END
-    return PreTrainedTokenizerFast(
+    plain = PreTrainedTokenizerFast(
         tokenizer_object=backend,
-        eos_token=THOUGHT_END,
-        pad_token=pad,
+        **(tokenizer.special_tokens_map | {"eos_token": THOUGHT_END, "pad_token": pad}),
+        extra_special_tokens=tokenizer.extra_special_tokens,
         clean_up_tokenization_spaces=False,
     )
+    plain.chat_template = tokenizer.chat_template
+    return plain
+
+
+def _dropped_end(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    end = tokenizer.eos_token
+    if end in (None, THOUGHT_END):
+        return []
+    return [f"the end of text {end}, for a text ends at {THOUGHT_END} now"]
+
+
+def _generation_settings(
+    base: GenerationConfig, tokenizer: PreTrainedTokenizerFast, length: int
+) -> tuple[GenerationConfig, list[str]]:
+    """Returns the base model's generation settings, but for how a text ends, and what was dropped
+    of them: the limits of length, or all where the library refuses to write them."""
+    ends: dict[str, Any] = {
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "max_new_tokens": length,
+    }
+    limits = [
+        f"{name} {value} of its generation settings, for a thought has {length} tokens at most"
+        for name in ("max_length", "max_new_tokens")
+        if (value := getattr(base, name, None)) not in (None, length)
+    ]
+    kept = GenerationConfig.from_dict(base.to_dict() | ends | {"max_length": None})
+    try:
+        kept.validate(strict=True)
+    except ValueError as error:
+        cause = " ".join(str(error).split())
+        return GenerationConfig(**ends), [
+            f"its generation settings, which are faulty: {cause:.200}"
+        ]
+    return kept, limits

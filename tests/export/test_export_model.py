@@ -2,19 +2,21 @@
 runs."""
 
 import ast
+import copy
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from plain_models import MAX_LENGTH, plain_folder
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
 from llamao1_cli.config import Config, LoraConfig, ModelConfig, SearchConfig
 from llamao1_cli.config.file import dump_config, load_config
@@ -22,7 +24,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.export.card import model_card
 from llamao1_cli.export.commands import export_model, export_openlongcot, export_rows
 from llamao1_cli.export.loading_code import loading_code
-from llamao1_cli.export.model import trained_model
+from llamao1_cli.export.model import save_plain, trained_model
 from llamao1_cli.files.manifest import write_manifest
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.language.codec import Codec
@@ -197,6 +199,58 @@ def test_the_code_of_the_card_solves_a_problem(
         if "\\boxed" in said:
             break
     assert done.stdout == "\n".join(lines) + "\n"
+
+
+CHAT = "{{ bos_token }}{% for m in messages %}<tool>{{ m.content }}{% endfor %}"
+
+
+def base_with_settings(folder: Path, **generation: Any) -> LanguageModel:
+    """A pretrained model with a chat template, special tokens and generation settings."""
+    path = plain_folder(folder / "base", tied=True, spare_rows=8)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer.add_special_tokens(
+        {"bos_token": "<s>", "unk_token": "<unk>", "extra_special_tokens": ["<tool>"]}
+    )
+    tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(path)
+    (path / "generation_config.json").write_text(json.dumps(generation))
+    return load_model(ModelConfig(path=str(path), device="cpu", max_length=MAX_LENGTH), [], 0)
+
+
+def test_what_the_base_model_brought_is_kept_and_the_rest_is_told(tmp_path: Path) -> None:
+    settings = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.1}
+    base = base_with_settings(tmp_path, **settings, max_length=777, eos_token_id=0)
+    out = tmp_path / "out"
+    dropped = save_plain(base, out, Config())
+    kept = GenerationConfig.from_pretrained(out)
+    assert {name: getattr(kept, name) for name in settings} == settings
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    assert (tokenizer.bos_token, tokenizer.unk_token) == ("<s>", "<unk>")
+    assert tokenizer.extra_special_tokens == ["<tool>"]
+    chat = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    assert chat == "<s><tool>Hi"
+    own = base.tokenizer.encode("Hi", add_special_tokens=False)
+    assert tokenizer("Hi")["input_ids"] == own  # nothing is added
+    end = tokenizer.convert_tokens_to_ids("<end_of_thought>")
+    length = Config().search.max_thought_tokens
+    assert (kept.eos_token_id, kept.bos_token_id) == (end, tokenizer.bos_token_id)
+    assert (kept.max_length, kept.max_new_tokens) == (None, length)
+    assert dropped == [
+        "the end of text <eos>, for a text ends at <end_of_thought> now",
+        f"max_length 777 of its generation settings, for a thought has {length} tokens at most",
+    ]
+
+
+def test_generation_settings_that_cannot_be_written_are_told(tmp_path: Path) -> None:
+    base = base_with_settings(tmp_path, do_sample=False, temperature=0.6)
+    dropped = save_plain(base, tmp_path / "out", Config())
+    assert "its generation settings, which are faulty: " in dropped[-1]
+    assert GenerationConfig.from_pretrained(tmp_path / "out").temperature in (None, 1.0)
+
+
+def test_a_model_from_scratch_has_nothing_to_lose(tmp_path: Path, tiny: LanguageModel) -> None:
+    copied = LanguageModel(copy.deepcopy(tiny.model), tiny.tokenizer, tiny.name)
+    assert save_plain(copied, tmp_path / "out", Config()) == []
 
 
 def test_the_code_of_the_card_ends_at_an_answer() -> None:
