@@ -3,6 +3,8 @@
 Heavy imports stay inside the commands, so that `--help` answers at once.
 """
 
+import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -228,6 +230,9 @@ def config_(
 
 def main() -> None:
     """The console script: errors become one line and the exit codes of the documentation."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows another
     with exit_codes():
         app()
 

@@ -1,6 +1,7 @@
 """What the commands do once their options are read: one function each."""
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -135,10 +136,13 @@ def solve(
         raise UserError(f"--strategy: {strategy}: give one of {', '.join(STRATEGIES)}")
     if not text.strip():
         raise UserError("the problem is empty; write its text between quotes")
-    if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
-        raise UserError("the problem is not valid UTF-8; write it as text")
+    try:
+        text = os.fsencode(text).decode()  # its bytes, which a locale such as C does not read
+    except UnicodeError:
+        raise UserError("the problem is not valid UTF-8; write it as text") from None
     check_writable("--json", json_file)
     parts = assemble(config, weights, [strategy])
+    _check_room(text, parts)
     display = Display()
     settings = config.eval.model_copy(update={"simulations": config.search.simulations})
     chosen, problem = STRATEGIES[strategy], Problem("asked", text, "")
@@ -152,11 +156,12 @@ def solve(
             parts.judges,
             on_growth=on_growth,
         )
+        answer = chosen.choose(tree, parts.grader.grade)
     if json_file is not None:
         write_whole(json_file, json.dumps(tree.to_json()) + "\n")
     for line in asked_lines(parts.asked()):
         display.say(line)
-    display.say(_answer_line(chosen.choose(tree)))
+    display.say(_answer_line(answer))
 
 
 def _say_what_is_seen(parts: Parts, display: Display, *, plays: bool) -> None:
@@ -170,6 +175,21 @@ def _say_what_is_seen(parts: Parts, display: Display, *, plays: bool) -> None:
         plays=plays,
         evaluates=not plays,
     )
+
+
+def _check_room(text: str, parts: Parts) -> None:
+    """Raise UserError for a problem behind which no thought fits into the context."""
+    search, length = parts.config.search, parts.config.model.max_length
+    room = parts.codec.problem_room(
+        length, search.max_thought_tokens, forced_meta=search.meta_actions == "matrix"
+    )
+    tokens = len(parts.codec.encode(text))
+    if tokens > room:
+        raise UserError(
+            f"the problem has {tokens} tokens, and model.max_length ({length}) has room for "
+            f"{max(room, 0)} of them before a thought; shorten it, or add --set "
+            f"model.max_length={length + tokens - room}"
+        )
 
 
 def _beside(path: Path, name: str) -> Path:

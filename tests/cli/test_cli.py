@@ -191,6 +191,30 @@ def test_an_occupied_run_folder_is_refused(main: InProcess, config: Path, tmp_pa
     assert_refused(done, tmp_path, before, *parts)
 
 
+ASCII = [
+    {"PYTHONIOENCODING": "ascii"},
+    {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+]
+
+
+@pytest.mark.parametrize("environment", ASCII, ids=["PYTHONIOENCODING", "LANG"])
+def test_a_terminal_without_the_letters_shows_others(
+    config: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = llamao1("solve", "-c", config, "Mia has 3 žetony. Wie viele …?")
+    assert done.returncode == 0, done.stderr
+    assert "Mia has 3 ?etony. Wie viele ??" in done.stdout
+    assert done.stdout.isascii()
+    refused = llamao1("solve", "-c", "größe.yaml", "Why?")
+    assert refused.returncode == 2
+    assert "no such configuration file" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    for words in (["--help"], ["config", "--reference"], ["config", "--check", config]):
+        assert llamao1(*words).returncode == 0
+
+
 TEXTS = {
     "empty.jsonl": "",
     "ok.jsonl": '{"problem": "1 + 1?", "answer": "2"}\n',
@@ -230,6 +254,10 @@ REFUSED = [
     (
         "eval -c small.yaml -s value_head.path=nowhere",
         ["value_head.path: nowhere holds no value head; name a folder that `llamao1 reward"],
+    ),
+    (
+        f"solve -c small.yaml '{'Why? ' * 900}'",
+        ["the problem has ", " tokens, and model.max_length (", "; shorten it, or add --set"],
     ),
     ("solve -c small.yaml ''", ["the problem is empty; write its text between quotes"]),
     ("config", ["give either --reference or --check FILE"]),
