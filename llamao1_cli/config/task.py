@@ -39,8 +39,8 @@ class ArithmeticTask(Section):
     test_problems: Count = Field(2000, description="Size of the held-out set.")
     shortest_demonstration: Count | None = Field(
         None,
-        description="Demonstrations: fewest operations; up to max_operations their logarithm "
-        "is then drawn uniformly, as short ones are learned faster. null draws them as problems.",
+        description="Demonstrations: fewest operations, all numbers up to max_operations equally "
+        "often; null draws them as problems.",
     )
     misread: Fraction = Field(
         0.7,
@@ -116,8 +116,8 @@ class DataTask(Section):
     )
     solution_field: str | None = Field(
         None,
-        description="Field of the training problems that holds a worked solution, a step a line up "
-        "to the line that states the answer; the warm-up's demonstrations are made of them.",
+        description="Field of the training problems that holds a worked solution; the warm-up's "
+        "demonstrations are made of its lines or sentences.",
     )
 
     @field_validator("problem_template")

@@ -13,7 +13,6 @@ from llamao1_cli.tasks.problem import Problem, of_a_pass
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")
 THINGS = ("apples", "coins", "books", "shells", "stamps", "cards", "beads", "pens")
 NUMBERS = range(2, 7)  # what is found, lost or given away
-LARGEST = 60  # every intermediate value is in 0..LARGEST
 
 # How often each operation is drawn; those that the demonstrations misread are the less common.
 FREQUENCIES = {"add": 0.3, "subtract": 0.25, "double": 0.2, "triple": 0.125, "give": 0.125}
@@ -34,6 +33,7 @@ class Wording:
     separator: str  # between the sentences of the problem
     before_equation: str  # between event and equation in a thought
     numbers: Mapping[int, str]  # how an event spells its number
+    largest: int  # every value on the way is in 0..largest
     learned: bool  # whether the warm-up learns to write problems, too
 
 
@@ -55,6 +55,7 @@ WORDINGS = {
         separator=" ",
         before_equation=", ",
         numbers={number: str(number) for number in NUMBERS},
+        largest=60,
         learned=True,
     ),
     # Tag and event are one token each, the same wherever they stand, so that a thought finds its
@@ -74,6 +75,7 @@ WORDINGS = {
         separator="\n",
         before_equation=" -> ",
         numbers=dict(zip(NUMBERS, ("two", "three", "four", "five", "six"), strict=True)),
+        largest=99,  # so that a wrong solution of a long problem is hardly ever right by chance
         learned=False,
     ),
 }
@@ -169,8 +171,8 @@ class Arithmetic:
     def demonstrations(self, seed: int, count: int) -> list[list[MarkedNode]]:
         """Returns `count` solutions with misread operations, slips and unreliable ratings."""
         rng, config = np.random.default_rng([seed, 2]), self._config
-        shorter = config.shortest_demonstration is not None
-        length = self._demonstrated_length if shorter else self._length(self.levels)
+        least = config.shortest_demonstration or config.min_operations
+        length = _lengths(least, config.max_operations)
         return [
             demonstrate(self._story(rng, length), rng, config.misread, config.slip)
             for _ in range(count)
@@ -179,7 +181,7 @@ class Arithmetic:
     def corpus(self) -> list[str]:
         """Returns texts for the tokenizer: demonstrations, and every number."""
         texts = [node.text for tree in self.demonstrations(0, 1000) for node in tree]
-        return texts + [str(number) for number in range(LARGEST + 1)] * 100
+        return texts + [str(number) for number in range(self._wording.largest + 1)] * 100
 
     def _train_set(self, level: int) -> list[Problem]:
         """Returns the training problems of a finite set, whatever the run's seed."""
@@ -203,15 +205,14 @@ class Arithmetic:
                 return story
 
     def _length(self, level: int) -> Length:
-        """Returns what draws the lengths of a level's stories, all equally often."""
+        """Returns what draws the lengths of a level's stories."""
         most = self._config.easiest + level - 1
-        least = min(self._config.min_operations, most)
-        return lambda rng: int(rng.integers(least, most + 1))
+        return _lengths(min(self._config.min_operations, most), most)
 
-    def _demonstrated_length(self, rng: np.random.Generator) -> int:
-        """Returns a length whose logarithm is uniform: as often 2 or 3 as 4 to 7."""
-        least, above = self._config.shortest_demonstration or 1, self._config.max_operations + 1
-        return int(least * (above / least) ** rng.random())
+
+def _lengths(least: int, most: int) -> Length:
+    """Returns what draws lengths, all equally often."""
+    return lambda rng: int(rng.integers(least, most + 1))
 
 
 def demonstrate(
@@ -262,7 +263,7 @@ def _draw_story(rng: np.random.Generator, length: Length, wording: Wording) -> S
     count = length(rng)
     while len(operations) < count:
         operation = _draw_operation(rng, wording)
-        if 0 <= operation.apply(value) <= LARGEST:
+        if 0 <= operation.apply(value) <= wording.largest:
             operations.append(operation)
             value = operation.apply(value)
     return Story(name, thing, start, tuple(operations), wording)

@@ -1,6 +1,5 @@
 """Long arithmetic: events tagged by letters, a finite training set, demonstrations' mistakes."""
 
-import math
 import re
 from collections import Counter
 
@@ -50,7 +49,7 @@ def test_answers_follow_from_the_text_and_values_stay_small_at_twenty_operations
         found = values(problem.text)
         assert len(found) == 21
         assert problem.answer == str(found[-1])
-        assert all(0 <= value <= 60 for value in found)
+        assert all(0 <= value <= 99 for value in found)
 
 
 @given(seed=st.integers(0, 2**32), least=st.integers(1, 20), more=st.integers(0, 19))
@@ -92,9 +91,8 @@ def test_demonstrations_can_be_shorter_than_problems() -> None:
     task = long_task(min_operations=10, max_operations=12, shortest_demonstration=3)
     lengths = Counter(len(tree) - 2 for tree in task.demonstrations(0, 3000))
     assert set(lengths) == set(range(3, 13))
-    for length, count in lengths.items():
-        due = math.log((length + 1) / length) / math.log(13 / 3)
-        assert count / 3000 == pytest.approx(due, abs=0.03)
+    for count in lengths.values():
+        assert count / 3000 == pytest.approx(1 / 10, abs=0.02)
     played = [*task.train_problems(0, 1, 200), *task.test_problems(100)]
     assert {len(values(problem.text)) - 1 for problem in played} == {10, 11, 12}
 
