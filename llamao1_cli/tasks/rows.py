@@ -104,7 +104,10 @@ def _json_lines(path: Path, data: Data) -> Rows:
 
 def _json_array(path: Path, data: Data) -> Rows:
     text = _text(data).read()
-    for number, row in enumerate(_json(text, str(path)) if text.strip() else [], start=1):
+    rows = _json(text, str(path)) if text.strip() else []
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: expected an array of JSON objects, not {rows!r:.60}")
+    for number, row in enumerate(rows, start=1):
         where = f"{path} row {number}"
         yield where, _object(row, where)
 

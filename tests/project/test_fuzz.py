@@ -3,6 +3,7 @@
 `LLAMAO1_FUZZ=N` gives each of the twelve readers N inputs; `scripts/soak.sh` gives them 20,000.
 """
 
+import gzip
 import json
 import os
 import signal
@@ -151,14 +152,23 @@ def test_marked_texts(tmp_path: Path) -> None:
     check([render_tree(nodes).encode()], read, tmp_path / "text")
 
 
-def test_data(tmp_path: Path) -> None:
+def as_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as CSV."""
+    lines = [list(rows[0]), *(row.values() for row in rows)]
+    return "".join(",".join(f'"{cell}"' for cell in line) + "\n" for line in lines)
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json", "t.csv", "t.csv.gz"])
+def test_data(tmp_path: Path, name: str) -> None:
     test = tmp_path / "test.jsonl"
     test.write_text('{"problem": "1+1?", "answer": 2}\n')
     rows = [
         {"problem": "Mia has 3 pens.", "answer": "3", "solution": "3\n#### 3"},
         {"problem": "2*3?", "answer": 6.0, "solution": "2*3 = <<2*3=6>>6\n\\boxed{6}"},
     ]
-    files = ["".join(json.dumps(row) + "\n" for row in rows).encode()]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    text = {".jsonl": lines, ".json": json.dumps(rows)}.get(name[1:], as_table(rows))
+    files = [gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()]
 
     def read(path: Path) -> None:
         names = {"problem_field": "problem", "answer_field": "answer", "solution_field": "solution"}
@@ -167,7 +177,7 @@ def test_data(tmp_path: Path) -> None:
         data.demonstrations(0, 3)
         data.train_problems(0, 1, 3)
 
-    check(files, read, tmp_path / "train.jsonl")
+    check(files, read, tmp_path / name)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["with tokenizer", "without"])

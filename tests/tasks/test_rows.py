@@ -101,6 +101,7 @@ def test_a_row_is_named_by_the_line_it_begins_in(tmp_path: Path) -> None:
         ("a.jsonl", b' [{"q": 1}]', ["holds a JSON array", "end its name in .json"]),
         ("a.jsonl", BOM + b"[\n", ["holds a JSON array"]),
         ("a.json", b'{"q": 1}\n{"q": 2}', ["not an array", "end its name in .jsonl"]),
+        ("a.json", b"null", ["expected an array of JSON objects, not None"]),
         ("a.json", b"[1, 2]", ["row 1: expected a JSON object"]),
         ("a.json", b'[{"q": 1},', ["not valid JSON"]),
         ("a.csv", b'{"q": 1}', ["holds JSON", ".jsonl or .json"]),
