@@ -6,7 +6,7 @@ from llamao1_cli.config import Config
 from llamao1_cli.preview.demonstrations import DemonstrationFacts
 from llamao1_cli.preview.preview import Preview
 from llamao1_cli.preview.problems import ProblemFacts
-from llamao1_cli.preview.spread import share
+from llamao1_cli.preview.spread import percent, share
 
 
 def warnings(preview: Preview, config: Config) -> list[str]:
@@ -80,8 +80,8 @@ def _about_demonstrations(facts: DemonstrationFacts, config: Config) -> Iterator
     if facts.dropped:
         yield (
             f"{_part(facts.dropped, facts.looked_at)} demonstrations, and "
-            f"{facts.whole_dropped_share:.0%} of those that hold a whole solution, are longer than "
-            f"model.max_length ({config.model.max_length}) and are left out; "
+            f"{percent(facts.whole_dropped_share)} of those that hold a whole solution, are longer "
+            f"than model.max_length ({config.model.max_length}) and are left out; "
             f"{_longer_context(facts, config)}"
         )
     if facts.too_long_steps and facts.step_tokens is not None:
@@ -115,4 +115,4 @@ def _longer_context(facts: DemonstrationFacts, config: Config) -> str:
 
 
 def _part(part: int, whole: int) -> str:
-    return f"{part:,} of {whole:,} ({share(part, whole):.0%})"
+    return f"{part:,} of {whole:,} ({percent(share(part, whole))})"

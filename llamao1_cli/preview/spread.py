@@ -27,3 +27,10 @@ def spread(numbers: Sequence[int]) -> Spread | None:
 def share(part: int, whole: int) -> float:
     """Returns the part of a whole as a share in [0, 1]; 0 of nothing."""
     return part / whole if whole else 0.0
+
+
+def percent(part: float) -> str:
+    """Returns a share in whole per cent; 0% is nothing, and 100% is all."""
+    if 0 < part < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < part < 1 else f"{part:.0%}"

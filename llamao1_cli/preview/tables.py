@@ -8,7 +8,7 @@ from rich.table import Table
 from llamao1_cli.config import Config
 from llamao1_cli.preview.demonstrations import DemonstrationFacts
 from llamao1_cli.preview.preview import Preview
-from llamao1_cli.preview.spread import Spread
+from llamao1_cli.preview.spread import Spread, percent
 from llamao1_cli.report.tree_text import printable
 
 
@@ -20,10 +20,10 @@ def summary(preview: Preview, config: Config) -> list[str]:
     demonstrations = "demonstrations: none are used"
     if shown is not None:
         demonstrations = (
-            f"demonstrations: {shown.looked_at:,} looked at, {shown.dropped_share:.0%} dropped "
-            f"({shown.whole_dropped_share:.0%} of whole solutions), longest "
+            f"demonstrations: {shown.looked_at:,} looked at, {percent(shown.dropped_share)} "
+            f"dropped ({percent(shown.whole_dropped_share)} of whole solutions), longest "
             f"{shown.tokens.most if shown.tokens else 0} tokens; steps too long to play "
-            f"{shown.too_long_steps_share:.0%}, too deep {shown.too_deep_share:.0%}"
+            f"{percent(shown.too_long_steps_share)}, too deep {percent(shown.too_deep_share)}"
         )
     return [
         f"problems: {train.kept:,} to train on ({rows}, {preview.overlap:,} held out, "
@@ -83,24 +83,24 @@ def _demonstration_table(facts: DemonstrationFacts, config: Config) -> Table:
     table.add_row(
         f"dropped: longer than model.max_length ({length})",
         f"{facts.dropped:,}",
-        f"{facts.dropped_share:.0%}",
+        percent(facts.dropped_share),
     )
     table.add_row(
         "dropped of those with a whole solution",
         f"{facts.whole_dropped:,}",
-        f"{facts.whole_dropped_share:.0%}",
+        percent(facts.whole_dropped_share),
     )
     table.add_row("thoughts of one", _tokens(facts.thoughts), "")
     table.add_row(
         f"deeper than search.max_depth ({depth})",
         f"{facts.too_deep:,}",
-        f"{facts.too_deep_share:.0%}",
+        percent(facts.too_deep_share),
     )
     table.add_row("tokens of a step", _tokens(facts.step_tokens), "")
     table.add_row(
         f"steps longer than search.max_thought_tokens ({longest})",
         f"{facts.too_long_steps:,}",
-        f"{facts.too_long_steps_share:.0%}",
+        percent(facts.too_long_steps_share),
     )
     return table
 

@@ -17,7 +17,7 @@ from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MarkedNode, Meta
 from llamao1_cli.preview.demonstrations import demonstration_facts
 from llamao1_cli.preview.problems import problem_facts
-from llamao1_cli.preview.spread import Spread, spread
+from llamao1_cli.preview.spread import Spread, percent, spread
 from llamao1_cli.preview.tokens import tokenizer_facts
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.problem import Problem
@@ -200,6 +200,11 @@ def test_texts_that_the_tokenizer_changes_are_found(
     facts = tokenizer_facts(codec, ["plain", "{x}"])
     assert (facts.texts, facts.changed, facts.letters) == (3, 2, ["{"])
     assert facts.examples[0].written == r"The answer is \boxed{54}."
+
+
+def test_shares_are_never_rounded_to_all_or_nothing() -> None:
+    shares = [percent(part) for part in (0.0, 0.001, 0.01, 0.58, 0.995, 1.0)]
+    assert shares == ["0%", "<1%", "1%", "58%", ">99%", "100%"]
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1))
