@@ -32,11 +32,11 @@ def tiny_run(folder: Path, *overrides: str) -> Config:
 
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One answer of nine is right, whatever the problem, and any success counts as rare: the tiny
-    model has learned nothing."""
+    """One answer of nine is right, whatever the problem, as the true one is, and any success counts
+    as rare: the tiny model has learned nothing."""
 
     def grade(self: Grader, pairs: list[tuple[str, str]]) -> list[bool]:
-        return [sum(map(ord, stated)) % 9 == 0 for stated, _ in pairs]
+        return [stated == true or sum(map(ord, stated)) % 9 == 0 for stated, true in pairs]
 
     monkeypatch.setattr(Grader, "grade", grade)
     monkeypatch.setattr(restarts, "RARE", 1.0)
