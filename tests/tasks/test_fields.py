@@ -1,6 +1,7 @@
 """Fields of rows: nested names, templates, lists, numbers, and what is no value."""
 
 import json
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.tasks.dataset import DataSet
 from llamao1_cli.tasks.fields import answer_field, is_rationale, text_field
 from llamao1_cli.tasks.problem import Problem
+
+DATA = Path(os.environ.get("LLAMAO1_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
 def problem(folder: Path, row: dict[str, Any], **fields: str) -> Problem:
@@ -176,3 +179,20 @@ def test_any_row_is_read_or_refused(row: dict[str, Any], field: str) -> None:
     for name in (field, "a.b", "a.b.c"):
         with suppress(UserError):
             answer_field(row, name, "x line 3").encode()
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    path = DATA / name
+    if not path.is_file():
+        pytest.skip(f"{name} not found under {DATA}; set LLAMAO1_DATA to the data folder")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_real_explanations_are_told_from_real_answers() -> None:
+    solutions = [row["answer"].rpartition("####")[0] for row in rows_of("gsm8k/test.jsonl")]
+    assert len(solutions) == 1319
+    assert all(map(is_rationale, solutions))
+    pairs = rows_of("answers/pairs.jsonl")
+    answers = [row["answer"] for row in rows_of("math500/test.jsonl")]
+    answers += [row["reference"] for row in pairs]
+    assert [answer for answer in answers if is_rationale(answer)] == []
