@@ -17,6 +17,11 @@ from typing import Any, NoReturn
 MEMORY_BYTES = 2 << 30
 
 
+# How far a decimal may be from the number it stands for: one of a fraction is written with as many
+# digits as anybody likes, one of an irrational number with six.
+_ROUNDED_FRACTION, _ROUNDED_IRRATIONAL = "1e-9", "5e-7"
+_NO_DIFFERENCE = "1e-50"  # of two exact irrational numbers: evalf works with 100 digits
+
 _NUMERAL = re.compile(r"[0-9]*\.?[0-9]+|[0-9]+\.")
 
 
@@ -35,10 +40,54 @@ def _forbid_evaluation() -> None:
     def numeral(text: str, *_: Any, **__: Any) -> Any:
         if not _NUMERAL.fullmatch(text):
             _refuse()
-        return sympy.Float(text) if "." in text else sympy.Integer(text)
+        return sympy.Rational(text)
 
     sympy_parser.parse_expr = numeral
     sympy_parser.eval_expr = _refuse  # for modules that imported the original parse_expr
+
+
+def _compare_relatively() -> None:
+    """Replace math-verify's comparison of numbers, which takes all below 10^-6 for zero."""
+    from math_verify import grader
+
+    library_equal = grader.sympy_numeric_eq
+
+    def equal(a: Any, b: Any, *precision: int) -> bool:
+        percent = any(grader.get_pct_val(each) is not None for each in (a, b))
+        if percent or any(each.is_Matrix for each in (a, b)):
+            return bool(library_equal(a, b, *precision))
+        return _equal_numbers(grader.safe_sympy_doit(a), grader.safe_sympy_doit(b))
+
+    grader.sympy_numeric_eq = equal
+
+
+def _equal_numbers(a: Any, b: Any) -> bool:
+    """Returns whether two numbers are equal, in relation to their size; False for other terms,
+    which are left to symbolic comparison."""
+    import sympy
+
+    if a.free_symbols or b.free_symbols:
+        return False
+    decimal = _is_decimal(a) or _is_decimal(b)
+    if a.is_Rational and b.is_Rational:
+        limit = sympy.Rational(_ROUNDED_FRACTION) if decimal else 0
+        return bool(abs(a - b) <= limit * max(abs(a), abs(b)))
+    difference, sizes = abs(a - b).evalf(), [abs(each).evalf() for each in (a, b)]
+    limit = sympy.Float(_ROUNDED_IRRATIONAL if decimal else _NO_DIFFERENCE)
+    if not all(each.is_Float or each.is_Integer for each in (difference, *sizes)):
+        return False
+    return bool(difference <= limit * max(sizes))
+
+
+def _is_decimal(number: Any) -> bool:
+    """Returns whether a number can be written with a decimal point, and needs it."""
+    if not number.is_Rational or number.q == 1:
+        return False
+    rest = number.q
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return bool(rest == 1)
 
 
 def _limit_memory() -> None:
@@ -56,6 +105,7 @@ class _Comparison:
         from latex2sympy2_extended import NormalizationConfig  # type: ignore[import-untyped]
 
         _forbid_evaluation()
+        _compare_relatively()
         self._library = math_verify
         # Its own removal of units breaks answers such as "2h"; ours has been applied already.
         normal = NormalizationConfig(
@@ -68,7 +118,10 @@ class _Comparison:
         try:
             return bool(
                 self._library.verify(
-                    self._parsed(reference), self._parsed(predicted), timeout_seconds=None
+                    self._parsed(reference),
+                    self._parsed(predicted),
+                    allow_set_relation_comp=True,
+                    timeout_seconds=None,
                 )
             )
         except Exception:  # an answer that makes a library fail is not right
