@@ -3,44 +3,46 @@
 from collections.abc import Callable
 
 from llamao1_cli.evaluate.reductions import Reduction, last
-from llamao1_cli.language.answers import canonical_answer
+from llamao1_cli.search.protocol import Grade
 from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.tasks.equality.groups import Group, join
 
-Choose = Callable[..., str | None]  # takes a tree; returns no answer where it has none
+# Takes a tree, and what tells whether two answers are equal; returns no answer where it has none.
+Choose = Callable[..., str | None]
 
 
-def first_answer(tree: Tree) -> str | None:
+def first_answer(tree: Tree, grade: Grade) -> str | None:
     """Returns the answer of a tree of one chain."""
     return next((node.answer for node in tree.nodes if node.terminal), None)
 
 
-def majority(tree: Tree) -> str | None:
+def majority(tree: Tree, grade: Grade) -> str | None:
     """Returns the answer that most samples agree on; the earliest of equals."""
-    return _vote(tree, lambda node: 1.0)
+    return _vote(tree, grade, lambda node: 1.0)
 
 
-def weighted_vote(tree: Tree, reduce: Reduction = last) -> str | None:
+def weighted_vote(tree: Tree, grade: Grade, reduce: Reduction = last) -> str | None:
     """Returns the answer whose paths are worth most together."""
-    return _vote(tree, lambda node: path_worth(tree, node, reduce))
+    return _vote(tree, grade, lambda node: path_worth(tree, node, reduce))
 
 
-def search_vote(tree: Tree) -> str | None:
+def search_vote(tree: Tree, grade: Grade) -> str | None:
     """Returns the answer whose leaves' values, each times its visits, sum highest."""
-    return _vote(tree, lambda node: node.value * max(node.visits, 1))
+    return _vote(tree, grade, lambda node: node.value * max(node.visits, 1))
 
 
-def mass(tree: Tree) -> str | None:
+def mass(tree: Tree, grade: Grade) -> str | None:
     """Returns the answer whose solutions are likeliest together. They must be distinct: then it is
     the model's most probable answer, computed instead of voted for."""
-    return _vote(tree, tree.probability)
+    return _vote(tree, grade, tree.probability)
 
 
-def mass_value(tree: Tree) -> str | None:
+def mass_value(tree: Tree, grade: Grade) -> str | None:
     """Returns the answer whose solutions' probabilities, each times its value, sum highest."""
-    return _vote(tree, lambda node: tree.probability(node) * node.value)
+    return _vote(tree, grade, lambda node: tree.probability(node) * node.value)
 
 
-def best_of(tree: Tree, reduce: Reduction = last) -> str | None:
+def best_of(tree: Tree, grade: Grade, reduce: Reduction = last) -> str | None:
     """Returns the answer of the path that is worth most; the earliest of equals."""
     ends = [node for node in tree.nodes if node.terminal]
     return max(ends, key=lambda node: path_worth(tree, node, reduce)).answer if ends else None
@@ -52,15 +54,15 @@ def path_worth(tree: Tree, node: Node, reduce: Reduction) -> float:
     return reduce([step.value for step in tree.path(node)[1:]])
 
 
-def _vote(tree: Tree, weight: Callable[[Node], float]) -> str | None:
-    totals: dict[str, float] = {}
-    first: dict[str, str] = {}
+def _vote(tree: Tree, grade: Grade, weight: Callable[[Node], float]) -> str | None:
+    groups: list[Group] = []
+    totals: list[float] = []
     for node in tree.nodes:
         if node.answer is not None:
-            form = canonical_answer(node.answer)
-            totals[form] = totals.get(form, 0.0) + weight(node)
-            first.setdefault(form, node.answer)
-    return first[max(totals, key=lambda form: totals[form])] if totals else None
+            index = join(node.answer, groups, grade)
+            totals += [0.0] * (len(groups) - len(totals))
+            totals[index] += weight(node)
+    return groups[totals.index(max(totals))][0] if totals else None
 
 
 # By their names in `config/strategies.py`; those that weigh paths take a reduction too.

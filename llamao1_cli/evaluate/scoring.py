@@ -42,7 +42,7 @@ def sample_outcomes(forest: Forest, grade: Grade) -> list[list[bool]]:
 
 def choice_outcomes(forest: Forest, choose: Choose, grade: Grade) -> list[bool]:
     """Returns whether the answer chosen from each tree is right; no answer is wrong."""
-    choices = [choose(tree) for tree in forest.trees]
+    choices = [choose(tree, grade) for tree in forest.trees]
     asked = [
         (choice, tree.problem.answer)
         for choice, tree in zip(choices, forest.trees, strict=True)

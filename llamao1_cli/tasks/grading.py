@@ -1,7 +1,6 @@
 """Grading of answers: cheap comparisons here, math-verify in processes that can be killed."""
 
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -9,65 +8,16 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from fractions import Fraction
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from llamao1_cli.language.answers import MAX_ANSWER_CHARS, canonical_answer, is_words
+from llamao1_cli.tasks.equality.verdict import Pair, verdict
 
 _WORKER_SCRIPT = Path(__file__).with_name("grading_worker.py")
 _START_S = 120.0  # imports on a cold, busy machine; not counted against any answer
 _CACHED_VERDICTS = 65536
-_RELATIVE_ERROR = Fraction(1, 10**9)
-_NUMBER = re.compile(r"(-)?(?:([0-9]+) )?([0-9]+(?:\.[0-9]+|/[0-9]+)?)")
-_IN_BASE = re.compile(r"[0-9]+_(?:[0-9]|\{[0-9]+\})")
-
-Pair = tuple[str, str]
-
-
-def _as_fraction(form: str) -> Fraction | None:
-    """Returns the exact value of a normal form that is a plain number, else None."""
-    number = _NUMBER.fullmatch(form)
-    if not number:
-        return None
-    try:
-        size = Fraction(number[2] or 0) + Fraction(number[3])
-    except ZeroDivisionError:
-        return None
-    return -size if number[1] else size
-
-
-def _same_number(left: str, right: str) -> bool | None:
-    """Returns whether two plain numbers are equal; None if either is something else."""
-    a, b = _as_fraction(left), _as_fraction(right)
-    if a is None or b is None:
-        return None
-    if "." in left or "." in right:
-        return abs(a - b) <= _RELATIVE_ERROR * max(abs(a), abs(b))
-    return a == b
-
-
-def _cheap_verdict(predicted: str, reference: str) -> bool | None:
-    """Returns whether two answers are equal; None if only math-verify can tell."""
-    left, right = canonical_answer(predicted), canonical_answer(reference)
-    if not left or not right:
-        return False
-    if left == right:
-        return True
-    if max(len(left), len(right)) > MAX_ANSWER_CHARS or (is_words(left) and is_words(right)):
-        return False
-    if _IN_BASE.fullmatch(left) and _IN_BASE.fullmatch(right):
-        return False  # math-verify drops the base
-    same = _same_number(left, right)
-    if same is False:
-        # "50%" is 50, as in its normal form, where the question asks for per cent, and else 0.5.
-        percent = ["%" in answer or "percent" in answer for answer in (predicted, reference)]
-        if percent[0] != percent[1]:
-            whole, part = (left, right) if percent[0] else (right, left)
-            return _as_fraction(whole) == 100 * (_as_fraction(part) or 0)
-    return same
 
 
 class _Worker:
@@ -166,23 +116,18 @@ class Grader:
         Raises RuntimeError if a worker process cannot be started, as without math-verify.
         """
         with self._lock:
-            verdicts = [_cheap_verdict(*pair) for pair in pairs]
-            open_pairs = [
-                pair for pair, known in zip(pairs, verdicts, strict=True) if known is None
-            ]
-            found = self._look_up(list(dict.fromkeys(open_pairs)))
-        return [
-            found[pair] if known is None else known
-            for pair, known in zip(pairs, verdicts, strict=True)
-        ]
+            verdicts = [verdict(*pair) for pair in pairs]
+            found = self._look_up(
+                list(dict.fromkeys(v for v in verdicts if not isinstance(v, bool)))
+            )
+        return [v if isinstance(v, bool) else found[v] for v in verdicts]
 
-    def _look_up(self, pairs: list[Pair]) -> dict[Pair, bool]:
-        """Returns the verdicts on pairs from the cache and, for the rest, from the workers."""
-        new = [pair for pair in pairs if pair not in self._cache]
-        forms = [(canonical_answer(left), canonical_answer(right)) for left, right in new]
-        self._cache.update(zip(new, self._ask_workers(forms), strict=True))
-        found = {pair: self._cache[pair] for pair in pairs}
-        for pair in pairs:
+    def _look_up(self, formulas: list[Pair]) -> dict[Pair, bool]:
+        """Returns the verdicts on formulas from the cache and, for the rest, from the workers."""
+        new = [pair for pair in formulas if pair not in self._cache]
+        self._cache.update(zip(new, self._ask_workers(new), strict=True))
+        found = {pair: self._cache[pair] for pair in formulas}
+        for pair in formulas:
             self._cache.move_to_end(pair)
         while len(self._cache) > _CACHED_VERDICTS:
             self._cache.popitem(last=False)

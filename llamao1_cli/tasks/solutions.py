@@ -11,8 +11,9 @@ import re
 
 import numpy as np
 
-from llamao1_cli.language.answers import canonical_answer, stated_answer
+from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
+from llamao1_cli.tasks.equality.verdict import verdict
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tasks.sentences import pieces
 
@@ -45,7 +46,7 @@ def demonstrate(problem: Problem, solution: str, rng: np.random.Generator) -> li
     wrong = _another_number(number, rng)
     written = [*steps[:mistake], step[:begin] + wrong + step[end:]]
     last = mistake == len(steps) - 1
-    states_it = last and canonical_answer(number) == canonical_answer(problem.answer)
+    states_it = last and verdict(number, problem.answer) is True
     return _chain(problem, written, wrong if states_it else None, mistake)
 
 

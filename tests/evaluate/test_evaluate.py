@@ -23,6 +23,7 @@ from llamao1_cli.report.reading import BudgetEvaluation, Quality
 from llamao1_cli.report.tables import budget_table, evaluation_table
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay
+from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value.head import ValueHead
 
@@ -49,22 +50,33 @@ def sampled(*samples: tuple[str | None, float, int]) -> Tree:
     return tree
 
 
+equal = Grader().grade  # plain numbers need no process
+
+
 def test_votes_by_hand() -> None:
     tree = sampled(("7", 0.5, 1), ("8", 0.9, 1), (None, 1.0, 9), ("7.0", 0.3, 1), ("9", 0.1, 9))
-    assert first_answer(tree) == "7"
-    assert majority(tree) == "7"  # 7 and 7.0 are one answer
-    assert weighted_vote(tree) == "8"  # 0.8, 0.9, 0.1
-    assert best_of(tree) == "8"  # a thought without an answer is none
-    assert search_vote(tree) == "8"  # 0.8, 0.9, 0.9: the earliest of equals
+    assert first_answer(tree, equal) == "7"
+    assert majority(tree, equal) == "7"  # 7 and 7.0 are one answer
+    assert weighted_vote(tree, equal) == "8"  # 0.8, 0.9, 0.1
+    assert best_of(tree, equal) == "8"  # a thought without an answer is none
+    assert search_vote(tree, equal) == "8"  # 0.8, 0.9, 0.9: the earliest of equals
     tree.nodes[5].visits = 10
-    assert search_vote(tree) == "9"
+    assert search_vote(tree, equal) == "9"
     for choose in (first_answer, majority, weighted_vote, best_of, search_vote):
-        assert choose(sampled((None, 0.5, 1))) is None
+        assert choose(sampled((None, 0.5, 1)), equal) is None
+
+
+def test_votes_merge_answers_by_the_rule_of_grading() -> None:
+    tree = sampled(("8", 1, 1), (r"\frac{1}{\sqrt3}", 1, 1), (r"\frac{\sqrt{3}}{3}", 1, 1))
+    with Grader() as grader:
+        assert majority(tree, grader.grade) == r"\frac{1}{\sqrt3}"
+    tree = sampled(("2% loss", 1, 1), ("2% profit", 1, 1), ("2% gain", 1, 1))
+    assert majority(tree, equal) == "2% profit"
 
 
 def test_a_rating_of_zero_still_votes() -> None:
     tree = sampled(("7", 0.0, 1), ("7", 0.0, 1))
-    assert [choose(tree) for choose in (majority, weighted_vote, best_of)] == ["7"] * 3
+    assert [choose(tree, equal) for choose in (majority, weighted_vote, best_of)] == ["7"] * 3
 
 
 def test_no_strategy_learns_the_answer_nor_what_was_right(codec: Codec) -> None:
@@ -168,7 +180,7 @@ def test_votes_go_by_values_and_not_by_ratings() -> None:
     for node, value in zip(tree.nodes[1:], (0.2, 0.3), strict=True):
         node.value = value
     for choose in (weighted_vote, search_vote, best_of):
-        assert choose(tree) == "8"
+        assert choose(tree, equal) == "8"
 
 
 def test_what_the_weighted_vote_gains_over_majority(codec: Codec) -> None:

@@ -23,7 +23,6 @@ from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.pairwise import PairwiseJudge
 from llamao1_cli.evaluate.reductions import REDUCTIONS
 from llamao1_cli.evaluate.strategies import GROWTHS, LIKELIEST, SAMPLES, STRATEGIES, by_growth
-from llamao1_cli.language.answers import canonical_answer
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import LanguageModel
 from llamao1_cli.search.grow import SearchRequest, grow
@@ -76,17 +75,19 @@ def test_votes_and_the_best_equal_a_recount(codec: Codec, name: str, seed: int) 
         while node.parent is not None:
             values.insert(0, node.value)
             node = tree.nodes[node.parent]
-        scores.append((canonical_answer(end.answer or ""), by_hand(name, values)))
+        scores.append((end.answer, by_hand(name, values)))
     reduce = REDUCTIONS[name]
     if not ends:
-        assert weighted_vote(tree, reduce) is best_of(tree, reduce) is None
+        assert (
+            weighted_vote(tree, by_equality, reduce) is best_of(tree, by_equality, reduce) is None
+        )
         return
     sums = {form: math.fsum(w for f, w in scores if f == form) for form, _ in scores}
-    best, voted = best_of(tree, reduce), weighted_vote(tree, reduce)
+    best, voted = best_of(tree, by_equality, reduce), weighted_vote(tree, by_equality, reduce)
     assert best is not None
     assert voted is not None
-    assert canonical_answer(best) == max(scores, key=lambda score: score[1])[0]
-    assert sums[canonical_answer(voted)] == pytest.approx(max(sums.values()))
+    assert best == max(scores, key=lambda score: score[1])[0]
+    assert sums[voted] == pytest.approx(max(sums.values()))
 
 
 # Confidence
@@ -222,7 +223,7 @@ def test_what_never_concludes_is_worth_nothing(codec: Codec) -> None:
     (tree,) = grow(SearchRequest(PROBLEMS[:1], setup.search, [0], rule=setup.rule), engine, codec)
     assert tree.root.visits == tree.simulations == 8  # as many roll-outs as mcts has
     assert tree.root.value_sum == 0.0
-    assert best_of(tree) is None
+    assert best_of(tree, by_equality) is None
 
 
 # All of them

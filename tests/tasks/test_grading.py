@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamao1_cli.language.answers import canonical_answer, stated_answer
+from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.tasks.grading import Grader
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -53,6 +53,14 @@ def running(pid: int) -> bool:
         (r"an open { and \boxed{\{1, 2\}}", r"\{1, 2\}"),
         (r"\boxed{x = \boxed{7}}", "7"),
         (r"\boxed{\boxed{}}", None),
+        (r"$\boxed{3}$ and $\boxed{5}$.", "3, 5"),
+        (r"\boxed{3}, \boxed{4}, and \boxed{5}", "3, 4, 5"),
+        (r"\boxed{5}\text{ or }\boxed{6}", "5, 6"),
+        (r"\boxed{5}, that is, \boxed{5}", "5"),
+        (r"\boxed{3} so then \boxed{5}", "5"),
+        (r"\boxed{3}, \boxed{x=\boxed{5}}", "5"),
+        ("The answer is Rs. 100. Good.", "Rs. 100"),
+        ("The answer is No. It is odd.", "No"),
         (r"$\fbox 5$.", "5"),
         (r"put it in \boxed{} please", None),
         ("12 eggs\n#### 1,200", "1,200"),
@@ -67,42 +75,6 @@ def running(pid: int) -> bool:
 )
 def test_stated_answer(text: str, answer: str | None) -> None:
     assert stated_answer(text) == answer
-
-
-@pytest.mark.parametrize(
-    ("answer", "form"),
-    [
-        ("-5", "-5"),
-        (r"11,\! 111,\! 100", "11111100"),
-        (".5", "0.5"),
-        ("-0.00", "0"),
-        ("\u2212$1,234.50.", "-1234.5"),
-        (r"\dfrac{1}{2}", "1/2"),
-        (r"-\frac 34", "-3/4"),
-        (r"1\frac45", "1 4/5"),
-        (r"\frac{270}7\text{ degrees}", "270/7"),
-        (r"864 \mbox{ inches}^2", "864"),
-        ("5 million", "5million"),
-        (r"90^{\circ}", "90"),
-        (r"\text{(C)}", "C"),
-        (r"\text{Evelyn}", "evelyn"),
-        (r"\left( 3, \frac{\pi}{2} \right)", r"(3,\frac{\pi}{2})"),
-        (r"52_{8}", "52_8"),
-        ("100, 200, 5, 70", "100, 200,5,70"),
-    ],
-)
-def test_canonical_answer(answer: str, form: str) -> None:
-    assert canonical_answer(answer) == form
-
-
-PIECES = [*r"0159.,-+/ $%{}()[]^_\!~*aEx", "\\frac", "\\text{", "\\circ", "\\left", " cm", "\\,"]
-
-
-@given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join)))
-@settings(max_examples=400, deadline=None)
-def test_canonical_form_is_stable(answer: str) -> None:
-    form = canonical_answer(answer)
-    assert canonical_answer(form) == form
 
 
 @given(st.text())
@@ -126,6 +98,7 @@ def test_what_is_boxed_is_found(before: str, content: str, after: str) -> None:
     "text",
     [
         "\\boxed{" * 10**5 + "}" * 10**5,
+        "\\boxed{5}, " * 10**5,
         "\\" * 10**6,
         "answer" + " " * 10**6,
         ("\\boxed" + " " * 1000) * 1000,
@@ -135,8 +108,6 @@ def test_what_is_boxed_is_found(before: str, content: str, after: str) -> None:
 def test_hostile_texts_take_linear_time(text: str) -> None:
     start = time.monotonic()
     stated_answer(text)
-    canonical_answer(text)
-    canonical_answer(text[:999])
     assert time.monotonic() - start < 30  # quadratic time would be many minutes
 
 
@@ -330,7 +301,7 @@ def test_math500_solutions_are_right(grader: Grader) -> None:
 def test_answers_of_other_math500_problems_are_wrong(grader: Grader, shift: int) -> None:
     answers = [row["answer"] for row in records("math500/test.jsonl")]
     shifted = zip(answers[shift:] + answers[:shift], answers, strict=True)
-    pairs = [p for p in shifted if canonical_answer(p[0]) != canonical_answer(p[1])]
+    pairs = [p for p in shifted if p[0].strip("$") != p[1].strip("$")]
     assert len(pairs) > 450
     assert graded(grader, pairs, True) <= {
         ("5", "x=5"),

@@ -12,11 +12,12 @@ import pytest
 from llamao1_cli.config import DataSource, DataTask
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.answers import canonical_answer, stated_answer
+from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating, parse_tree, render_tree
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.dataset import DataSet
+from llamao1_cli.tasks.equality.verdict import verdict
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.tasks.solutions import demonstrate, solution_steps
 
@@ -290,8 +291,8 @@ def test_the_worked_solutions_of_grade_school_problems_are_read() -> None:
         seen.update(right=right, concluded=tree[-1].meta is Meta.CONCLUSION)
         assert "<<" not in render_tree(tree)
         if tree[-1].meta is Meta.CONCLUSION:
-            stated = canonical_answer(stated_answer(tree[-1].text) or "")
-            assert (stated == canonical_answer(truth[tree[0].text])) is right
+            stated = stated_answer(tree[-1].text) or ""
+            assert (verdict(stated, truth[tree[0].text]) is True) is right
         thoughts = [(node.text, node.meta, node.rating) for node in tree]
         assert [(n.text, n.meta, n.rating) for n in parse_tree(render_tree(tree))] == thoughts
     assert seen["right"] / 2000 == pytest.approx(0.75, abs=0.03)

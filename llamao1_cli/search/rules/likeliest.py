@@ -1,11 +1,13 @@
 """The most probable solutions first, for answering: nothing is left to chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from llamao1_cli.language.answers import canonical_answer
 from llamao1_cli.search.frontier import Frontier
 from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.tasks.equality.groups import Group, join
+from llamao1_cli.tasks.equality.verdict import verdict
 
 
 @dataclass
@@ -15,13 +17,29 @@ class _Progress:
     frontier: Frontier
     found: int = 0
     covered: float = 0.0  # probability of all solutions
-    answers: dict[str, float] = field(default_factory=dict)  # probability by canonical answer
+    groups: list[Group] = field(default_factory=list)  # of equal answers
+    chances: list[float] = field(default_factory=list)  # the probability of each group
+    open: bool = False  # whether only mathematics could tell some groups apart
+
+    def count(self, answer: str, chance: float) -> None:
+        """Count a solution that states an answer."""
+        if not any(answer in group for group in self.groups):
+            against = [verdict(answer, group[0]) for group in self.groups]
+            self.open |= any(not isinstance(known, bool) for known in against)
+        index = join(answer, self.groups, _surely_equal)
+        self.chances += [0.0] * (len(self.groups) - len(self.chances))
+        self.chances[index] += chance
 
     @property
     def decided(self) -> bool:
         """Whether no answer can overtake the first one, whatever else the model would say."""
-        first, second, *_ = [*sorted(self.answers.values(), reverse=True), 0.0, 0.0]
-        return first - second > 1 - self.covered
+        first, second, *others = [*sorted(self.chances, reverse=True), 0.0, 0.0]
+        rival = second + sum(others) if self.open else second
+        return first - rival > 1 - self.covered
+
+
+def _surely_equal(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    return [verdict(*pair) is True for pair in pairs]
 
 
 class Likeliest:
@@ -50,8 +68,7 @@ class Likeliest:
         progress.found += 1
         progress.covered += chance
         if node.answer is not None:
-            form = canonical_answer(node.answer)
-            progress.answers[form] = progress.answers.get(form, 0.0) + chance
+            progress.count(node.answer, chance)
 
     def _next(self, tree: Tree) -> list[Pick]:
         progress = self._progress.get(id(tree))
