@@ -8,6 +8,12 @@ from llamao1_cli.language.codec import Codec
 from llamao1_cli.tasks.problem import Problem
 
 
+def prompt_room(codec: Codec, search: SearchConfig, max_length: int) -> int:
+    """Returns how many tokens a problem may have for a thought of the search to fit behind it."""
+    forced = search.meta_actions == "matrix"
+    return codec.problem_room(max_length, search.max_thought_tokens, forced_meta=forced)
+
+
 def playable(
     problems: Sequence[Problem], codec: Codec, search: SearchConfig, max_length: int
 ) -> list[Problem]:
@@ -15,9 +21,7 @@ def playable(
 
     Raises UserError where there are problems, and none is one of those.
     """
-    room = codec.problem_room(
-        max_length, search.max_thought_tokens, forced_meta=search.meta_actions == "matrix"
-    )
+    room = prompt_room(codec, search, max_length)
     lengths = [len(ids) for ids in codec.encode_all([problem.text for problem in problems])]
     found = [problem for problem, length in zip(problems, lengths, strict=True) if length <= room]
     if problems and not found:

@@ -37,14 +37,14 @@ def refusals(preview: Preview, config: Config, *, plays: bool, evaluates: bool) 
     problems or `evaluates` on those held out."""
     found = []
     for key, facts, used in (("train", preview.train, plays), ("test", preview.test, evaluates)):
-        if not used or not facts.kept:
+        if not used or not facts.looked_at:
             continue
-        if facts.too_long == facts.kept:
+        if facts.too_long == facts.looked_at:
             found.append(
                 f"task.{key}: no problem leaves room for a thought in model.max_length "
                 f"({config.model.max_length}); {_more_room(facts, config)}"
             )
-        if facts.not_right_against_themselves == facts.kept:
+        if facts.not_right_against_themselves == facts.looked_at:
             found.append(
                 f"task.{key}: no answer grades as right against itself, such as "
                 f"{facts.ungradable[0].answer!r:.60}; name the field of the final answers in "
@@ -62,15 +62,15 @@ def refusals(preview: Preview, config: Config, *, plays: bool, evaluates: bool) 
 def _about_problems(side: str, facts: ProblemFacts, config: Config) -> Iterator[str]:
     if facts.too_long:
         yield (
-            f"{_part(facts.too_long, facts.kept)} {side} problems leave no room for a thought in "
-            f"model.max_length ({config.model.max_length}) and cannot be played; "
+            f"{_part(facts.too_long, facts.looked_at)} {side} problems leave no room for a thought "
+            f"in model.max_length ({config.model.max_length}) and cannot be played; "
             f"{_more_room(facts, config)}"
         )
     if facts.not_right_against_themselves:
-        example = facts.ungradable[0]
+        example, wrong = facts.ungradable[0], facts.not_right_against_themselves
         yield (
-            f"{_part(facts.not_right_against_themselves, facts.kept)} {side} answers do not grade "
-            f"as right against themselves, such as {example.answer!r:.60} ({example.id}); mend "
+            f"{_part(wrong, facts.looked_at)} {side} answers do not grade as right against "
+            f"themselves, such as {example.answer!r:.60} ({example.id}); mend "
             "them in the data"
         )
 

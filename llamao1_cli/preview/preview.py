@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from llamao1_cli.config import Config
+from llamao1_cli.evaluate.playable import prompt_room
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MarkedNode
 from llamao1_cli.learn.warmup import marked_trees
@@ -38,11 +39,7 @@ def preview(config: Config, task: Task, codec: Codec, grade: Grade, *, warming: 
     Raises UserError for demonstrations that cannot be read.
     """
     train, test, held_out = _problems(config, task)
-    room = codec.problem_room(
-        config.model.max_length,
-        config.search.max_thought_tokens,
-        forced_meta=config.search.meta_actions == "matrix",
-    )
+    room = prompt_room(codec, config.search, config.model.max_length)
     trees = _demonstrations(config, task) if warming else []
     dropped = {"held out": held_out} if held_out else {}
     return Preview(

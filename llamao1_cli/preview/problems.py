@@ -10,6 +10,7 @@ from llamao1_cli.search.protocol import Grade
 from llamao1_cli.tasks.problem import Problem, written_alike
 
 SHOWN = 3  # problems that are shown
+LOOKED_AT = 20_000  # problems at most, spread over all: a run must not wait long to begin
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ProblemFacts:
     dropped: dict[str, int]  # rows that were left out, by the reason
     kept: int
     duplicates: int  # kept problems that another has said, but for case and white space
+    looked_at: int  # of those kept, what follows is about so many
     prompt_tokens: Spread | None
     room: int  # tokens that a prompt may have for a thought to fit behind it
     too_long: int  # prompts with more: they cannot be played
@@ -41,17 +43,19 @@ def problem_facts(
     problems: Sequence[Problem], dropped: dict[str, int], codec: Codec, room: int, grade: Grade
 ) -> ProblemFacts:
     """Returns the facts about problems that were kept, with those about rows that were not."""
-    lengths = [len(ids) for ids in codec.encode_all([problem.text for problem in problems])]
+    looked_at = problems[:: -(-len(problems) // LOOKED_AT) or 1]
+    lengths = [len(ids) for ids in codec.encode_all([problem.text for problem in looked_at])]
     # A solution states its answer in a box, and the box must give the whole answer back.
-    stated = [stated_answer(f"\\boxed{{{problem.answer}}}") or "" for problem in problems]
-    pairs = [(said, problem.answer) for said, problem in zip(stated, problems, strict=True)]
-    verdicts = zip(problems, grade(pairs), strict=True)
+    stated = [stated_answer(f"\\boxed{{{problem.answer}}}") or "" for problem in looked_at]
+    pairs = [(said, problem.answer) for said, problem in zip(stated, looked_at, strict=True)]
+    verdicts = zip(looked_at, grade(pairs), strict=True)
     wrong = [problem for problem, right in verdicts if not right]
     return ProblemFacts(
         rows=len(problems) + sum(dropped.values()),
         dropped=dropped,
         kept=len(problems),
         duplicates=len(problems) - len({written_alike(problem.text) for problem in problems}),
+        looked_at=len(looked_at),
         prompt_tokens=spread(lengths),
         room=room,
         too_long=sum(length > room for length in lengths),

@@ -26,7 +26,7 @@ def summary(preview: Preview, config: Config) -> list[str]:
             f"{percent(shown.too_long_steps_share)}, too deep {percent(shown.too_deep_share)}"
         )
     return [
-        f"problems: {train.kept:,} to train on ({rows}, {preview.overlap:,} held out, "
+        f"problems: {train.kept:,} to train on ({rows}, {preview.overlap:,} also held out, "
         f"{train.duplicates:,} duplicates), {test.kept:,} held out; answers that do not grade as "
         f"right against themselves: {wrong:,}",
         f"prompts: {_tokens(train.prompt_tokens)}, held out {_tokens(test.prompt_tokens)}; "
@@ -54,6 +54,7 @@ def _problem_table(preview: Preview) -> Table:
         _row(table, f"dropped: {reason}", (facts.dropped.get(reason, 0) for facts in sides))
     _row(table, "kept", (facts.kept for facts in sides))
     _row(table, "duplicates among them", (facts.duplicates for facts in sides))
+    _row(table, "looked at for what follows", (facts.looked_at for facts in sides))
     table.add_row("tokens of a prompt", *(_tokens(facts.prompt_tokens) for facts in sides))
     _row(table, "room for a prompt", (facts.room for facts in sides))
     _row(table, "too long to be played", (facts.too_long for facts in sides))

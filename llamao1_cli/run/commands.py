@@ -11,6 +11,7 @@ from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.distributed.ranks import main_says
 from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.play import play
+from llamao1_cli.evaluate.playable import prompt_room
 from llamao1_cli.evaluate.strategies import STRATEGIES
 from llamao1_cli.files.whole import check_writable, write_whole
 from llamao1_cli.preview.commands import say_what_is_seen
@@ -180,9 +181,7 @@ def _say_what_is_seen(parts: Parts, display: Display, *, plays: bool) -> None:
 def _check_room(text: str, parts: Parts) -> None:
     """Raise UserError for a problem behind which no thought fits into the context."""
     search, length = parts.config.search, parts.config.model.max_length
-    room = parts.codec.problem_room(
-        length, search.max_thought_tokens, forced_meta=search.meta_actions == "matrix"
-    )
+    room = prompt_room(parts.codec, search, length)
     tokens = len(parts.codec.encode(text))
     if tokens > room:
         raise UserError(

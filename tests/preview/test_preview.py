@@ -172,6 +172,13 @@ def test_an_answer_that_a_box_cannot_hold_is_not_right_against_itself(codec: Cod
     assert [each.id for each in facts.ungradable] == ["2"]
 
 
+def test_no_more_problems_are_looked_at_than_a_run_has_time_for(codec: Codec) -> None:
+    problems = [Problem(str(n), f"Is it {n}?", str(n)) for n in range(40_001)]
+    facts = problem_facts(problems, {}, codec, 100, lambda pairs: [True] * len(pairs))
+    assert (facts.kept, facts.looked_at, facts.rows) == (40_001, 13_334, 40_001)
+    assert problem_facts([], {}, codec, 9, lambda pairs: []).looked_at == 0
+
+
 def test_depth_and_length_of_thoughts_are_those_of_play(codec: Codec) -> None:
     tree = [
         MarkedNode(-1, 0, "one two", Meta.PROBLEM),
