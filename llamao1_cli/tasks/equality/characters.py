@@ -67,10 +67,10 @@ def plain_characters(text: str) -> str:
     if text.isascii():
         return text
     text = _RANGE.sub(" to ", text).translate(_TABLE)
-    text = _ROOT.sub(_root, text)
     text = _RAISED.sub(lambda match: f"^{{{match[0]}}}", text)
     text = _LOWERED.sub(lambda match: f"_{{{match[0]}}}", text)
-    return unicodedata.normalize("NFKC", "".join(map(_character, text))).replace("\u2212", "-")
+    text = unicodedata.normalize("NFKC", "".join(map(_character, text)))
+    return _ROOT.sub(_root, text.replace("\u2212", "-"))
 
 
 def _root(match: re.Match[str]) -> str:

@@ -22,7 +22,7 @@ _ERAS = {"ad": "ad", "ce": "ad", "bc": "bc", "bce": "bc"}
 
 @dataclass(frozen=True)
 class Time:
-    """The seconds of the day that a text may mean, and whether it says which half of the day."""
+    """The seconds of the day that a text may mean, and whether it says that it is one."""
 
     seconds: frozenset[int]
     definite: bool
@@ -56,14 +56,15 @@ def read_time(form: str) -> Time | None:
     match = _TIME.fullmatch(_NAMED_HOURS.get(form.lower(), form))
     if not match or int(match["hour"]) > 24:
         return None
-    half = _half(match["half"])
-    hour = int(match["hour"])
+    half, hour = _half(match["half"]), int(match["hour"])
     past = 60 * int(match["minute"] or 0) + int(match["second"] or 0)
-    if half is None or hour > 12:
-        first = hour * 3600 + past
-        seconds = [first] if hour > 12 or hour == 0 else [first, first + _HALF_DAY_S]
-        return Time(frozenset(each % _DAY_S for each in seconds), half is not None)
-    return Time(frozenset([hour % 12 * 3600 + past + _HALF_DAY_S * (half == "p")]), True)
+    if half:
+        seconds = {hour % 12 * 3600 + past + _HALF_DAY_S * (half == "p")}
+    elif hour > 12 or match["hour"].startswith("0"):
+        seconds = {(hour * 3600 + past) % _DAY_S}  # by 24 hours
+    else:
+        seconds = {(hour % 12 * 3600 + past) + shift for shift in (0, _HALF_DAY_S)}
+    return Time(frozenset(seconds), match["half"] is not None)
 
 
 def _half(words: str | None) -> str | None:
@@ -82,7 +83,7 @@ def read_date(form: str) -> Date | None:
     if numbered := _NUMBERED.fullmatch(form):
         return Date(int(numbered["month"]), int(numbered["day"]), int(numbered["year"]))
     parts: dict[str, int | str] = {}
-    for word in re.findall(r"[A-Za-z]+|[0-9]+(?:st|nd|rd|th)?|[^ ,.]", form.replace(".", "")):
+    for word in re.findall(r"[A-Za-z]+|[0-9]+(?:st|nd|rd|th)?|[^ ,.-]", form.replace(".", "")):
         part = _date_part(word.lower(), parts)
         if part is None:
             return None

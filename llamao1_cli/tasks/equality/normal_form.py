@@ -22,6 +22,7 @@ _REWRITINGS = (
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
     (re.compile(r"\\(?:text[a-z]*|mbox|hbox|math(?:rm|bf|it|sf)) ?\{"), r"\\text{"),
     (re.compile(r"\\text\{\}"), " "),
+    (re.compile(r"(?<![0-9A-Za-z)*])\*\*([^*]++)\*\*"), r"\1"),
     (re.compile(r"\^ ?\{? ?\\circ(?![A-Za-z]) ?\}?|\\degree(?![A-Za-z])"), "°"),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\(?:leq?|geq?|neq?)(?:slant)?(?![A-Za-z])"), lambda m: m[0][:3]),

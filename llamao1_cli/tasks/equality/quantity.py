@@ -229,8 +229,10 @@ class _Reader:
 
     def _noun(self, word: str, last: bool) -> bool:
         """Take in a unit, a word with a sense, or the name of what is counted."""
-        named = COMPASS.get(word, word).lower()
-        # "In" is an inch at the end, and elsewhere the word; "12 N" is a direction behind a unit.
+        # N is the north behind what is counted, as in "5 km N", and else the newton.
+        is_point = word in COMPASS and (len(word) > 1 or self._powers or self._nouns)
+        named = COMPASS[word] if is_point else word.lower()
+        # "In" is an inch at the end, and elsewhere the word.
         units = unit_powers(word) if last or word != "in" else None
         if named in SENSES:
             self._senses |= SENSES[named]

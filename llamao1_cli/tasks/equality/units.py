@@ -5,31 +5,50 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
-# By dimension, the names of a unit (plurals in s are understood) and its size.
+# Symbols, which keep their case, and names, both with the prefixes: the dimension of each.
+_METRIC = {
+    "length": "m metre meter",
+    "mass": "g gram gramme",
+    "time": "s second",
+    "litre": "l L litre liter",
+    "force": "N newton",
+    "energy": "J joule",
+    "power": "W watt",
+    "voltage": "V volt",
+    "current": "A ampere amp",
+    "pressure": "Pa pascal",
+    "frequency": "Hz hertz",
+    "bytes": "B byte",
+}
+_PREFIXES = {
+    "k kilo": "1e3",
+    "M mega": "1e6",
+    "G giga": "1e9",
+    "T tera": "1e12",
+    "d deci": "0.1",
+    "c centi": "0.01",
+    "m milli": "1e-3",
+    "n nano": "1e-9",
+}
+# By dimension, the names of other units (plurals in s are understood) and the size of each.
 _TABLE: dict[str, dict[str, str]] = {
     "length": {
-        "m metre meter mtr": "1",
-        "km kilometre kilometer kms": "1000",
-        "dm decimetre decimeter": "0.1",
-        "cm centimetre centimeter cms": "0.01",
-        "mm millimetre millimeter mms": "0.001",
         "in inch inches": "0.0254",
         "ft foot feet": "0.3048",
         "yd yard": "0.9144",
         "mi mile": "1609.344",
+        "mtr": "1",
     },
     "mass": {
-        "kg kilogram kilo kgs": "1",
-        "g gram gm gms": "0.001",
-        "mg milligram": "0.000001",
-        "t tonne": "1000",
-        "ton": "907.18474",
-        "lb pound lbs": "0.45359237",
-        "oz ounce": "0.028349523125",
+        "gm": "1",
+        "kilo": "1000",
+        "t tonne": "1e6",
+        "ton": "907184.74",
+        "lb pound": "453.59237",
+        "oz ounce": "28.349523125",
     },
     "time": {
-        "s second sec": "1",
-        "ms millisecond": "0.001",
+        "sec": "1",
         "min minute": "60",
         "h hour hr": "3600",
         "day": "86400",
@@ -37,25 +56,13 @@ _TABLE: dict[str, dict[str, str]] = {
         "fortnight": "1209600",
     },
     "calendar": {"year yr": "12", "month mo": "1", "decade": "120", "century centuries": "1200"},
-    "litre": {
-        "l litre liter": "1",
-        "ml millilitre milliliter mls": "0.001",
-        "cl centilitre centiliter": "0.01",
-        "gal gallon": "3.785411784",
-        "quart": "0.946352946",
-        "pint": "0.473176473",
-    },
+    "litre": {"gal gallon": "3.785411784", "quart": "0.946352946", "pint": "0.473176473"},
     "angle": {"degree deg °": "1"},
     "radian": {"radian rad": "1"},
-    "celsius": {"°c celsius centigrade": "1"},
-    "fahrenheit": {"°f fahrenheit": "1"},
-    "kelvin": {"kelvin": "1"},
-    "force": {"newton": "1"},
-    "energy": {"joule": "1", "kj kilojoule": "1000", "kwh": "3600000"},
-    "power": {"watt": "1", "kw kilowatt": "1000"},
-    "voltage": {"volt": "1"},
-    "current": {"ampere amp": "1"},
-    "bytes": {"byte": "1", "kb kilobyte": "1000", "mb megabyte": "1000000", "gb gigabyte": "1e9"},
+    "celsius": {"°c degree ° celsius centigrade": "1"},
+    "fahrenheit": {"°f degree ° fahrenheit": "1"},
+    "kelvin": {"K kelvin": "1"},
+    "energy": {"kwh": "3.6e6"},
     "$USD": {"usd dollar dollars buck": "1", "cent penny pennies": "0.01"},
     "$EUR": {"eur euro": "1", "cent": "0.01"},
     "$GBP": {"gbp pound sterling quid": "1", "pence penny pennies": "0.01"},
@@ -64,6 +71,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "$CNY": {"cny rmb yuan": "1"},
     "$KRW": {"krw": "1"},
     "$RUB": {"rub rouble ruble": "1"},
+    "$MXN": {"mxn peso": "1"},
 }
 _COMPOUND = {
     "mph": ("mile", "hour"),
@@ -72,7 +80,7 @@ _COMPOUND = {
     "kph": ("km", "hour"),
     "mps": ("m", "s"),
 }
-_VOLUMES = {"cc": "cm", "ccm": "cm"}  # cubes of a length
+_CUBIC_CENTIMETRE = ("cc", "ccm")
 _AREAS = {"hectare": "10000", "ha": "10000", "acre": "4046.8564224"}
 _LITRES_IN_CUBIC_METRE = 1000
 CURRENCY_SIGNS = {
@@ -87,6 +95,7 @@ CURRENCY_SIGNS = {
 }
 
 Dimensions = tuple[tuple[str, int], ...]
+Reading = tuple[str, int, Fraction]  # a dimension, its exponent, and a size
 Power = tuple[str, int]  # the name of a unit, and its exponent
 
 
@@ -100,23 +109,31 @@ class Unit:
     measure_size: Fraction
 
 
-def _readings() -> dict[str, list[tuple[str, int, Fraction]]]:
-    """Returns by name what it may mean: a dimension, its exponent, and a size."""
-    found: dict[str, list[tuple[str, int, Fraction]]] = {}
+def _readings() -> dict[str, list[Reading]]:
+    """Returns by name what it may mean: `degree` is of an angle or of a temperature."""
+    found: dict[str, list[Reading]] = {}
+
+    def add(names: str, dimension: str, size: Fraction) -> None:
+        reading = (dimension, 1, size)
+        if dimension == "litre":
+            reading = ("length", 3, size / _LITRES_IN_CUBIC_METRE)
+        for name in names.split():
+            found.setdefault(name, []).append(reading)
+
+    for dimension, metric in _METRIC.items():
+        add(metric, dimension, Fraction(1))
+        symbol, *full = metric.split()
+        for prefix, size in _PREFIXES.items():
+            short, long = prefix.split()
+            forms = [short + symbol, *(long + name for name in full)]
+            add(" ".join(forms), dimension, Fraction(size))
     for dimension, units in _TABLE.items():
         for names, size in units.items():
-            for name in names.split():
-                reading = (dimension, 1, Fraction(size))
-                if dimension == "litre":
-                    reading = ("length", 3, Fraction(size) / _LITRES_IN_CUBIC_METRE)
-                found.setdefault(name, []).append(reading)
+            add(names, dimension, Fraction(size))
     for name, size in _AREAS.items():
         found[name] = [("length", 2, Fraction(size))]
-    for name, edge in _VOLUMES.items():
-        found[name] = [("length", 3, found[edge][0][2] ** 3)]
-    # "Degrees" may be of an angle or of a temperature, whose scale is not named.
-    found["degree"] += found["°c"] + found["°f"]
-    found["°"] += found["°c"] + found["°f"]
+    for name in _CUBIC_CENTIMETRE:
+        found[name] = [("length", 3, Fraction(1, 10**6))]
     return found
 
 
@@ -126,12 +143,13 @@ _READINGS = _readings()
 def unit_powers(word: str) -> list[Power] | None:
     """Returns the units in a word, such as `km`, `Hours` or `mph`, as powers; None for no unit."""
     lower = word.lower()
-    for name in (lower, lower.removesuffix("s")):
+    # A symbol of one letter keeps its case: "S" is no second and "T" no tonne.
+    names = (word, lower, lower.removesuffix("s")) if len(word) > 1 else (word,)
+    for name in names:
         if name in _COMPOUND:
             above, below = _COMPOUND[name]
             return [(above, 1), (below, -1)]
-        # "S" is no second and "T" no tonne; a litre is written both ways.
-        if name in _READINGS and (len(word) > 1 or word.islower() or word in "L°"):
+        if name in _READINGS:
             return [(name, 1)]
     return None
 
@@ -142,7 +160,7 @@ def readings(powers: Iterable[Power]) -> tuple[Unit, ...]:
     return tuple(dict.fromkeys(map(_unit, product(*choices)))) if choices else ()
 
 
-def _unit(parts: Iterable[tuple[tuple[str, int, Fraction], int]]) -> Unit:
+def _unit(parts: Iterable[tuple[Reading, int]]) -> Unit:
     totals: dict[str, int] = {}
     money = measure = Fraction(1)
     for (dimension, exponent, size), n in parts:

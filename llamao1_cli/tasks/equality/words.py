@@ -99,7 +99,7 @@ SHORT_WORDS = _words("no on so go do up to of in is it at am an as be he we us m
 # Words that may stand before a number and say nothing about it.
 OPENING = _words(
     "about approximately approx around roughly exactly only is equals a an the of total number no"
-    " answer it"
+    " answer it by"
 )
 
 
