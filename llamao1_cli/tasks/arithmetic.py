@@ -12,7 +12,6 @@ from llamao1_cli.tasks.problem import Problem, of_a_pass
 
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")
 THINGS = ("apples", "coins", "books", "shells", "stamps", "cards", "beads", "pens")
-NUMBERS = range(2, 7)  # what is found, lost or given away
 
 # How often each operation is drawn; those that the demonstrations misread are the less common.
 FREQUENCIES = {"add": 0.3, "subtract": 0.25, "double": 0.2, "triple": 0.125, "give": 0.125}
@@ -32,7 +31,7 @@ class Wording:
     end: str
     separator: str  # between the sentences of the problem
     before_equation: str  # between event and equation in a thought
-    numbers: Mapping[int, str]  # how an event spells its number
+    numbers: Mapping[int, str]  # what is found, lost or given away, and how an event spells it
     largest: int  # every value on the way is in 0..largest
     learned: bool  # whether the warm-up learns to write problems, too
 
@@ -54,7 +53,7 @@ WORDINGS = {
         end=".",
         separator=" ",
         before_equation=", ",
-        numbers={number: str(number) for number in NUMBERS},
+        numbers={number: str(number) for number in range(2, 7)},
         largest=60,
         learned=True,
     ),
@@ -74,7 +73,8 @@ WORDINGS = {
         end="",
         separator="\n",
         before_equation=" -> ",
-        numbers=dict(zip(NUMBERS, ("two", "three", "four", "five", "six"), strict=True)),
+        # Few numbers, as facts to learn are the more the wider values range.
+        numbers={2: "two", 3: "three", 5: "five"},
         largest=99,  # so that a wrong solution of a long problem is hardly ever right by chance
         learned=False,
     ),
@@ -270,7 +270,7 @@ def _draw_story(rng: np.random.Generator, length: Length, wording: Wording) -> S
 
 
 def _draw_operation(rng: np.random.Generator, wording: Wording) -> Operation:
-    number = int(rng.integers(NUMBERS.start, NUMBERS.stop))
+    number = [*wording.numbers][int(rng.integers(len(wording.numbers)))]
     kind = str(rng.choice(list(FREQUENCIES), p=list(FREQUENCIES.values())))
     sign, operand = {
         "add": ("+", number),
