@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.evaluate.choices import mass
 from llamao1_cli.language.codec import Codec
+from llamao1_cli.search.frontier import Frontier
 from llamao1_cli.search.grow import SearchRequest, grow
-from llamao1_cli.search.rules.likeliest import Likeliest
+from llamao1_cli.search.rules.likeliest import Likeliest, _Progress
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 
@@ -36,6 +37,24 @@ def test_an_answer_that_is_decided_is_the_most_probable_one(codec: Codec, seed: 
     whole = searched(codec, engine, 10_000, until_decided=False)
     assert tree.generated_tokens <= whole.generated_tokens
     assert mass(whole, by_equality) == mass(tree, by_equality)
+
+
+def progress(*answers: tuple[str, float]) -> _Progress:
+    start = Tree.plant(Problem("p", "How many?", "7"), 0, 0.5).start
+    counted = _Progress(Frontier(start, None, whole=True))
+    for answer, chance in answers:
+        counted.covered += chance
+        counted.count(answer, chance)
+    return counted
+
+
+def test_equal_answers_are_one_and_undecided_ones_may_be() -> None:
+    assert progress(("7", 0.3), ("7.0", 0.2), ("8", 0.1)).decided is False  # 0.4 is left
+    assert progress(("7", 0.4), ("7.0", 0.2), ("8", 0.1)).decided
+    assert progress(("7", 0.45), ("8", 0.3), ("9", 0.2)).decided
+    # Both of them may be 1/√3, together more than 7 has.
+    formulas = ((r"\frac{1}{\sqrt3}", 0.3), (r"\frac{\sqrt3}{3}", 0.2))
+    assert progress(("7", 0.45), *formulas).decided is False
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12))
