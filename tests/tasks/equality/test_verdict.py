@@ -30,10 +30,6 @@ def grader() -> Iterator[Grader]:
         yield shared
 
 
-def graded(grader: Grader, pairs: list[tuple[str, str]]) -> list[bool]:
-    return grader.grade(pairs)
-
-
 def test_verdicts_on_pairs_of_real_data_sets(grader: Grader) -> None:
     path = DATA / "answers" / "pairs.jsonl"
     if not path.is_file():
@@ -41,8 +37,8 @@ def test_verdicts_on_pairs_of_real_data_sets(grader: Grader) -> None:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 263
     right = [row["right"] for row in rows]
-    assert graded(grader, [(row["answer"], row["reference"]) for row in rows]) == right
-    assert graded(grader, [(row["reference"], row["answer"]) for row in rows]) == right
+    assert grader.grade([(row["answer"], row["reference"]) for row in rows]) == right
+    assert grader.grade([(row["reference"], row["answer"]) for row in rows]) == right
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind[2:].split(".")[0][:40])
@@ -50,8 +46,8 @@ def test_a_kind_of_rule(grader: Grader, kind: str) -> None:
     rows = [line for line in kind.strip().split("\n") if not line.startswith("#")]
     right = [row[0] == "=" for row in rows]
     pairs = [(answer, reference) for answer, _, reference in (r[2:].partition(" | ") for r in rows)]
-    assert graded(grader, pairs) == right
-    assert graded(grader, [(reference, answer) for answer, reference in pairs]) == right
+    assert grader.grade(pairs) == right
+    assert grader.grade([(reference, answer) for answer, reference in pairs]) == right
 
 
 @pytest.mark.parametrize("space", ["\u00a0", "\u2009", "\u202f"])
