@@ -30,6 +30,7 @@ _REWRITINGS = (
         r"\1\\times 10^{\2}",
     ),
     (re.compile(r"10 ?\^ ?(-?[0-9]++)"), r"10^{\1}"),
+    (re.compile(r"(?<![0-9.])([0-9]++) ([0-9]++)/([0-9]++)"), r"\1\\frac{\2}{\3}"),
     (re.compile("<="), r"\\le "),
     (re.compile(">="), r"\\ge "),
     (re.compile(r",? (?:and|or) "), ", "),
