@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from llamao1_cli.language.answer_forms import BOXED, AnswerForm
 from llamao1_cli.language.marked import (
     FATHER_END,
     FATHER_START,
@@ -71,10 +72,16 @@ class MarkedIds:
 
 
 class Codec:
-    """Turns the marked language into token ids and back, by one tokenizer that has all markers."""
+    """Turns the marked language into token ids and back, by one tokenizer that has all markers;
+    `answers` is how its thoughts state answers."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast", allowed_metas: Iterable[Meta]) -> None:
-        self.tokenizer = tokenizer
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerFast",
+        allowed_metas: Iterable[Meta],
+        answers: AnswerForm = BOXED,
+    ) -> None:
+        self.tokenizer, self.answers = tokenizer, answers
         vocabulary = tokenizer.get_vocab()
         self._id = {marker: vocabulary[marker] for marker in MARKERS}
         self._meta_of = {self._id[meta]: meta for meta in Meta}

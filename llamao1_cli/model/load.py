@@ -21,6 +21,7 @@ from transformers import (
 from llamao1_cli.config import LoraConfig, ModelConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import check_model_folder
+from llamao1_cli.language.answer_forms import BOXED, AnswerForm
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta
 from llamao1_cli.model.build import build_llama, build_tokenizer
@@ -40,9 +41,9 @@ class LanguageModel:
     tokenizer: PreTrainedTokenizerFast
     name: str
 
-    def codec(self, allowed_metas: Sequence[Meta]) -> Codec:
+    def codec(self, allowed_metas: Sequence[Meta], answers: AnswerForm = BOXED) -> Codec:
         """Returns the marked language under this model's tokenizer."""
-        return Codec(self.tokenizer, allowed_metas)
+        return Codec(self.tokenizer, allowed_metas, answers)
 
 
 def load_model(
