@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from llamao1_cli.config import GradingConfig
 from llamao1_cli.engine.protocol import Beginning, Request, Thought
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, Rating
 from llamao1_cli.search.tree import Node, Tree
-from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.problem import EQUALITY, Problem
+from llamao1_cli.tasks.rewards import Rewards, rewards_by_equality
+from llamao1_cli.tasks.verifier import Verifier
 
 # What a thought says and is worth, from its request, its depth, its meta-action and a generator.
 Script = Callable[[Request, int, Meta | None, np.random.Generator], tuple[str, float]]
@@ -167,8 +170,17 @@ def thought(
 
 
 def by_equality(pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    """A grader for whole numbers."""
+    """Whether whole numbers are equal."""
     return [stated == true for stated, true in pairs]
+
+
+BY_EQUALITY = Rewards(rewards_by_equality(by_equality))
+VERIFIER = Verifier(GradingConfig(), EQUALITY, 1.0)  # starts no process for whole numbers
+
+
+def answer_of(chosen: Node | None) -> str | None:
+    """The answer of a chosen solution."""
+    return chosen.answer if chosen else None
 
 
 def random_tree(codec: Codec, seed: int, size: int = 12, answer: str = "7") -> Tree:
@@ -192,7 +204,8 @@ def chain_tree(values: Sequence[float], outcome: bool | None) -> Tree:
         last = outcome is not None and depth == len(values) - 1
         text = "The answer is \\boxed{7}." if last else "a step"
         node = tree.attach(node, [Thought(None, text, rating=value)])[0]
-    node.outcome = outcome
+    if outcome is not None:
+        node.earn(float(outcome))
     return tree
 
 
@@ -203,7 +216,8 @@ def shaped_tree(parents: Sequence[int], leaves: dict[int, bool | None]) -> Tree:
         known = leaves.get(index) is not None
         text = "The answer is \\boxed{7}." if known else "a step"
         tree.attach(tree.nodes[parent], [Thought(None, text)])
-        tree.nodes[index].outcome = leaves.get(index)
+        if (outcome := leaves.get(index)) is not None:
+            tree.nodes[index].earn(float(outcome))
     return tree
 
 
@@ -220,4 +234,4 @@ def _grow_one(tree: Tree, parent: Node, codec: Codec, rng: np.random.Generator) 
     node.visits, node.value_sum = int(rng.integers(1, 9)), float(rng.random() * 3)
     node.value = 1.0 - new.rating  # judged otherwise than rated
     if final:
-        node.outcome = stated == tree.problem.answer
+        node.earn(float(stated == tree.problem.answer))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from accelerate import Accelerator
-from fake_engine import by_equality, random_tree, thought
+from fake_engine import BY_EQUALITY, random_tree, thought
 from transformers import PreTrainedModel
 
 from llamao1_cli.config import LearnConfig, SearchConfig
@@ -31,11 +31,13 @@ def play(model: PreTrainedModel, codec: Codec, count: int = 4, **changes: object
     problems = [Problem(str(i), f"How many are {i} and {3 * i}?", "7") for i in range(count)]
     engine = TreeEngine(model, codec, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
     trees = grow(
-        SearchRequest(problems, search, list(range(1, count + 1)), grade=by_equality), engine, codec
+        SearchRequest(problems, search, list(range(1, count + 1)), rewards=BY_EQUALITY),
+        engine,
+        codec,
     )
     for tree in trees:
         for place, leaf in enumerate(tree.leaf_nodes()):
-            leaf.outcome = place % 2 == 0
+            leaf.earn(float(place % 2 == 0))
         rectify(tree, 0.9, "failure")
     return trees
 
@@ -48,9 +50,9 @@ def wild_trees(codec: Codec, count: int, size: int = 10) -> list[Tree]:
             twin = copy.deepcopy(child.thought)
             twin.logprobs = [logprob - 0.1 for logprob in twin.logprobs]
             again = tree.attach(tree.root, [twin])[0]
-            again.outcome = child.outcome if child.terminal else child.id % 2 == 0
+            again.earn(float(child.outcome if child.terminal else child.id % 2 == 0))
     for leaf in trees[1].leaf_nodes():
-        leaf.outcome = True
+        leaf.earn(1.0)
     for tree in trees:
         rectify(tree, 0.9, "failure")
     assert [has_signal(tree) for tree in trees[:3]] == [True, False, True]
@@ -79,7 +81,7 @@ def flat_trees(codec: Codec, count: int) -> list[Tree]:
             leaf = tree.attach(tree.root, [copy.deepcopy(first), thought(codec, rng, ends, 0.4)])[
                 -1
             ]
-            leaf.outcome = place % 2 == 0 or seed == 1
+            leaf.earn(float(place % 2 == 0 or seed == 1))
         rectify(tree, 0.9, "failure")
         trees.append(tree)
     return trees

@@ -74,7 +74,7 @@ def give_outcomes(path: Path, rng: np.random.Generator) -> None:
     trees = read_trees(path, None)
     for tree in trees:
         for leaf in tree.leaf_nodes():
-            leaf.outcome = bool(rng.integers(2))
+            leaf.earn(float(rng.integers(2)))
         rectify(tree, 1.0, "failure")
     write_trees(path, trees)
 

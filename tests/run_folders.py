@@ -27,7 +27,9 @@ def write_tree(problem: str, steps: Sequence[Step], *, name: str = "p", answer: 
         meta = Meta.EXPANSION if outcome is None else Meta.CONCLUSION
         made = Thought(meta, text, [1, 2], *figures, rating=value, shown=Rating.UNKNOWN)
         above = tree.nodes[parent]
-        node = Node(number, parent, above.depth + 1, made, value, outcome=outcome)
+        node = Node(number, parent, above.depth + 1, made, value)
+        if outcome is not None:
+            node.earn(float(outcome))
         node.answer = None if outcome is None else "7"
         above.children.append(number)
         tree.nodes.append(node)
@@ -58,7 +60,8 @@ def distinct_ways(one: str, other: str, *, name: str = "p") -> Tree:
         figures = ([0.0, math.log(chance)], [0.2, 0.4], [0.1, 0.1])
         made = Thought(None, text, [1, last], *figures, known=known, shown=Rating.UNKNOWN)
         (node,) = tree.attach(tree.root, [made])
-        node.answer, node.outcome, node.drawn = "7" if known else "8", bool(known), 1.0
+        node.answer, node.drawn = "7" if known else "8", 1.0
+        node.earn(float(known))
     rectify(tree, 1.0, "failure")
     return tree
 

@@ -24,7 +24,7 @@ def telling_tree(seed: int) -> Tree:
             ids = [10 * number + step] * 5
             thought = Thought(None, text, ids, logprobs, [0.0] * 5, [0.0] * 5, **rating)
             (node,) = tree.attach(node, [thought])
-        node.outcome = number % 2 == 0
+        node.earn(float(number % 2 == 0))
     rectify(tree, 1.0, "failure")
     return tree
 

@@ -18,7 +18,17 @@ from llamao1_cli.config.template import template_parts
 TAGS = {"months": 12, "letters": 20}  # events that a problem can tell apart, by what tags them
 
 
-class ArithmeticTask(Section):
+class TaskSection(Section):
+    """What every task has."""
+
+    solved_at: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Reward from which a solution counts as solved, above 0 and up to 1. Where "
+        "answers are compared, the reward is 1 or 0.",
+    )
+
+
+class ArithmeticTask(TaskSection):
     """Arithmetic word problems made on the spot: a start value, then one event after another."""
 
     kind: Literal["arithmetic"] = Field("arithmetic", description="Selects this task.")
@@ -93,7 +103,7 @@ class DataSource(Section):
         return self
 
 
-class DataTask(Section):
+class DataTask(TaskSection):
     """Problems with known answers from files or the hub."""
 
     kind: Literal["data"] = Field("data", description="Selects this task.")

@@ -1,11 +1,12 @@
 """Accuracy of test-time strategies on held-out problems, with what each of them costs.
 
-No strategy sees a true answer: trees grow ungraded, each strategy names its answer, and only then
-is everything graded.
+No strategy sees a true answer or a reward: trees grow without them, each strategy chooses one of
+its solutions, and only then are solutions rewarded.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from llamao1_cli.config import EvalConfig, SearchConfig
 from llamao1_cli.config.strategies import PASS, PASS_DISTINCT
@@ -16,11 +17,11 @@ from llamao1_cli.evaluate.scoring import (
     Forest,
     Result,
     accuracy,
-    choice_outcomes,
+    choice_rewards,
     passes,
     passes_in_order,
     qualities,
-    sample_outcomes,
+    sample_rewards,
 )
 from llamao1_cli.evaluate.strategies import (
     LIKELIEST,
@@ -30,10 +31,10 @@ from llamao1_cli.evaluate.strategies import (
     Growth,
     by_growth,
 )
-from llamao1_cli.search.protocol import Grade
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay
-from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.problem import Problem, Solution
+from llamao1_cli.tasks.verifier import Verifier
 
 # Sees a growth's name and all its trees, whenever some of them have grown.
 OnNamedGrowth = Callable[[str, list[Tree]], None]
@@ -48,13 +49,15 @@ class Evaluator:
         self,
         problems: Sequence[Problem],
         selfplay: SelfPlay,
-        grade: Grade,
+        verifier: Verifier,
         search: SearchConfig,
         config: EvalConfig,
         judges: Judges = NOBODY,
     ) -> None:
-        self._problems, self._selfplay, self._grade = problems, selfplay, grade
+        self._problems, self._selfplay, self._verifier = problems, selfplay, verifier
         self._search, self._config, self._judges = search, config, judges
+        self._rewards = replace(verifier.rewards, of=self._reward)
+        self._failed = 0  # rewards so far
 
     def run(
         self,
@@ -65,24 +68,25 @@ class Evaluator:
 
         `{"strategies": {name: figures}, "differences": {names: figures}, "value": figures or None,
         "rating": figures or None, "steps": {"value": …, "rating": …} or None}`. The last three, how
-        well values and ratings foretell outcomes, are None where no samples were drawn.
+        well values and ratings foretell rewards, are None where no samples were drawn.
+        `failed_rewards` of the solutions failed, and earned 0.
         """
         result: Result = {"strategies": {}, "value": None, "rating": None, "steps": None}
         figures = result["strategies"]
         for growth, chosen in by_growth(names):
             forest = self._grow(growth, None, on_growth)
             if growth is SAMPLES:
-                outcomes = sample_outcomes(forest, self._grade)
-                result |= qualities(forest, outcomes)
+                earned = sample_rewards(forest, self._rewards)
+                result |= qualities(forest, earned, self._rewards.solved_at)
                 if PASS in names:
-                    figures |= passes(forest, outcomes, self._config.samples)
+                    figures |= passes(forest, self._solved(earned), self._config.samples)
             if growth is LIKELIEST and PASS_DISTINCT in names:
-                outcomes = sample_outcomes(forest, self._grade)
-                figures |= passes_in_order(forest, outcomes, self._config.samples)
+                solved = self._solved(sample_rewards(forest, self._rewards))
+                figures |= passes_in_order(forest, solved, self._config.samples)
             for name in chosen:
                 figures[self._label(name)] = self._accuracy(forest, name)
         result["differences"] = self._differences(names, figures)
-        return result
+        return result | {"failed_rewards": self._drain()}
 
     def at_budget(
         self,
@@ -100,8 +104,8 @@ class Evaluator:
         for growth, chosen in by_growth([YARDSTICK, *names]):
             forest = self._grow(growth, budget, on_growth)
             if PASSES.get(growth) in names:
-                outcomes = sample_outcomes(forest, self._grade)
-                figures[PASSES[growth]] = accuracy(forest, [any(row) for row in outcomes])
+                best = [max(row) for row in sample_rewards(forest, self._rewards)]
+                figures[PASSES[growth]] = accuracy(forest, best, self._rewards.solved_at)
             for name in chosen:
                 figures[name] = self._accuracy(forest, name)
         right = {name: row["right"] for name, row in figures.items()}
@@ -110,7 +114,8 @@ class Evaluator:
             for name, row in right.items()
             if name != YARDSTICK
         }
-        return {"tokens": budget, "strategies": figures, "differences": differences}
+        row = {"tokens": budget, "strategies": figures, "differences": differences}
+        return row | {"failed_rewards": self._drain()}
 
     def _grow(self, growth: Growth, budget: int | None, on_growth: OnNamedGrowth) -> Forest:
         start = time.perf_counter()
@@ -150,7 +155,25 @@ class Evaluator:
 
     def _accuracy(self, forest: Forest, name: str) -> Result:
         """Returns the figures of a strategy that chooses from these trees."""
-        return accuracy(forest, choice_outcomes(forest, STRATEGIES[name].choose, self._grade))
+        earned = choice_rewards(
+            forest, STRATEGIES[name].choose, self._verifier.equal, self._rewards
+        )
+        return accuracy(forest, earned, self._rewards.solved_at)
+
+    def _solved(self, earned: Sequence[Sequence[float]]) -> list[list[bool]]:
+        """Returns which of the rewards are enough for a problem to be solved."""
+        return [[reward >= self._rewards.solved_at for reward in row] for row in earned]
+
+    def _reward(self, solved: Sequence[tuple[Problem, Solution]]) -> Sequence[float | None]:
+        """Returns what solutions earn, and counts those whose reward failed."""
+        earned = self._verifier.rewards.of(solved)
+        self._failed += earned.count(None)
+        return earned
+
+    def _drain(self) -> int:
+        """Returns how many rewards failed since the last call."""
+        failed, self._failed = self._failed, 0
+        return failed
 
 
 def _is(name: str, kind: str) -> bool:

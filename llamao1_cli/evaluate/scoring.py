@@ -1,4 +1,4 @@
-"""What strategies' trees score, once their answers are graded, and what they cost."""
+"""What strategies' trees score, once their solutions are rewarded, and what they cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from llamao1_cli.config.strategies import PASS_DISTINCT
 from llamao1_cli.evaluate.calibration import step_quality, value_quality
 from llamao1_cli.evaluate.choices import Choose
 from llamao1_cli.evaluate.intervals import mean_interval, pass_at_k, wilson_interval
-from llamao1_cli.search.protocol import Grade
 from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.tasks.equality.groups import Equal
+from llamao1_cli.tasks.rewards import Rewards
 
 Result = dict[str, Any]
 
@@ -29,33 +30,33 @@ class Forest:
         return sum(tree.generated_tokens for tree in self.trees)
 
 
-def sample_outcomes(forest: Forest, grade: Grade) -> list[list[bool]]:
-    """Returns whether each sample is right, a row a problem; one without an answer is wrong."""
+def sample_rewards(forest: Forest, rewards: Rewards) -> list[list[float]]:
+    """Returns what each sample earns, a row a problem; one without an answer earns 0."""
     leaves = [(tree, leaf) for tree in forest.trees for leaf in tree.leaf_nodes()]
-    stated = [(leaf.answer, tree.problem.answer) for tree, leaf in leaves if leaf.answer]
-    verdicts = iter(grade(stated))
-    rows: dict[int, list[bool]] = {id(tree): [] for tree in forest.trees}
-    for tree, leaf in leaves:
-        rows[id(tree)].append(bool(leaf.answer) and next(verdicts))
+    rows: dict[int, list[float]] = {id(tree): [] for tree in forest.trees}
+    for (tree, _), reward in zip(leaves, _earned(leaves, rewards), strict=True):
+        rows[id(tree)].append(reward)
     return list(rows.values())
 
 
-def choice_outcomes(forest: Forest, choose: Choose, grade: Grade) -> list[bool]:
-    """Returns whether the answer chosen from each tree is right; no answer is wrong."""
-    choices = [choose(tree, grade) for tree in forest.trees]
-    asked = [
-        (choice, tree.problem.answer)
-        for choice, tree in zip(choices, forest.trees, strict=True)
-        if choice is not None
-    ]
-    verdicts = iter(grade(asked))
-    return [choice is not None and next(verdicts) for choice in choices]
+def choice_rewards(forest: Forest, choose: Choose, equal: Equal, rewards: Rewards) -> list[float]:
+    """Returns what the solution chosen from each tree earns; none earns 0."""
+    return _earned([(tree, choose(tree, equal)) for tree in forest.trees], rewards)
 
 
-def accuracy(forest: Forest, right: Sequence[bool]) -> Result:
-    """Returns the accuracy and cost of a strategy, from whether it is right on each problem."""
+def _earned(ends: Sequence[tuple[Tree, Node | None]], rewards: Rewards) -> list[float]:
+    """Returns what the solutions earn that end with the given nodes; where there is none, 0."""
+    said = [(tree.problem, tree.solution(end) if end else None) for tree, end in ends]
+    earned = iter(rewards.of([(problem, each) for problem, each in said if each]))
+    return [(next(earned) or 0.0) if each else 0.0 for _, each in said]
+
+
+def accuracy(forest: Forest, earned: Sequence[float], solved_at: float) -> Result:
+    """Returns the accuracy, the mean reward and the cost of a strategy, from what it earned on each
+    problem."""
+    right = [int(reward >= solved_at) for reward in earned]
     figures = _figures(forest, right, wilson_interval(sum(right), len(right)))
-    return figures | {"right": [int(each) for each in right]}
+    return figures | {"reward": float(np.mean(earned)), "right": right}
 
 
 def passes(forest: Forest, outcomes: Sequence[Sequence[bool]], samples: int) -> dict[str, Result]:
@@ -75,13 +76,13 @@ def passes_in_order(
     """Returns the shares of problems with a right one among the first k distinct solutions, for k
     of 1, 2, 4 … and all `draws`; each k is charged for all of them."""
     return {
-        f"{PASS_DISTINCT}@{first}": accuracy(forest, [any(row[:first]) for row in outcomes])
+        f"{PASS_DISTINCT}@{first}": accuracy(forest, [any(row[:first]) for row in outcomes], 1)
         for first in sorted({draws, *(2**power for power in range(draws.bit_length()))})
     }
 
 
-def qualities(forest: Forest, outcomes: Sequence[Sequence[bool]]) -> Result:
-    """Returns how well values, and ratings alone, foretell outcomes: at the end of samples
+def qualities(forest: Forest, earned: Sequence[Sequence[float]], solved_at: float) -> Result:
+    """Returns how well values, and ratings alone, foretell rewards: at the end of samples
     (`value`, `rating`) and at all their steps (`steps`)."""
 
     def value(node: Node) -> float:
@@ -91,11 +92,11 @@ def qualities(forest: Forest, outcomes: Sequence[Sequence[bool]]) -> Result:
         return node.thought.rating
 
     return {
-        "value": value_quality(forest.trees, outcomes, value),
-        "rating": value_quality(forest.trees, outcomes, rating),
+        "value": value_quality(forest.trees, earned, value, solved_at),
+        "rating": value_quality(forest.trees, earned, rating, solved_at),
         "steps": {
-            "value": step_quality(forest.trees, outcomes, value),
-            "rating": step_quality(forest.trees, outcomes, rating),
+            "value": step_quality(forest.trees, earned, value, solved_at),
+            "rating": step_quality(forest.trees, earned, rating, solved_at),
         },
     }
 

@@ -65,7 +65,7 @@ def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
     alone = {"backend": "local", "actors": 1, "max_staleness": 0}
     local = config.model_copy(update={"self_play": config.self_play.model_copy(update=alone)})
     parts = assemble(local, weights)
-    with parts.grader:
+    with parts.verifier:
         _timed_play(parts, 1, 1)  # warms up
         few = max(problems // FEWER, 1)
         quick, _ = _timed_play(parts, few, 2)
@@ -107,7 +107,7 @@ def experience_bytes(item: Experience) -> int:
 def _timed_play(parts: Parts, count: int, number: int) -> tuple[float, list[Tree]]:
     problems = parts.task.train_problems(parts.config.run.seed, number, count)
     begun = time.perf_counter()
-    request = SearchRequest(problems, parts.config.search, grade=parts.grader.grade)
+    request = SearchRequest(problems, parts.config.search, rewards=parts.verifier.rewards)
     trees = parts.selfplay.play(request, number)
     return time.perf_counter() - begun, trees
 

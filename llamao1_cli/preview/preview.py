@@ -12,8 +12,8 @@ from llamao1_cli.learn.warmup import marked_trees
 from llamao1_cli.preview.demonstrations import DemonstrationFacts, demonstration_facts
 from llamao1_cli.preview.problems import ProblemFacts, problem_facts
 from llamao1_cli.preview.tokens import TokenizerFacts, tokenizer_facts
-from llamao1_cli.search.protocol import Grade
 from llamao1_cli.tasks.dataset import DataSet
+from llamao1_cli.tasks.equality.groups import Equal
 from llamao1_cli.tasks.problem import Problem, Task
 
 LOOKED_AT = 2000  # demonstrations at most
@@ -33,7 +33,7 @@ class Preview:
     tokenizer: TokenizerFacts
 
 
-def preview(config: Config, task: Task, codec: Codec, grade: Grade, *, warming: bool) -> Preview:
+def preview(config: Config, task: Task, codec: Codec, equal: Equal, *, warming: bool) -> Preview:
     """Returns what a run will see of its data; of its demonstrations only if it is `warming` up.
 
     Raises UserError for demonstrations that cannot be read.
@@ -45,8 +45,8 @@ def preview(config: Config, task: Task, codec: Codec, grade: Grade, *, warming: 
     return Preview(
         task=task.name,
         generated=not isinstance(task, DataSet),
-        train=problem_facts(train, dropped, codec, room, grade),
-        test=problem_facts(test, {}, codec, room, grade),
+        train=problem_facts(train, dropped, codec, room, equal),
+        test=problem_facts(test, {}, codec, room, equal),
         overlap=held_out,
         demonstrations=demonstration_facts(trees, codec, config.search, config.model.max_length)
         if warming and config.warmup

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.preview.spread import Spread, spread
-from llamao1_cli.search.protocol import Grade
+from llamao1_cli.tasks.equality.groups import Equal
 from llamao1_cli.tasks.problem import Problem, written_alike
 
 SHOWN = 3  # problems that are shown
@@ -40,7 +40,7 @@ class ProblemFacts:
 
 
 def problem_facts(
-    problems: Sequence[Problem], dropped: dict[str, int], codec: Codec, room: int, grade: Grade
+    problems: Sequence[Problem], dropped: dict[str, int], codec: Codec, room: int, equal: Equal
 ) -> ProblemFacts:
     """Returns the facts about problems that were kept, with those about rows that were not."""
     looked_at = problems[:: -(-len(problems) // LOOKED_AT) or 1]
@@ -48,7 +48,7 @@ def problem_facts(
     # A solution states its answer in a box, and the box must give the whole answer back.
     stated = [stated_answer(f"\\boxed{{{problem.answer}}}") or "" for problem in looked_at]
     pairs = [(said, problem.answer) for said, problem in zip(stated, looked_at, strict=True)]
-    verdicts = zip(looked_at, grade(pairs), strict=True)
+    verdicts = zip(looked_at, equal(pairs), strict=True)
     wrong = [problem for problem, right in verdicts if not right]
     return ProblemFacts(
         rows=len(problems) + sum(dropped.values()),

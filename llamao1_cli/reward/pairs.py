@@ -7,7 +7,7 @@ from itertools import product
 
 from llamao1_cli.config import RewardConfig
 from llamao1_cli.errors import UserError
-from llamao1_cli.search.tree import Node, Tree
+from llamao1_cli.search.tree import Tree, solution_text
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.tasks.fields import text_field
 from llamao1_cli.tasks.rows import read_rows
@@ -88,11 +88,6 @@ def held_out(question: str, seed: int, share: float) -> bool:
     return derive_seed(seed, "held out", question.strip()) < share * 2**62
 
 
-def solution_text(tree: Tree, leaf: Node) -> str:
-    """Returns the thoughts on the way to a leaf, one a line."""
-    return "\n".join(node.thought.text.strip() for node in tree.path(leaf)[1:])
-
-
 def _product(question: str, right: list[str], wrong: list[str]) -> list[Pair]:
     return [
         Pair(question, better, worse, 1 / (len(right) * len(wrong)))
@@ -107,7 +102,7 @@ def _best(tree: Tree, *, outcome: bool) -> list[str]:
         if leaf.outcome is outcome:
             steps = tree.path(leaf)[1:]
             mean = sum(step.mean_value for step in steps) / len(steps)
-            quality.setdefault(solution_text(tree, leaf), mean)
+            quality.setdefault(solution_text(steps), mean)
     return sorted(quality, key=lambda text: quality[text], reverse=outcome)[:MINED]
 
 

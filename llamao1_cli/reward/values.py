@@ -69,9 +69,9 @@ def measured_trees(
     problems = parts.task.train_problems(config.run.seed, 1, omega.problems)
     search = config.search.unaided(unfinished="failure", replacement=True)
     rule = Omega(omega.completions, omega.searches, search.max_depth)
-    with parts.grader, display.rounds("OmegaPRM") as on_growth:
+    with parts.verifier, display.rounds("OmegaPRM") as on_growth:
         request = SearchRequest(
-            problems, search, rule=rule, grade=parts.grader.grade, on_growth=on_growth
+            problems, search, rule=rule, rewards=parts.verifier.rewards, on_growth=on_growth
         )
         trees = parts.selfplay.play(request, "omega")
     for tree in trees:
@@ -99,10 +99,11 @@ def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str,
     test = _of_questions(config, forest, held=True)
     if not test:
         raise UserError(f"{trees}: no tree is of a held-out problem; give more")
-    outcomes = [[leaf.outcome is True for leaf in tree.leaf_nodes()] for tree in test]
-    ratings = value_quality(test, outcomes, lambda node: node.thought.rating)
+    earned = [[leaf.reward or 0.0 for leaf in tree.leaf_nodes()] for tree in test]
+    solved_at = config.task.solved_at
+    ratings = value_quality(test, earned, lambda node: node.thought.rating, solved_at)
     head.judge()(test)
-    values = value_quality(test, outcomes, lambda node: node.value)
+    values = value_quality(test, earned, lambda node: node.value, solved_at)
     return {"trees": len(test), "value": values, "rating": ratings}
 
 

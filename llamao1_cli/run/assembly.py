@@ -1,4 +1,4 @@
-"""The parts of a run put together from its configuration: task, model, engine, grader."""
+"""The parts of a run put together from its configuration: task, model, engine, verifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from llamao1_cli.model.load import LanguageModel
 from llamao1_cli.selfplay.local import SelfPlay
 from llamao1_cli.selfplay.make import make_selfplay
 from llamao1_cli.selfplay.player import make_player
-from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.load import load_task
 from llamao1_cli.tasks.problem import Problem, Task
+from llamao1_cli.tasks.verifier import Verifier
 from llamao1_cli.value.protocol import ValueFunction
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What every command needs. The grader is lazy and must be closed."""
+    """What every command needs. The verifier is lazy and must be closed."""
 
     config: Config
     accelerator: Accelerator
@@ -41,7 +41,7 @@ class Parts:
     engine: Engine
     selfplay: SelfPlay
     judges: Judges
-    grader: Grader
+    verifier: Verifier
 
     def problems(self, iteration: int) -> Sequence[Problem]:
         """Returns the training problems of an iteration of self-play."""
@@ -72,8 +72,10 @@ class Parts:
         return dict(zip(counts, self.accelerator.reduce(mine, "sum").tolist(), strict=True))
 
     def _evaluator(self, problems: Sequence[Problem]) -> Evaluator:
-        config, grade = self.config, self.grader.grade
-        return Evaluator(problems, self.selfplay, grade, config.search, config.eval, self.judges)
+        config = self.config
+        return Evaluator(
+            problems, self.selfplay, self.verifier, config.search, config.eval, self.judges
+        )
 
     def _held_out(self) -> tuple[list[Problem], dict[str, Any]]:
         """Returns the held-out problems that can be played, and what an evaluation is of."""
@@ -113,7 +115,7 @@ def assemble(
     judges = make_judges(
         strategies, config.judge, config.eval.pairwise, config.search.allowed_metas
     )
-    player = make_player(config, task.corpus(), accelerator.device, weights)
+    player = make_player(config, task, accelerator.device, weights)
     return Parts(
         config=config,
         accelerator=accelerator,
@@ -124,5 +126,5 @@ def assemble(
         engine=player.engine,
         selfplay=make_selfplay(config, player, accelerator, interrupts),
         judges=judges,
-        grader=player.grader,
+        verifier=player.verifier,
     )

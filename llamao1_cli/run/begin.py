@@ -71,7 +71,7 @@ def begun(
             folder.forget_evaluations(state["iteration"])
             folder.forget_checkpoints(point)
         parts.accelerator.wait_for_everyone()
-        with parts.grader, closing(parts.selfplay):
+        with parts.verifier, closing(parts.selfplay):
             yield trainer, display
         if tracker:
             tracker.close()

@@ -68,7 +68,7 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
     )
     display = Display(quiet=not parts.accelerator.is_main_process)
     _say_what_is_seen(parts, display, plays=True)
-    with parts.grader, closing(parts.selfplay), interrupts.listening():
+    with parts.verifier, closing(parts.selfplay), interrupts.listening():
         for number in range(1, config.run.iterations + 1):
             path = out / f"iteration-{number:06d}.jsonl"
             if main_says(parts.accelerator, path.exists()):
@@ -78,7 +78,7 @@ def self_play(config: Config, weights: Path | None, out: Path, *, resume: bool) 
                     parts.problems,
                     config.search,
                     number,
-                    grade=parts.grader.grade,
+                    rewards=parts.verifier.rewards,
                     on_growth=on_growth,
                 )
             parts.accelerator.wait_for_everyone()
@@ -97,7 +97,7 @@ def evaluate(config: Config, weights: Path | None, json_file: Path | None) -> No
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
     _say_what_is_seen(parts, display, plays=False)
-    with parts.grader, display.rounds("evaluation") as on_growth:
+    with parts.verifier, display.rounds("evaluation") as on_growth:
         result = parts.evaluate(config.eval.strategies, lambda name, trees: on_growth(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
@@ -119,7 +119,7 @@ def evaluate_at(
     parts = assemble(config, weights, config.eval.strategies)
     display = Display(quiet=not parts.accelerator.is_main_process)
     _say_what_is_seen(parts, display, plays=False)
-    with parts.grader, display.rounds("evaluation") as on_growth:
+    with parts.verifier, display.rounds("evaluation") as on_growth:
         result = parts.evaluate_at(budgets, lambda name, trees: on_growth(trees))
     if parts.accelerator.is_main_process and json_file is not None:
         write_whole(json_file, json.dumps(result, indent=1) + "\n")
@@ -147,7 +147,7 @@ def solve(
     display = Display()
     settings = config.eval.model_copy(update={"simulations": config.search.simulations})
     chosen, problem = STRATEGIES[strategy], Problem("asked", text, "")
-    with parts.grader, display.growing() as on_growth:
+    with parts.verifier, display.growing() as on_growth:
         (tree,) = play(
             chosen.growth,
             [problem],
@@ -157,12 +157,12 @@ def solve(
             parts.judges,
             on_growth=on_growth,
         )
-        answer = chosen.choose(tree, parts.grader.grade)
+        end = chosen.choose(tree, parts.verifier.equal)
     if json_file is not None:
         write_whole(json_file, json.dumps(tree.to_json()) + "\n")
     for line in asked_lines(parts.asked()):
         display.say(line)
-    display.say(_answer_line(answer))
+    display.say(_answer_line(end.answer if end else None))
 
 
 def _say_what_is_seen(parts: Parts, display: Display, *, plays: bool) -> None:

@@ -1,6 +1,7 @@
 """Where the trees of an iteration come from: they are played, or read from a file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from llamao1_cli.search.protocol import OnGrowth
 from llamao1_cli.search.start import Start
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import read_trees, write_trees
-from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.problem import Problem, Solution
 
 
 class TreeSource:
@@ -121,7 +122,7 @@ class TreeSource:
                 number,
                 begin=len(trees),
                 given=[start.given for start in self._starts],
-                grade=self._grade,
+                rewards=replace(self._parts.verifier.rewards, of=self._reward),
                 on_growth=on_growth,
             )
             wanted = lacking(trees, self._learn)
@@ -140,9 +141,9 @@ class TreeSource:
         )
         return [*(start.problem for start in self._starts), *fresh]
 
-    def _grade(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    def _reward(self, solved: Sequence[tuple[Problem, Solution]]) -> Sequence[float | None]:
         with self._spending.timed("grading"):
-            return self._parts.grader.grade(pairs)
+            return self._parts.verifier.rewards.of(solved)
 
 
 def lacking(trees: Sequence[Tree], config: LearnConfig) -> int:

@@ -1,4 +1,4 @@
-"""Grow many trees at once: pick, ask, attach, judge, grade, absorb, until the rule is done."""
+"""Grow many trees at once: pick, ask, attach, judge, reward, absorb, until the rule is done."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,6 @@ from llamao1_cli.language.marked import Meta, hint
 from llamao1_cli.search.frontier import Frontier
 from llamao1_cli.search.pending import Expansion, PendingExpansions, TokenBudget
 from llamao1_cli.search.protocol import (
-    Grade,
     Judge,
     OnGrowth,
     Pick,
@@ -25,6 +24,7 @@ from llamao1_cli.search.rules import configured_rule
 from llamao1_cli.search.rules.metas import draw_metas, transition_matrix
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.rewards import Rewards
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SearchRequest:
     seeds: Sequence[int] = ()  # of the problems' trees
     given: Sequence[Sequence[Thought]] = ()  # what each tree begins behind; (): the problems alone
     rule: SearchRule | None = None  # None: the configured one
-    grade: Grade | None = None  # None, as in evaluation: no answer is known, and values count
+    rewards: Rewards | None = None  # None, as in evaluation: nobody knows them, and values count
     judge: Judge | None = None  # sets values, the root's with the first; None: they are ratings
     budget: TokenBudget = field(default_factory=TokenBudget)  # of each tree
     on_growth: OnGrowth = unwatched
@@ -94,7 +94,7 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
     A tree goes on as soon as its own expansions are back, whatever the others do. It stops where
     the rule is done with it or its budget pays for no further expansion; the last one may be cut.
     """
-    search, grade, judge = request.search, request.grade, request.judge or keep_ratings
+    search, judge = request.search, request.judge or keep_ratings
     rule = request.rule or configured_rule(search)
     trees = _plant(request, engine, codec)
     siblings = _Siblings(search)
@@ -108,8 +108,8 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
         complete = _answered(waiting, engine) if waiting else []
         grown = [(each.tree, chain) for each in complete for chain in each.attach()]
         judge([each.tree for each in complete])
-        if grade is not None:
-            _grade([(tree, node) for tree, nodes in grown for node in nodes], grade)
+        if request.rewards is not None:
+            reward_nodes([(t, node) for t, nodes in grown for node in nodes], request.rewards)
         for tree, nodes in grown:
             if nodes:
                 rule.absorb(tree, nodes[-1])
@@ -156,7 +156,7 @@ def _ask(
             if expansion is None:
                 break
             owners.append((mine, expansion))
-            known = tree.problem.answer if request.grade is not None else None
+            known = tree.problem.answer if request.rewards is not None else None
             thoughts = rule.reach(expansion.node)
             asked.append(_request(tree, expansion, thoughts, request.search, known, codec))
     idle = [m.tree for m in pending.values() if not m.expansions and siblings.waits(m.tree)]
@@ -227,9 +227,10 @@ def _request(
     )
 
 
-def _grade(nodes: list[tuple[Tree, Node]], grade: Grade) -> None:
-    """Give every new node that states a final answer its outcome."""
-    stated = [(tree, node, node.answer) for tree, node in nodes if node.answer is not None]
-    verdicts = grade([(answer, tree.problem.answer) for tree, _, answer in stated])
-    for (_, node, _), verdict in zip(stated, verdicts, strict=True):
-        node.outcome = verdict
+def reward_nodes(nodes: Sequence[tuple[Tree, Node]], rewards: Rewards) -> None:
+    """Give every new node that ends a solution what that earned."""
+    ended = [(tree, node, said) for tree, node in nodes if (said := tree.solution(node))]
+    earned = rewards.of([(tree.problem, said) for tree, _, said in ended])
+    for (tree, node, _), reward in zip(ended, earned, strict=True):
+        tree.failed_rewards += reward is None
+        node.earn(reward or 0.0, rewards.solved_at)

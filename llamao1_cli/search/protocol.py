@@ -1,4 +1,4 @@
-"""What a search asks of others: where to grow, what is right, what a thought is worth."""
+"""What a search asks of others: where to grow, what a thought is worth."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Protocol
 from llamao1_cli.search.frontier import Frontier
 from llamao1_cli.search.tree import Node, Tree
 
-Grade = Callable[[Sequence[tuple[str, str]]], list[bool]]  # of (answer, true answer) pairs
 Judge = Callable[[Sequence[Tree]], None]  # sets the values of the nodes that are new
 OnGrowth = Callable[[list[Tree]], None]  # sees all trees whenever some have grown
 

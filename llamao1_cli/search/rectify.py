@@ -1,4 +1,4 @@
-"""Rectification: the targets of a searched tree, from the outcomes of its leaves."""
+"""Rectification: the targets of a searched tree, from the rewards of its leaves."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from llamao1_cli.search.weights import Estimator, weigh
 
 
 def rectify(tree: Tree, discount: float, unfinished: str, estimator: Estimator = "set") -> None:
-    """Set each node's target from the outcomes below it, and count the leaves below it.
+    """Set each node's target from the rewards below it, and count the leaves below it.
 
-    The target of a leaf is its outcome (1 or 0); of one that is unfinished or ungraded it is 0, or
-    its value where `unfinished` is "rating". That of an inner node is the discounted mean over its
+    The target of a leaf is its reward; of one that is unfinished or unrewarded it is 0, or its
+    value where `unfinished` is "rating". That of an inner node is the discounted mean over its
     children: they were sampled alike, while a mean over leaves would favour the branches that
     search visited most. What was drawn without replacement counts by its mass.
     """
@@ -36,6 +36,6 @@ def _mean_target(children: Sequence[Node]) -> float:
 
 
 def _leaf_target(node: Node, unfinished: str) -> float:
-    if node.outcome is not None:
-        return float(node.outcome)
+    if node.reward is not None:
+        return node.reward
     return node.value if unfinished == "rating" else 0.0

@@ -11,9 +11,9 @@ from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec, NodeTokens
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
-from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.problem import Problem, Solution
 
-FORMAT = 2  # of trees as JSON; format 1 called a rating a value
+FORMAT = 3  # of trees as JSON; format 2 had outcomes, but no rewards
 
 
 @dataclass
@@ -28,7 +28,8 @@ class Node:
     children: list[int] = field(default_factory=list)
     answer: str | None = None  # the final answer it states; such a node is terminal
     closed: bool = False  # no other child can follow: the path has no room, or has them all
-    outcome: bool | None = None  # whether that answer is right; None while nobody knows
+    reward: float | None = None  # what the solution that it ends earned; None while nobody knows
+    outcome: bool | None = None  # whether that is enough for the problem to be solved
     visits: int = 0
     value_sum: float = 0.0
     target: float | None = None  # what the outcomes made of it, once the search is over
@@ -42,6 +43,10 @@ class Node:
     def terminal(self) -> bool:
         """Whether the thought states a final answer."""
         return self.answer is not None
+
+    def earn(self, reward: float, solved_at: float = 1.0) -> None:
+        """Take in what the solution that ends here earned."""
+        self.reward, self.outcome = reward, reward >= solved_at
 
     @property
     def mean_value(self) -> float:
@@ -72,6 +77,7 @@ class Tree:
     expansions: int = 0  # requests made so far; each seeds its own samples
     simulations: int = 0
     judging_tokens: int = 0  # generated to judge its thoughts
+    failed_rewards: int = 0  # solutions whose reward failed, so that they earned 0
     clock: float | None = None  # when the next solution would be drawn, without replacement
     begun: int = 0  # id of the node that its search began at; what leads there was given
 
@@ -121,6 +127,17 @@ class Tree:
         while steps[-1].parent is not None:
             steps.append(self.nodes[steps[-1].parent])
         return steps[::-1]
+
+    def solution(self, node: Node) -> Solution | None:
+        """Returns the solution that ends with `node`, None if it states no answer. A solution that
+        rewrites another one begins behind it and its critique."""
+        if node.answer is None:
+            return None
+        steps = self.path(node)[1:]
+        if rewritten := [index for index, step in enumerate(steps[:-1]) if step.terminal]:
+            steps = steps[rewritten[-1] + 1 :]
+            steps = steps[len(steps) > 1 and steps[0].thought.meta is Meta.CRITIC :]
+        return Solution(solution_text(steps), node.answer)
 
     def leaf_nodes(self) -> Iterator[Node]:
         """Yields nodes without children, the root only if it stands alone."""
@@ -176,6 +193,11 @@ class Tree:
 
 
 _TREE = TypeAdapter(Tree)
+
+
+def solution_text(steps: Sequence[Node]) -> str:
+    """Returns thoughts as a text, a line each."""
+    return "\n".join(step.thought.text.strip() for step in steps)
 
 
 def node_tokens(tree: Tree, node: Node, codec: Codec) -> NodeTokens:

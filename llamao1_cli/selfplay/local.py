@@ -15,12 +15,13 @@ from llamao1_cli.engine.protocol import Engine, Thought
 from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.grow import SearchRequest, grow
-from llamao1_cli.search.protocol import Grade, OnGrowth, unwatched
+from llamao1_cli.search.protocol import OnGrowth, unwatched
 from llamao1_cli.search.refine.self_refine import Prefer, self_refine
 from llamao1_cli.search.refine.solutions import Refinement
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.rewards import Rewards
 from llamao1_cli.value.protocol import ValueFunction, judge_by
 
 
@@ -61,10 +62,10 @@ class SelfPlay:
         *,
         begin: int = 0,
         given: Sequence[Sequence[Thought]] = (),
-        grade: Grade,
+        rewards: Rewards,
         on_growth: OnGrowth = unwatched,
     ) -> list[Tree]:
-        """Returns the graded trees of self-play iteration `number`, whose problems are
+        """Returns the rewarded trees of self-play iteration `number`, whose problems are
         `problems(number)`; of the first `begin` there are trees already. The trees of the first
         problems begin behind `given` thoughts."""
         asked = problems(number)
@@ -73,7 +74,7 @@ class SelfPlay:
             search,
             play_seeds(self._seed, number, len(asked))[begin:],
             given=padded(given, len(asked))[begin:],
-            grade=grade,
+            rewards=rewards,
             on_growth=on_growth,
         )
         trees = self.play(request, number)

@@ -1,6 +1,5 @@
-"""What plays problems: a model, an engine, a value function and a grader."""
+"""What plays problems: a model, an engine, a value function and a verifier."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,32 +10,34 @@ from llamao1_cli.engine.make import make_engine
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import LanguageModel, load_model
-from llamao1_cli.tasks.grading import Grader
+from llamao1_cli.tasks.problem import Task
+from llamao1_cli.tasks.verifier import Verifier
 from llamao1_cli.value.make import make_value_function
 from llamao1_cli.value.protocol import ValueFunction
 
 
 @dataclass(frozen=True)
 class Player:
-    """Plays the problems of any task. The grader starts no process before it grades, and must be
+    """Plays the problems of a task. The verifier starts no process before it is asked, and must be
     closed."""
 
     language_model: LanguageModel
     codec: Codec
     value_function: ValueFunction | None  # None: a node's value is its rating
     engine: Engine  # runs a copy of the model's weights
-    grader: Grader
+    verifier: Verifier
 
 
 def make_player(
-    config: Config, corpus: Sequence[str], device: torch.device, weights: Path | None = None
+    config: Config, task: Task, device: torch.device, weights: Path | None = None
 ) -> Player:
     """Returns the configured player with the model of the folder `weights`, or the configured one.
 
-    A model that is built from nothing learns its tokenizer from the texts of `corpus`. Raises
+    A model that is built from nothing learns its tokenizer from the texts of the
+    task. Raises
     UserError for what cannot be loaded or run.
     """
-    language_model = load_model(config.model, corpus, config.run.seed, weights)
+    language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     model = language_model.model.to(device)
     codec = language_model.codec(config.search.allowed_metas)
     value_function = make_value_function(
@@ -55,5 +56,5 @@ def make_player(
         max_length=config.model.max_length,
         show_ratings=config.search.show_ratings,
     )
-    grader = Grader(config.grading.workers, config.grading.timeout_s)
-    return Player(language_model, codec, value_function, engine, grader)
+    verifier = Verifier(config.grading, task.reward, config.task.solved_at)
+    return Player(language_model, codec, value_function, engine, verifier)

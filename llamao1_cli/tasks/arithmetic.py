@@ -8,7 +8,7 @@ import numpy as np
 
 from llamao1_cli.config import ArithmeticTask
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
-from llamao1_cli.tasks.problem import Problem, of_a_pass
+from llamao1_cli.tasks.problem import EQUALITY, Problem, RewardSource, of_a_pass
 
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ivy", "Max")
 THINGS = ("apples", "coins", "books", "shells", "stamps", "cards", "beads", "pens")
@@ -138,6 +138,9 @@ class Story:
 
 class Arithmetic:
     """The task of the default configuration."""
+
+    instruction = ""
+    reward: RewardSource = EQUALITY
 
     def __init__(self, config: ArithmeticTask) -> None:
         self.name, self.levels = "arithmetic", config.levels

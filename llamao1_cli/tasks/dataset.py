@@ -10,7 +10,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.marked import MarkedNode
 from llamao1_cli.tasks.fields import Row, answer_field, filled, is_rationale, text_field
-from llamao1_cli.tasks.problem import Problem, of_a_pass, written_alike
+from llamao1_cli.tasks.problem import EQUALITY, Problem, RewardSource, of_a_pass, written_alike
 from llamao1_cli.tasks.rows import read_rows
 from llamao1_cli.tasks.solutions import demonstrate
 
@@ -23,6 +23,9 @@ class _Row:
 
 class DataSet:
     """A task of problems with known answers; held-out ones are left out of the training set."""
+
+    instruction = ""
+    reward: RewardSource = EQUALITY
 
     def __init__(self, config: DataTask) -> None:
         self.name = config.train.path or config.train.hub or "data"

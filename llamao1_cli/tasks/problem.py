@@ -1,8 +1,8 @@
-"""Problems and tasks: a task is a source of problems and of solutions to warm up on."""
+"""Problems and tasks: a task is a source of problems, and says what rewards their solutions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -13,17 +13,41 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem and its true answer. Only the grader reads the answer."""
+    """A problem and its true answer, which only the reward reads: plain text, or JSON text where a
+    reward needs more than an answer."""
 
     id: str
     text: str
     answer: str
 
 
+@dataclass(frozen=True)
+class Solution:
+    """A solution of a problem: all of its thoughts, a line each, and the answer that it states."""
+
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class RewardFile:
+    """A Python file whose `reward(problem, solution)` is called in worker processes: a function of
+    it, or a method of its class `Task`, which is made with the options."""
+
+    path: str
+    options: dict[str, Any]
+
+
+EQUALITY: Final = "equality"  # 1 if the stated answer equals the problem's, else 0
+RewardSource = Literal["equality"] | RewardFile
+
+
 class Task(Protocol):
     """A source of problems; no training problem is held out."""
 
     name: str
+    instruction: str  # what the text of each of its problems ends with, on a line of its own
+    reward: RewardSource
     levels: int  # of difficulty of the training problems; the highest is that of the held-out ones
 
     def train_problems(
@@ -54,6 +78,11 @@ class Task(Protocol):
     def corpus(self) -> list[str]:
         """Returns texts from which a tokenizer for this task is trained."""
         ...
+
+
+def instructed(text: str, instruction: str) -> str:
+    """Returns the text of a problem with an instruction on a line of its own behind it, if any."""
+    return f"{text}\n{instruction}" if instruction else text
 
 
 def written_alike(text: str) -> str:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from accelerate import Accelerator
-from fake_engine import FakeEndpoint, FakeEngine, Script, by_equality
+from fake_engine import VERIFIER, FakeEndpoint, FakeEngine, Script, answer_of
 
 from llamao1_cli.config import EvalConfig, SearchConfig
 from llamao1_cli.engine.protocol import Thought
@@ -38,7 +38,7 @@ def evaluator(
     selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed=0)
     config = EvalConfig(**{"samples": 4, "simulations": 3, **changes})
     judges = Judges(endpoint=FakeEndpoint())
-    return Evaluator(problems, selfplay, by_equality, search, config, judges)
+    return Evaluator(problems, selfplay, VERIFIER, search, config, judges)
 
 
 def sampled(*samples: tuple[str | None, float, int]) -> Tree:
@@ -55,28 +55,30 @@ equal = Grader().grade  # plain numbers need no process
 
 def test_votes_by_hand() -> None:
     tree = sampled(("7", 0.5, 1), ("8", 0.9, 1), (None, 1.0, 9), ("7.0", 0.3, 1), ("9", 0.1, 9))
-    assert first_answer(tree, equal) == "7"
-    assert majority(tree, equal) == "7"  # 7 and 7.0 are one answer
-    assert weighted_vote(tree, equal) == "8"  # 0.8, 0.9, 0.1
-    assert best_of(tree, equal) == "8"  # a thought without an answer is none
-    assert search_vote(tree, equal) == "8"  # 0.8, 0.9, 0.9: the earliest of equals
+    assert answer_of(first_answer(tree, equal)) == "7"
+    assert answer_of(majority(tree, equal)) == "7"  # 7 and 7.0 are one answer
+    assert answer_of(weighted_vote(tree, equal)) == "8"  # 0.8, 0.9, 0.1
+    assert answer_of(best_of(tree, equal)) == "8"  # a thought without an answer is none
+    assert answer_of(search_vote(tree, equal)) == "8"  # 0.8, 0.9, 0.9: the earliest of equals
     tree.nodes[5].visits = 10
-    assert search_vote(tree, equal) == "9"
+    assert answer_of(search_vote(tree, equal)) == "9"
     for choose in (first_answer, majority, weighted_vote, best_of, search_vote):
-        assert choose(sampled((None, 0.5, 1)), equal) is None
+        assert answer_of(choose(sampled((None, 0.5, 1)), equal)) is None
 
 
 def test_votes_merge_answers_by_the_rule_of_grading() -> None:
     tree = sampled(("8", 1, 1), (r"\frac{1}{\sqrt3}", 1, 1), (r"\frac{\sqrt{3}}{3}", 1, 1))
     with Grader() as grader:
-        assert majority(tree, grader.grade) == r"\frac{1}{\sqrt3}"
+        assert answer_of(majority(tree, grader.grade)) == r"\frac{1}{\sqrt3}"
     tree = sampled(("2% loss", 1, 1), ("2% profit", 1, 1), ("2% gain", 1, 1))
-    assert majority(tree, equal) == "2% profit"
+    assert answer_of(majority(tree, equal)) == "2% profit"
 
 
 def test_a_rating_of_zero_still_votes() -> None:
     tree = sampled(("7", 0.0, 1), ("7", 0.0, 1))
-    assert [choose(tree, equal) for choose in (majority, weighted_vote, best_of)] == ["7"] * 3
+    assert [answer_of(choose(tree, equal)) for choose in (majority, weighted_vote, best_of)] == [
+        "7"
+    ] * 3
 
 
 def test_no_strategy_learns_the_answer_nor_what_was_right(codec: Codec) -> None:
@@ -180,7 +182,7 @@ def test_votes_go_by_values_and_not_by_ratings() -> None:
     for node, value in zip(tree.nodes[1:], (0.2, 0.3), strict=True):
         node.value = value
     for choose in (weighted_vote, search_vote, best_of):
-        assert choose(tree, equal) == "8"
+        assert answer_of(choose(tree, equal)) == "8"
 
 
 def test_what_the_weighted_vote_gains_over_majority(codec: Codec) -> None:
@@ -212,7 +214,7 @@ def test_values_and_ratings_are_both_judged(codec: Codec) -> None:
     engine = FakeEngine(codec, lambda *_: ("\\boxed{8}", 0.5))
     selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed=0, value_function=head)
     search, config = SearchConfig(), EvalConfig(samples=4)
-    result = Evaluator(problems, selfplay, by_equality, search, config).run(["majority"])
+    result = Evaluator(problems, selfplay, VERIFIER, search, config).run(["majority"])
     assert result["rating"]["brier"] == pytest.approx(0.25)
     assert result["value"]["brier"] == pytest.approx((1 / (1 + math.exp(-1))) ** 2)
 

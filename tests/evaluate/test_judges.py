@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from accelerate import Accelerator
-from fake_engine import FakeEngine, by_equality
+from fake_engine import VERIFIER, FakeEngine
 from judge_server import Server, completion
 
 from llamao1_cli.config import Config, EvalConfig, JudgeConfig, SearchConfig
@@ -90,7 +90,7 @@ def test_an_external_judge_takes_the_place_of_the_values(server: Server, codec: 
     selfplay = SelfPlay(FakeEngine(codec, think), codec, Accelerator(cpu=True), seed=0)
     endpoint = Endpoint(JudgeConfig.model_validate({**JUDGE, "base_url": server.url}))
     config = EvalConfig(samples=4)
-    evaluator = Evaluator(problems, selfplay, by_equality, SearchConfig(), config, Judges(endpoint))
+    evaluator = Evaluator(problems, selfplay, VERIFIER, SearchConfig(), config, Judges(endpoint))
     forests: dict[str, list[Tree]] = {}
     names = ["pass", "majority", "best_of", "best_of_judge", "weighted_vote_judge"]
     result = evaluator.run(names, forests.__setitem__)

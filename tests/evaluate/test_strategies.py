@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from fake_engine import FakeEndpoint, FakeEngine, by_equality, chain_tree, random_tree
+from fake_engine import (
+    VERIFIER,
+    FakeEndpoint,
+    FakeEngine,
+    answer_of,
+    by_equality,
+    chain_tree,
+    random_tree,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_models import toy_model
@@ -77,13 +85,12 @@ def test_votes_and_the_best_equal_a_recount(codec: Codec, name: str, seed: int) 
             node = tree.nodes[node.parent]
         scores.append((end.answer, by_hand(name, values)))
     reduce = REDUCTIONS[name]
+    best = answer_of(best_of(tree, by_equality, reduce))
+    voted = answer_of(weighted_vote(tree, by_equality, reduce))
     if not ends:
-        assert (
-            weighted_vote(tree, by_equality, reduce) is best_of(tree, by_equality, reduce) is None
-        )
+        assert best is voted is None
         return
     sums = {form: math.fsum(w for f, w in scores if f == form) for form, _ in scores}
-    best, voted = best_of(tree, by_equality, reduce), weighted_vote(tree, by_equality, reduce)
     assert best is not None
     assert voted is not None
     assert best == max(scores, key=lambda score: score[1])[0]
@@ -223,7 +230,7 @@ def test_what_never_concludes_is_worth_nothing(codec: Codec) -> None:
     (tree,) = grow(SearchRequest(PROBLEMS[:1], setup.search, [0], rule=setup.rule), engine, codec)
     assert tree.root.visits == tree.simulations == 8  # as many roll-outs as mcts has
     assert tree.root.value_sum == 0.0
-    assert best_of(tree, by_equality) is None
+    assert answer_of(best_of(tree, by_equality)) is None
 
 
 # All of them
@@ -317,7 +324,7 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
         monkeypatch.setitem(STRATEGIES, name, shut)
     pairwise = PairwiseJudge(LanguageModel(toy_model(codec), codec.tokenizer, "toy"), 300, 1500)
     config, judges = EvalConfig(samples=3), Judges(FakeEndpoint(2), pairwise)
-    evaluator = Evaluator(problems, selfplay, by_equality, search, config, judges)
+    evaluator = Evaluator(problems, selfplay, VERIFIER, search, config, judges)
     names = [*STRATEGIES, "pass", "pass_distinct"]
     result = evaluator.run(names) if budget is None else evaluator.at_budget(names, budget)
     samples = [*["samples"] * 2, *["likeliest"] * 2]
@@ -335,7 +342,7 @@ def test_every_strategy_finds_the_answer_that_is_always_given(codec: Codec, name
     selfplay = SelfPlay(FakeEngine(codec, think), codec, Accelerator(cpu=True), seed=0)
     search, judges = SearchConfig(rollout=True), Judges(endpoint=FakeEndpoint())
     config = EvalConfig(samples=3)
-    evaluator = Evaluator(PROBLEMS, selfplay, by_equality, search, config, judges)
+    evaluator = Evaluator(PROBLEMS, selfplay, VERIFIER, search, config, judges)
     label = STRATEGIES[name].label(name, 3)
     assert evaluator.run([name])["strategies"][label]["accuracy"] == 1.0
     assert evaluator.at_budget([name], 100)["strategies"][name]["accuracy"] == 1.0

@@ -64,7 +64,9 @@ def forests(draw: st.DrawFn) -> list[Tree]:
             outcome = draw(st.sampled_from([True, True, False, None]))
             shown = draw(st.sampled_from([Rating.UNKNOWN, Rating.UNKNOWN, Rating.POSITIVE]))
             chain = [Thought(None, said, shown=shown) for said in [*words, ENDS[outcome]]]
-            tree.attach(parent, chain)[-1].outcome = outcome
+            last = tree.attach(parent, chain)[-1]
+            if outcome is not None:
+                last.earn(float(outcome))
         trees.append(tree)
     return trees
 
@@ -146,7 +148,7 @@ def by_hand() -> list[Tree]:
     tree = Tree.plant(Problem("p", "How many?", "7"), 0, 0.5)
     for words, outcome in (("ax", True), ("b", True), ("c", False), ("ay", False)):
         thoughts = [Thought(None, w, shown=Rating.UNKNOWN) for w in [*words, ENDS[outcome]]]
-        tree.attach(tree.root, thoughts)[-1].outcome = outcome
+        tree.attach(tree.root, thoughts)[-1].earn(float(outcome))
     return [tree]
 
 

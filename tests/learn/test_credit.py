@@ -190,7 +190,7 @@ def test_imitation_takes_what_leads_to_a_right_leaf() -> None:
     rectify(tree, 1.0, "failure")
     expected = np.array([0.0, 1.0, np.nan, 1.0, np.nan, np.nan])
     assert np.array_equal(right_paths(tree), expected, equal_nan=True)
-    tree.nodes[3].outcome = False
+    tree.nodes[3].earn(0.0)
     assert right_paths(tree) is None
 
 

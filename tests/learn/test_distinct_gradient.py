@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from chance_engine import ChanceEngine
-from fake_engine import by_equality
+from fake_engine import BY_EQUALITY
 
 from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.language.codec import Codec
@@ -25,7 +25,7 @@ Gradient = dict[tuple[Context, int], float]  # by context and token: of its logi
 
 def trees_of(codec: Codec, engine: ChanceEngine, count: int, **search: object) -> list[Tree]:
     config = SearchConfig(algorithm="distinct", max_depth=2, **search)
-    request = SearchRequest([PROBLEM] * count, config, [*range(count)], grade=by_equality)
+    request = SearchRequest([PROBLEM] * count, config, [*range(count)], rewards=BY_EQUALITY)
     return grow(request, engine, codec)
 
 

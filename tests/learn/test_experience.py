@@ -37,7 +37,7 @@ def test_a_tree_without_signal_trains_one_path_of_the_value_and_no_policy(
 ) -> None:
     tree = random_tree(codec, 3, 15)
     for leaf in tree.leaf_nodes():
-        leaf.outcome = outcome
+        leaf.earn(float(outcome))
     rectify(tree, 1.0, "failure")
     config = LearnConfig(credit=credit)
     assert not has_signal(tree)
@@ -184,7 +184,7 @@ def test_advantages_are_scaled_by_the_batch_and_never_by_a_tree(codec: Codec, cr
     trees = with_signal(codec, 4)
     silent = random_tree(codec, 5, 8)
     for leaf in silent.leaf_nodes():
-        leaf.outcome = False
+        leaf.earn(0.0)
     rectify(silent, 1.0, "failure")
     rows = [configured_algorithm(config).advantages(tree, 1.0) for tree in trees]
     thoughts = np.concatenate([row[1:] for row in rows])
@@ -202,7 +202,7 @@ def test_advantages_are_scaled_by_the_batch_and_never_by_a_tree(codec: Codec, cr
 def test_a_tree_of_near_equals_stays_quiet_in_a_batch(codec: Codec) -> None:
     loud, quiet = with_signal(codec, 2)
     for leaf in quiet.leaf_nodes():
-        leaf.outcome, leaf.value = None, 0.5 + leaf.id * 1e-5
+        leaf.reward, leaf.outcome, leaf.value = None, None, 0.5 + leaf.id * 1e-5
     rectify(quiet, 1.0, "rating")
     config = LearnConfig(credit="tree")
     assert has_signal(quiet)

@@ -147,7 +147,7 @@ def stored(codec: Codec) -> Replay[Experience]:
     """Two trees of each iteration, one of them without actions."""
     trees = [random_tree(codec, seed, 15) for seed in (3, 4)]
     for leaf in trees[1].leaf_nodes():
-        leaf.outcome = True
+        leaf.earn(1.0)
     for tree in trees:
         rectify(tree, 1.0, "failure")
     replay: Replay[Experience] = Replay(50, 0.6)

@@ -33,7 +33,7 @@ def restarted(tree: Tree, depth: int, success: bool) -> Tree:
     given = [node.thought for node in path[1 : depth + 1]]
     again = Tree.plant(tree.problem, 0, 0.5, given)
     again.attach(again.start, [Thought(None, "The answer is \\boxed{7}.")])
-    again.nodes[-1].outcome = success
+    again.nodes[-1].earn(float(success))
     rectify(again, 1.0, "failure")
     return again
 

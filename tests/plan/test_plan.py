@@ -174,7 +174,7 @@ def test_the_shape_is_that_of_the_model_that_is_made(lora: str) -> None:
 def test_the_optimizer_is_that_of_the_types_that_train(lora: str) -> None:
     config = load_config(TINY, [f"model.lora={lora}", "model.dtype=bfloat16"])
     parts = assemble(config)
-    parts.grader.close()
+    parts.verifier.close()
     model = parts.language_model.model
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(model, (0.9, 0.98), 0.0)

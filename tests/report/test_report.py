@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from chance_engine import ChanceEngine
 from command_line import InProcess
-from fake_engine import FakeEngine, by_equality, random_tree
+from fake_engine import BY_EQUALITY, FakeEngine, random_tree
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -244,7 +244,11 @@ def test_the_steps_are_those_the_search_made(codec: Codec, rollout: bool, candid
     for seed in range(6):
         sizes.clear()
         request = SearchRequest(
-            [Problem("p", "How many?", "7")], config, [seed], grade=by_equality, rule=Noting(config)
+            [Problem("p", "How many?", "7")],
+            config,
+            [seed],
+            rewards=BY_EQUALITY,
+            rule=Noting(config),
         )
         (tree,) = grow(request, FakeEngine(codec), codec)
         ends = sorted({*sizes})  # the number of nodes before each step
@@ -310,7 +314,7 @@ def _logprobs(tree: Tree, number: int) -> list[float]:
 
 def test_a_thought_leaves_the_sibling_whose_tokens_it_begins_with(codec: Codec) -> None:
     config = SearchConfig(algorithm="distinct", max_depth=2, solutions=12)
-    request = SearchRequest([Problem("p", "How many?", "7")], config, [0], grade=by_equality)
+    request = SearchRequest([Problem("p", "How many?", "7")], config, [0], rewards=BY_EQUALITY)
     (tree,) = grow(request, ChanceEngine(codec, seed=4), codec)
     left = [(node, left_sibling(tree, node)) for node in tree.nodes[1:]]
     begun = [(node, sibling) for node, sibling in left if sibling is not None]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from chance_engine import ChanceEngine
-from fake_engine import by_equality, random_tree
+from fake_engine import BY_EQUALITY, random_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +37,7 @@ def tree_of(thoughts: Sequence[Said], **drawn: float) -> Tree:
         new = Thought(None, text, ids, logprobs, figures, figures, known)
         (node,) = tree.attach(tree.nodes[parent], [new])
         if answer is not None:
-            node.outcome = answer == PROBLEM.answer
+            node.earn(float(answer == PROBLEM.answer))
             node.drawn = 0.0 if drawn else None
     rectify(tree, 1.0, "failure")
     return tree
@@ -102,7 +102,7 @@ def test_what_a_search_began_behind_is_not_counted() -> None:
     tree = Tree.plant(PROBLEM, 0, 0.5, [Thought(None, "given", [5, 6], *figures)])
     said = Thought(None, "The answer is \\boxed{7}.", [1], [math.log(0.5)], [1.0], [0.0])
     (leaf,) = tree.attach(tree.start, [said])
-    leaf.outcome = True
+    leaf.earn(1.0)
     rectify(tree, 1.0, "failure")
     told = forest_metrics([tree])
     assert (told["nodes"], told["generated_tokens"], told["mean_entropy"]) == (1, 1, 1)
@@ -126,7 +126,7 @@ def test_shares_are_shares_for_any_tree(codec: Codec, seed: int, size: int) -> N
 def grown(codec: Codec, engine: ChanceEngine, count: int, solutions: int) -> list[Tree]:
     """Trees of distinct solutions, a seed each."""
     config = SearchConfig(algorithm="distinct", max_depth=2, solutions=solutions)
-    request = SearchRequest([PROBLEM] * count, config, [*range(count)], grade=by_equality)
+    request = SearchRequest([PROBLEM] * count, config, [*range(count)], rewards=BY_EQUALITY)
     return grow(request, engine, codec)
 
 

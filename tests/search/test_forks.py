@@ -1,6 +1,6 @@
 """Chains and forks: where the second round branches off."""
 
-from fake_engine import FakeEngine, by_equality, shaped_tree
+from fake_engine import BY_EQUALITY, FakeEngine, shaped_tree
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.language.codec import Codec
@@ -15,7 +15,7 @@ def played(codec: Codec, think, count: int = 1, **changes: object) -> list[Tree]
     problems = [Problem(f"p{i}", f"How many are {i}?", "7") for i in range(count)]
     config = SearchConfig(algorithm="forks", **changes)
     return grow(
-        SearchRequest(problems, config, range(count), grade=by_equality),
+        SearchRequest(problems, config, range(count), rewards=BY_EQUALITY),
         FakeEngine(codec, think),
         codec,
     )
@@ -62,7 +62,7 @@ def test_failed_trees_are_forked_at_their_most_promising_thoughts(codec: Codec) 
     # Chains of three: 0.3 / 2 and 0.2 / 1, 0.1 / 2 and 0.4 / 1; conclusions cannot be forked.
     assert [node.id for _, node in promising_thoughts([tree])] == [5, 2, 1, 4]
     assert uncertain_steps([tree]) == []
-    tree.nodes[3].outcome = True
+    tree.nodes[3].earn(1.0)
     assert promising_thoughts([tree]) == []
 
 

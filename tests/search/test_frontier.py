@@ -7,7 +7,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 from chance_engine import ChanceEngine, Solution
-from fake_engine import by_equality
+from fake_engine import BY_EQUALITY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ Said = tuple[tuple[int, ...], ...]
 def trees_of(codec: Codec, engine: ChanceEngine, seeds: range, **search: object) -> list[Tree]:
     """A tree a seed, of distinct solutions unless told otherwise."""
     config = SearchConfig(**{"algorithm": "distinct", "max_depth": 2, **search})
-    request = SearchRequest([PROBLEM] * len(seeds), config, [*seeds], grade=by_equality)
+    request = SearchRequest([PROBLEM] * len(seeds), config, [*seeds], rewards=BY_EQUALITY)
     return grow(request, engine, codec)
 
 
@@ -195,7 +195,7 @@ def test_no_search_draws_a_child_twice(codec: Codec, seed: int, name: str) -> No
     rules = {"beam": Beam(3, 2, 3, budget=200), "improvement": Improvement(9, 3), "forks": None}
     budget = TokenBudget(200)
     request = SearchRequest(
-        [PROBLEM], config, [seed], rule=rules[name], grade=by_equality, budget=budget
+        [PROBLEM], config, [seed], rule=rules[name], rewards=BY_EQUALITY, budget=budget
     )
     (tree,) = grow(request, engine, codec)
     assert len(tree.nodes) > 3

@@ -2,7 +2,7 @@
 
 import pytest
 from chance_engine import ChanceEngine
-from fake_engine import by_equality
+from fake_engine import BY_EQUALITY
 
 from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.engine.protocol import Thought
@@ -19,7 +19,7 @@ PROBLEM = Problem("p", "How many?", "7")
 def behind(codec: Codec, engine: ChanceEngine, first: Thought, **search: object) -> Tree:
     """A tree that begins behind a first thought."""
     config = SearchConfig(**{"max_depth": 2, **search})
-    request = SearchRequest([PROBLEM], config, [3], grade=by_equality, given=[[first]])
+    request = SearchRequest([PROBLEM], config, [3], rewards=BY_EQUALITY, given=[[first]])
     (tree,) = grow(request, engine, codec)
     return tree
 

@@ -3,15 +3,15 @@
 from collections import Counter
 
 import pytest
-from fake_engine import FakeEngine, by_equality, wander
+from fake_engine import BY_EQUALITY, FakeEngine, wander
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.search.grow import SearchRequest, grow
-from llamao1_cli.search.protocol import Grade
 from llamao1_cli.search.rules.mcts import Mcts
 from llamao1_cli.search.tree import Node, Tree
-from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.problem import Problem, Solution
+from llamao1_cli.tasks.rewards import Rewards
 
 SEEDS = range(12)
 
@@ -24,11 +24,13 @@ def search(
     engine: FakeEngine,
     codec: Codec,
     seed: int,
-    grade: Grade | None = by_equality,
+    rewards: Rewards | None = BY_EQUALITY,
     **changes: object,
 ) -> Tree:
     return grow(
-        SearchRequest([problem(seed)], SearchConfig(**changes), [seed], grade=grade), engine, codec
+        SearchRequest([problem(seed)], SearchConfig(**changes), [seed], rewards=rewards),
+        engine,
+        codec,
     )[0]
 
 
@@ -83,8 +85,8 @@ def test_backup_equals_a_recount_from_the_log(
     revisits = 0
     for seed in SEEDS:
         log.clear()
-        grade = by_equality if graded else None
-        tree = search(FakeEngine(codec), codec, seed, grade, rollout=rollout, discount=0.9)
+        rewards = BY_EQUALITY if graded else None
+        tree = search(FakeEngine(codec), codec, seed, rewards, rollout=rollout, discount=0.9)
         revisits += max(Counter(leaf.id for leaf in log).values()) > 1
         for node in tree.nodes:
             samples = [
@@ -125,16 +127,16 @@ def test_outcomes_count_in_training_and_ratings_where_nobody_knows(codec: Codec)
 def test_only_a_stated_answer_is_graded(codec: Codec) -> None:
     asked = []
 
-    def grade(pairs):
-        asked.extend(pairs)
-        return by_equality(pairs)
+    def reward(solved):
+        asked.extend(solved)
+        return BY_EQUALITY.of(solved)
 
     def think(request, depth, meta, rng):
         return ("Let us think.", 0.7) if depth < 2 else ("\\boxed{7}", 0.2)
 
-    tree = search(FakeEngine(codec, think), codec, 0, grade, simulations=1, candidates=1)
+    tree = search(FakeEngine(codec, think), codec, 0, Rewards(reward), simulations=1, candidates=1)
     assert [node.outcome for node in tree.nodes] == [None, None, True]
-    assert asked == [("7", "7")]
+    assert asked == [(problem(0), Solution("Let us think.\n\\boxed{7}", "7"))]
 
 
 def test_a_value_of_zero_counts(codec: Codec) -> None:
@@ -155,7 +157,7 @@ def test_patience_ends_each_tree_for_itself(codec: Codec) -> None:
             [problem(1), problem(2), problem(1)],
             SearchConfig(patience=3, candidates=1, simulations=9),
             [1, 2, 3],
-            grade=by_equality,
+            rewards=BY_EQUALITY,
         ),
         FakeEngine(codec, think),
         codec,
@@ -175,13 +177,13 @@ def test_patience_ends_each_tree_for_itself(codec: Codec) -> None:
 def test_a_tree_depends_on_its_seed_and_not_on_its_company(codec: Codec, changes: dict) -> None:
     problems = [problem(number) for number in (3, 1, 4, 1)]
     together = grow(
-        SearchRequest(problems, SearchConfig(**changes), [5, 6, 7, 8], grade=by_equality),
+        SearchRequest(problems, SearchConfig(**changes), [5, 6, 7, 8], rewards=BY_EQUALITY),
         FakeEngine(codec),
         codec,
     )
     for index, seed in enumerate([5, 6, 7, 8]):
         alone = grow(
-            SearchRequest([problems[index]], SearchConfig(**changes), [seed], grade=by_equality),
+            SearchRequest([problems[index]], SearchConfig(**changes), [seed], rewards=BY_EQUALITY),
             FakeEngine(codec),
             codec,
         )

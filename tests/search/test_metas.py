@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, by_equality, random_tree
+from fake_engine import BY_EQUALITY, FakeEngine, random_tree
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Thought
@@ -111,9 +111,9 @@ def test_later_draws_use_what_the_tree_has_learned(
 
     monkeypatch.setattr("llamao1_cli.search.grow.draw_metas", spy)
     config = SearchConfig(meta_actions="matrix", simulations=4, rollout=False)
-    tree = grow(SearchRequest([PROBLEM], config, [3], grade=by_equality), FakeEngine(codec), codec)[
-        0
-    ]
+    tree = grow(
+        SearchRequest([PROBLEM], config, [3], rewards=BY_EQUALITY), FakeEngine(codec), codec
+    )[0]
     assert seen[0] == pytest.approx(UNIFORM)
     assert not np.allclose(seen[-1], seen[2])
     assert len(seen) == len(tree.nodes) - 1
@@ -122,8 +122,8 @@ def test_later_draws_use_what_the_tree_has_learned(
 def hinted(codec: Codec, hints: str, *, graded: bool, **changes: object) -> FakeEngine:
     engine = FakeEngine(codec)
     config = SearchConfig(meta_actions="matrix", hints=hints, simulations=12, **changes)
-    grade = by_equality if graded else None
-    grow(SearchRequest([PROBLEM] * 3, config, [1, 2, 3], grade=grade), engine, codec)
+    rewards = BY_EQUALITY if graded else None
+    grow(SearchRequest([PROBLEM] * 3, config, [1, 2, 3], rewards=rewards), engine, codec)
     return engine
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, by_equality, thought
+from fake_engine import BY_EQUALITY, FakeEngine, thought
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -63,7 +63,9 @@ class Stumbling(FakeEngine):
 def hunted(codec: Codec, seeds: list[int], rule: Omega, batch: int = 3) -> list[Tree]:
     problems = [Problem(f"p{seed}", f"How many are {seed}?", "7") for seed in seeds]
     engine = Stumbling(codec, batch)
-    return grow(SearchRequest(problems, CONFIG, seeds, grade=by_equality, rule=rule), engine, codec)
+    return grow(
+        SearchRequest(problems, CONFIG, seeds, rewards=BY_EQUALITY, rule=rule), engine, codec
+    )
 
 
 def slipped(tree: Tree, node: Node) -> bool:
@@ -183,7 +185,7 @@ def test_trees_searched_together_are_those_searched_alone(
             CONFIG,
             [seeds[number] for number in numbers],
             rule=rule,
-            grade=by_equality,
+            rewards=BY_EQUALITY,
         )
         trees = grow(request, engine, codec)
         return trees, rule.found
@@ -255,7 +257,7 @@ def test_a_prefix_without_room_is_worth_nothing(codec: Codec) -> None:
     engine = FakeEngine(codec, full=lambda request: True)
     rule = Omega(4, 3, CONFIG.max_depth)
     (tree,) = grow(
-        SearchRequest([Problem("p", "?", "7")], CONFIG, [0], grade=by_equality, rule=rule),
+        SearchRequest([Problem("p", "?", "7")], CONFIG, [0], rewards=BY_EQUALITY, rule=rule),
         engine,
         codec,
     )

@@ -46,7 +46,8 @@ def trees(draw: st.DrawFn) -> Tree:
         node = tree.attach(tree.nodes[draw(st.integers(0, len(tree.nodes) - 1))], [new])[0]
         node.value = draw(FLOATS)
         node.closed, node.visits = draw(st.booleans()), draw(st.integers(0, 9))
-        node.outcome = draw(st.none() | st.booleans())
+        if (reward := draw(st.none() | st.floats(0, 1))) is not None:
+            node.earn(reward, draw(st.floats(0.1, 1)))
         node.target, node.value_sum = draw(st.none() | FLOATS), draw(FLOATS)
         node.leaves = draw(st.integers(0, 9))
     tree.iteration, tree.expansions = draw(st.integers(0, 9)), draw(st.integers(0, 9))
@@ -219,5 +220,5 @@ def test_figures_of_a_node() -> None:
 def test_a_tree_of_another_format_is_refused_in_one_sentence(codec: Codec) -> None:
     data = random_tree(codec, 1).to_json()
     del data["format"]  # as the first format had none
-    with pytest.raises(ValueError, match="of format 1, and this version of llamao1 reads 2"):
+    with pytest.raises(ValueError, match="of format 1, and this version of llamao1 reads 3"):
         Tree.from_json(data)

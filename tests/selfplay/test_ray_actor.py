@@ -64,7 +64,7 @@ def test_an_actor_grows_the_trees_that_the_trainer_would(overrides: list[str]) -
     parts = assemble(config)
     actor = SelfPlayActor(config.model_dump_json(), ".")
     problems, given = parts.task.train_problems(0, 1, 3), list[tuple[Thought, ...]]()
-    with parts.grader:
+    with parts.verifier:
         for version in (1, 2):
             disturb(parts)
             parts.engine.refresh()
@@ -73,7 +73,7 @@ def test_an_actor_grows_the_trees_that_the_trainer_would(overrides: list[str]) -
                 config.search,
                 version,
                 given=given,
-                grade=parts.grader.grade,
+                rewards=parts.verifier.rewards,
             )
             rows = zip(problems, play_seeds(0, version, 3), padded(given, 3), strict=True)
             jobs = [Job((version, i), *row) for i, row in enumerate(rows)]
@@ -204,9 +204,9 @@ def test_what_self_play_alone_does_not_play_is_played_here(
     here, ray = assemble(tiny()), assemble(tiny("self_play.backend=ray"))
     problems, trees = here.task.train_problems(0, 1, 2), []
     for parts in (here, ray):
-        with parts.grader as grader:
+        with parts.verifier as verifier:
             request = SearchRequest(
-                problems, parts.config.search, grade=grader.grade, budget=TokenBudget(20)
+                problems, parts.config.search, rewards=verifier.rewards, budget=TokenBudget(20)
             )
             trees.append(parts.selfplay.play(request, "limited"))
     assert trees[0] == trees[1]
@@ -224,7 +224,7 @@ def test_problems_that_are_owed_and_are_not_there_are_named(
             lambda number: parts.task.train_problems(0, number, 4),
             parts.config.search,
             3,
-            grade=parts.grader.grade,
+            rewards=parts.verifier.rewards,
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_engine import FakeEngine, by_equality, random_tree, thought
+from fake_engine import BY_EQUALITY, FakeEngine, random_tree, thought
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_update import play, wild_trees
@@ -108,7 +108,7 @@ def test_an_untrained_adapter_gives_exactly_the_ratings(
     config, adapter = SearchConfig(algorithm=algorithm), adapter_on(toy, codec)
     judged, plain = (
         grow(
-            SearchRequest(PROBLEMS, config, range(4), grade=by_equality, **judge),
+            SearchRequest(PROBLEMS, config, range(4), rewards=BY_EQUALITY, **judge),
             FakeEngine(codec),
             codec,
         )

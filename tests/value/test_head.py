@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_engine import FakeEngine, by_equality, random_tree
+from fake_engine import BY_EQUALITY, FakeEngine, random_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +49,7 @@ def test_an_untrained_head_gives_exactly_the_ratings(codec: Codec, algorithm: st
     config, head = SearchConfig(algorithm=algorithm), ValueHead(8, 0)
     judged, plain = (
         grow(
-            SearchRequest(PROBLEMS, config, range(4), grade=by_equality, **judge),
+            SearchRequest(PROBLEMS, config, range(4), rewards=BY_EQUALITY, **judge),
             FakeEngine(codec),
             codec,
         )
@@ -109,7 +109,7 @@ def test_nodes_are_judged_while_trees_grow(
     head, engine = opinionated(), FakeEngine(codec, batch=batch)
     config = SearchConfig(algorithm=algorithm, max_depth=4)
     trees = grow(
-        SearchRequest(PROBLEMS, config, range(4), grade=by_equality, judge=PathJudge(head)),
+        SearchRequest(PROBLEMS, config, range(4), rewards=BY_EQUALITY, judge=PathJudge(head)),
         engine,
         codec,
     )

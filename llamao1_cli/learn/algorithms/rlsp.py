@@ -50,8 +50,8 @@ def gae(tree: Tree, discount: float, lam: float) -> np.ndarray:
     """Returns generalised advantage estimates on a tree `[N]` (Schulman et al. 2016).
 
     A(n) = d(n) + discount * lam * mean of A over children,
-    d(n) = r(n) + discount * V(n) - V(parent); at a terminal node V is 0 and r its outcome,
-    or its target where it was not graded.
+    d(n) = r(n) + discount * V(n) - V(parent); at a terminal node V is 0 and r its reward,
+    or its target where it has none.
     """
     result = np.zeros(len(tree.nodes))
     for node in reversed(tree.nodes[1:]):
@@ -98,4 +98,4 @@ def _mean(results: np.ndarray, nodes: Sequence[Node]) -> float:
 
 
 def _reward(node: Node) -> float:
-    return float(node.outcome) if node.outcome is not None else node.target or 0.0
+    return node.reward if node.reward is not None else node.target or 0.0

@@ -93,8 +93,8 @@ def root_noise(seed: int, most: int, count: int) -> np.ndarray:
 
 
 def leaf_value(node: Node) -> float:
-    """Returns what a leaf is worth in the search: its outcome where it is known, else its value."""
-    return node.value if node.outcome is None else float(node.outcome)
+    """Returns what a leaf is worth in the search: its reward where it is known, else its value."""
+    return node.value if node.reward is None else node.reward
 
 
 def back_up(tree: Tree, node: Node, value: float, discount: float) -> None:

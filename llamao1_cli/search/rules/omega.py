@@ -1,11 +1,12 @@
 """OmegaPRM (Luo et al. 2024): finds the first step of a solution after which nobody recovers.
 
-A prefix is worth the share of its completions that end right. In a wrong completion, the first step
-worth 0 is found by binary search. Each prefix that is measured on the way adds its own wrong
-completions to those that may be searched next. The tree keeps what was measured: `visits` is how
-many completions a prefix had, `value_sum` how many of them were right.
+A prefix is worth the mean reward of its completions. In a wrong completion, the first step from
+which none ended right is found by binary search. Each prefix that is measured on the way adds its
+own wrong completions to those that may be searched next. The tree keeps what was measured: `visits`
+is how many completions a prefix had, `value_sum` the sum of what they earned.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -36,17 +37,17 @@ class _Progress:
     searched: Counter[int] = field(default_factory=Counter)  # N(s), by the prefix's id
     wrong: list[tuple[Node, Node]] = field(default_factory=list)  # prefix, end of its completion
     path: list[Node] = field(default_factory=list)  # being searched: prefix to completion's end
-    low: int = 0  # last index in the path known to be worth more than 0
-    high: int = 0  # first index in the path known to be worth 0
+    low: int = 0  # last index in the path from which one ended right
+    high: int = 0  # first index in the path from which none ended right
     searches: int = 0  # begun so far
-    found: list[Node] = field(default_factory=list)  # the first step worth 0 of each search
+    found: list[Node] = field(default_factory=list)  # the first wrong step of each search
 
 
 def label(tree: Tree) -> None:
     """Make what was measured the targets of a searched tree that has some.
 
-    A measured prefix gets its share of right completions, and counts as that many leaves. A step
-    that was not measured gets the mean target of its children.
+    A measured prefix gets the mean reward of its completions, and counts as that many leaves. A
+    step that was not measured gets the mean target of its children.
     """
     for node in reversed(tree.nodes):  # children stand behind their parents
         if node.visits:
@@ -61,7 +62,7 @@ def label(tree: Tree) -> None:
 class Omega:
     """Measures prefixes by `completions` roll-outs each, and makes `searches` searches a tree.
 
-    It needs grades: a completion that is not graded counts as wrong, as does one without an answer.
+    It needs rewards: a completion that has none counts as wrong, as does one without an answer.
     """
 
     def __init__(self, completions: int, searches: int, max_depth: int) -> None:
@@ -94,7 +95,7 @@ class Omega:
         return sum(len(each.found) for each in self._progress.values())
 
     def first_wrong_steps(self, tree: Tree) -> list[Node]:
-        """Returns the first step worth 0 of each completion that was searched."""
+        """Returns the first wrong step of each completion that was searched."""
         return self._progress[id(tree)].found
 
     def _next(self, tree: Tree, progress: _Progress) -> Node | None:
@@ -113,7 +114,8 @@ class Omega:
         """Set the value of the measured prefix, and halve the search that it belongs to."""
         prefix = progress.prefix
         right = sum(end.outcome is True for end in progress.ends)
-        prefix.visits, prefix.value_sum = self._completions, float(right)
+        earned = math.fsum(end.reward or 0.0 for end in progress.ends)
+        prefix.visits, prefix.value_sum = self._completions, earned
         if right:  # where nothing is right, the first wrong step lies before
             progress.wrong += [(prefix, end) for end in progress.ends if end.outcome is not True]
         if progress.path:

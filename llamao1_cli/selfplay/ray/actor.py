@@ -57,15 +57,15 @@ class SelfPlayActor:
         _leave_ranks()
         settings = Config.model_validate_json(config)
         set_threads(settings.run)
-        corpus = load_task(settings.task).corpus()
-        self._player = make_player(settings, corpus, make_accelerator(settings.model.device).device)
+        device = make_accelerator(settings.model.device).device
+        self._player = make_player(settings, load_task(settings.task), device)
         self._version = 0  # of the weights in use; 0: those it was loaded with
 
     def ready(self) -> None:
         """Return once the actor can play."""
 
     def play(self, chunk: str, weights: np.ndarray) -> bytes:
-        """Returns the graded trees of a chunk for `trees_from_json` to read; `weights` are bytes
+        """Returns the rewarded trees of a chunk for `trees_from_json` to read; `weights` are bytes
         `[N]` of the chunk's version."""
         settings, jobs = _read_chunk(chunk)
         player = self._player
@@ -78,7 +78,7 @@ class SelfPlayActor:
             settings.search,
             [job.seed for job in jobs],
             given=[job.given for job in jobs],
-            grade=player.grader.grade,
+            rewards=player.verifier.rewards,
             judge=judge_by(player.value_function),
         )
         trees = grow(request, player.engine, player.codec)

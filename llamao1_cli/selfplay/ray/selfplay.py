@@ -10,7 +10,7 @@ from llamao1_cli.config import RunConfig, SearchConfig, SelfPlayConfig
 from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import UserError
-from llamao1_cli.search.protocol import Grade, OnGrowth, unwatched
+from llamao1_cli.search.protocol import OnGrowth, unwatched
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.selfplay.local import SelfPlay, padded, play_seeds
 from llamao1_cli.selfplay.player import Player
@@ -18,10 +18,11 @@ from llamao1_cli.selfplay.ray.pipeline import Job, Pipeline
 from llamao1_cli.selfplay.ray.pool import RayPool
 from llamao1_cli.selfplay.ray.weights import pack_weights
 from llamao1_cli.tasks.problem import Problem
+from llamao1_cli.tasks.rewards import Rewards
 
 
 class RaySelfPlay(SelfPlay):
-    """Has the iterations of self-play played by actors, which have graders of their own. What is
+    """Has the iterations of self-play played by actors, which have verifiers of their own. What is
     played otherwise, such as an evaluation, the ranks play.
 
     Of several ranks the first alone has actors, and every rank gets the trees.
@@ -59,7 +60,7 @@ class RaySelfPlay(SelfPlay):
         *,
         begin: int = 0,
         given: Sequence[Sequence[Thought]] = (),
-        grade: Grade,
+        rewards: Rewards,
         on_growth: OnGrowth = unwatched,
     ) -> list[Tree]:
         """Returns the trees of self-play iteration `number`; see `SelfPlay.iterate`.

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-Grade = Callable[[Sequence[tuple[str, str]]], list[bool]]  # whether both of a pair are equal
+Equal = Callable[[Sequence[tuple[str, str]]], list[bool]]  # whether both of a pair are equal
 
 Group = list[str]  # the ways in which one answer was written, the first one first
 
 
-def join(answer: str, groups: list[Group], grade: Grade) -> int:
+def join(answer: str, groups: list[Group], equal: Equal) -> int:
     """Add an answer to the group all of whose answers it equals, or as a new one at the end;
     returns the index of its group.
 
@@ -16,9 +16,9 @@ def join(answer: str, groups: list[Group], grade: Grade) -> int:
     for index, group in enumerate(groups):
         if answer in group:
             return index
-    equal = grade([(answer, group[0]) for group in groups])
+    first = equal([(answer, group[0]) for group in groups])
     for index, group in enumerate(groups):
-        if equal[index] and all(grade([(answer, other) for other in group[1:]])):
+        if first[index] and all(equal([(answer, other) for other in group[1:]])):
             group.append(answer)
             return index
     groups.append([answer])
