@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from llamao1_cli.config import Config
+from llamao1_cli.config.answers import FOUND, NAMED
 from llamao1_cli.config.yaml_values import DuplicateKeyError, parse_yaml, read_yaml
 from llamao1_cli.errors import UserError
 
@@ -67,12 +68,12 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
 
 def _explain(detail: ErrorDetails) -> str:
     """Returns one validation error as: key, what is wrong with the value, remedy."""
-    location = detail["loc"]
+    location = full = tuple(part for part in detail["loc"] if part not in (NAMED, FOUND))
     if len(location) > 2 and location[0] in KINDS:
         location = (location[0], *location[2:])  # the second part is the kind
     key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
-        return f"unknown key `{key}`{_nearest(detail['loc'])}"
+        return f"unknown key `{key}`{_nearest(full)}"
     if detail["type"] == "missing":
         return f"`{key}` is missing; add it"
     if detail["type"] == "union_tag_not_found":

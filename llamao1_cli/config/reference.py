@@ -70,7 +70,8 @@ def _type_name(annotation: Any) -> str:
     """Returns a type as people read it: choices spelled out, `or` between alternatives."""
     arguments, origin = get_args(annotation), get_origin(annotation)
     if models_in(annotation):
-        return "section"
+        plain = [each for each in arguments if not models_in(each) and each is not type(None)]
+        return " or ".join([*map(_type_name, plain), "section"])
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return _choices(annotation)
     if not arguments:
