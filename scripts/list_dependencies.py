@@ -4,7 +4,8 @@ there.
 usage: python scripts/list_dependencies.py [--check] [SITE_PACKAGES…]
 
 Licences are those that the packages installed here, or in the given folders, state. A package that
-is nowhere installed keeps the licence it is listed with, as long as its version is the same.
+states none, or is nowhere installed, keeps the licence it is listed with, as long as its version is
+the same.
 `--check` writes nothing and fails unless the page is current.
 """
 
@@ -41,7 +42,8 @@ def page(folders: Sequence[str]) -> str:
     for name, version in sorted(pins, key=lambda pin: _normal(pin[0])):
         package = installed.get(_normal(name))
         same = package is not None and package.version.split("+")[0] == version
-        licence = _licence(package) if package and same else listed.get((name, version))
+        stated = _licence(package) if package and same else ""
+        licence = stated or listed.get((name, version))
         if licence:
             rows.append(f"| {name} | {version} | {licence} | {reasons.get(_normal(name), '')} |\n")
         else:
@@ -58,11 +60,13 @@ def _found(folders: Sequence[str]) -> Iterator[Distribution]:
 
 
 def _licence(package: Distribution) -> str:
-    """The licence that a package states: as an expression, as a name, or by a classifier."""
+    """The licence that a package states: as an expression, as a name, or by a classifier; some give
+    the whole text as its name."""
     stated = package.metadata.get("License-Expression") or package.metadata.get("License") or ""
     classifiers = package.metadata.get_all("Classifier") or []
     named = [each.split(" :: ")[-1] for each in classifiers if each.startswith("License ::")]
-    return stated.replace("UNKNOWN", "") or " or ".join(named)
+    name = "" if "\n" in stated else stated.replace("UNKNOWN", "")
+    return name or " or ".join(named)
 
 
 def _reasons() -> dict[str, str]:

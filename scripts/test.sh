@@ -3,7 +3,7 @@
 # usage: bash scripts/test.sh [OPTION…]     options go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bash scripts/setup.sh test,docs,gguf,hub,tensorboard,openai,re2
+bash scripts/setup.sh test,docs,gguf,hub,tensorboard,openai,re2,reasoning-gym
 # The browser that opens the run report; without it that test is skipped, except in CI.
 if ! command -v chromedriver >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-driver; } \
