@@ -20,6 +20,7 @@ from llamao1_cli.config.section import (
     Weight,
 )
 from llamao1_cli.config.task import ArithmeticTask, GradingConfig, Task
+from llamao1_cli.language.marked import Meta
 
 
 class RunConfig(Section):
@@ -139,6 +140,11 @@ class Config(Section):
                     f"{key} goes by how often trees end right; set search.discount: 1 and "
                     "search.unfinished: failure"
                 )
+        if self.task.answer_form.concludes and Meta.CONCLUSION not in self.search.allowed_metas:
+            raise ValueError(
+                f"task.answers: {self.task.answers} is read in conclusions alone; add "
+                f"{Meta.CONCLUSION.value!r} to search.allowed_metas"
+            )
         if learn.curriculum and self.task.levels == 1:
             raise ValueError(
                 f"learn.curriculum: the problems of this task (kind {self.task.kind}) have one "

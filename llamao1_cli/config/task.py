@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from llamao1_cli.config.answers import Answers, answer_form
 from llamao1_cli.config.section import (
     ON_RESUME,
     Count,
@@ -14,6 +15,7 @@ from llamao1_cli.config.section import (
     Section,
 )
 from llamao1_cli.config.template import template_parts
+from llamao1_cli.language.answer_forms import AnswerForm
 
 TAGS = {"months": 12, "letters": 20}  # events that a problem can tell apart, by what tags them
 
@@ -26,6 +28,18 @@ class TaskSection(Section):
         description="Reward from which a solution counts as solved, above 0 and up to 1. Where "
         "answers are compared, the reward is 1 or 0.",
     )
+    answers: Answers = Field(
+        "boxed",
+        description="How a solution states its answer: boxed (`\\boxed{5}`, also `#### 5` and `the "
+        "answer is 5`), tags (`<answer>5</answer>`), hashes (`#### 5`), letter (of a choice), "
+        "number (the last one), or a section with a pattern. letter and number are read in "
+        "`<conclusion>` thoughts alone.",
+    )
+
+    @property
+    def answer_form(self) -> AnswerForm:
+        """How answers are found in thoughts, and stated."""
+        return answer_form(self.answers)
 
 
 class ArithmeticTask(TaskSection):

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.engine.sampler import NO_TOKEN, Sampler, TokenStats, make_choice, token_stats
-from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec, Role, role_of
 from llamao1_cli.language.marked import Rating
 
@@ -173,7 +172,7 @@ class Row:
         thought.rating = rating
         thought.shown = self._shown(rating)
         last = len(self.thoughts) == len(self.request.metas) or self.spent
-        if last or stated_answer(thought.text) is not None:
+        if last or codec.answers.stated_by(thought.meta, thought.text) is not None:
             self.done = True
             return
         self.pending = codec.behind_read(Rating(thought.shown))

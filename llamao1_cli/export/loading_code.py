@@ -47,15 +47,25 @@ for depth in range(1, MAX_DEPTH + 1):
     value = rating(ids)
     SHOWN
     print(f"{value:.2f} {thought}")
-    if "\\\\boxed" in thought or "####" in thought:
+    if STATED:
         break
 """
+
+# What tells that a thought states its answer; conclusions do, whatever the form.
+_STATED = {
+    "boxed": r'"\\boxed" in thought or "####" in thought',
+    "tags": '"</answer>" in thought',
+    "hashes": '"####" in thought',
+}
 
 
 def loading_code(config: Config) -> str:
     """Returns a program that solves a problem with transformers alone, given folder and problem."""
     judged = 'shown = "<positive_rating>" if value >= 0.5 else "<negative_rating>"'
+    answers = config.task.answers
+    named = _STATED.get(answers) if isinstance(answers, str) else None
     code = _CODE.replace("MAX_DEPTH", str(config.search.max_depth))
+    code = code.replace("STATED", named or '"<conclusion>" in thought')
     if config.search.show_ratings:
         return code.replace("SHOWN", judged)
     return code.replace("    SHOWN\n", "")

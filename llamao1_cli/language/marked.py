@@ -53,7 +53,7 @@ HINTS: dict[Meta, str] = {
     Meta.PROBLEM: "Hint: divide the problem and state one smaller problem that helps to solve it.",
     Meta.CRITIC: "Hint: point out the flaws of the last step, or confirm it.",
     Meta.REFINE: "Hint: write the last step again without its flaws.",
-    Meta.CONCLUSION: "Hint: summarise the steps and conclude with the final answer in \\boxed{{}}.",
+    Meta.CONCLUSION: "Hint: summarise the steps and conclude with the final answer {where}.",
 }
 
 
@@ -82,11 +82,12 @@ def neutralise(text: str) -> str:
     return _ANY_MARKER.sub(lambda match: f"‹{match.group()[1:-1]}›", text)
 
 
-def hint(meta: Meta, answer: str | None) -> str | None:
-    """Returns the sentence that asks for `meta`; None where it would need an unknown answer."""
+def hint(meta: Meta, answer: str | None, where: str) -> str | None:
+    """Returns the sentence that asks for `meta`; None where it would need an unknown answer.
+    `where` says how a conclusion states its answer."""
     if meta is Meta.EXPANSION and answer is None:
         return None
-    return HINTS[meta].format(answer=neutralise(answer or ""))
+    return HINTS[meta].format(answer=neutralise(answer or ""), where=where)
 
 
 def render_node(node: MarkedNode) -> str:

@@ -27,7 +27,8 @@ def data(config: Config, json_file: Path | None) -> None:
     """
     check_writable("--json", json_file)
     task = load_task(config.task)
-    codec = Codec(load_tokenizer(config.model, task.corpus()), config.search.allowed_metas)
+    tokenizer = load_tokenizer(config.model, task.corpus())
+    codec = Codec(tokenizer, config.search.allowed_metas, config.task.answer_form)
     with Grader(config.grading.workers, config.grading.timeout_s) as grader:
         seen = preview(config, task, codec, grader.grade, warming=True)
     lost = warnings(seen, config)

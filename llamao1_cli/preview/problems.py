@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.preview.spread import Spread, spread
 from llamao1_cli.tasks.equality.groups import Equal
@@ -45,8 +44,9 @@ def problem_facts(
     """Returns the facts about problems that were kept, with those about rows that were not."""
     looked_at = problems[:: -(-len(problems) // LOOKED_AT) or 1]
     lengths = [len(ids) for ids in codec.encode_all([problem.text for problem in looked_at])]
-    # A solution states its answer in a box, and the box must give the whole answer back.
-    stated = [stated_answer(f"\\boxed{{{problem.answer}}}") or "" for problem in looked_at]
+    # What a solution states must give the whole answer back.
+    form = codec.answers
+    stated = [form.stated(form.statement(problem.answer)) or "" for problem in looked_at]
     pairs = [(said, problem.answer) for said, problem in zip(stated, looked_at, strict=True)]
     verdicts = zip(looked_at, equal(pairs), strict=True)
     wrong = [problem for problem, right in verdicts if not right]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import neutralise
 
-MUST_SURVIVE = r"The answer is \boxed{54}."
+MUST_SURVIVE = "54"  # in the words that state an answer
 SHOWN = 3
 
 
@@ -29,8 +29,8 @@ class TokenizerFacts:
 
 
 def tokenizer_facts(codec: Codec, texts: Sequence[str]) -> TokenizerFacts:
-    """Returns what becomes of texts, and of a boxed answer, in the tokenizer."""
-    written = [MUST_SURVIVE, *map(neutralise, texts)]
+    """Returns what becomes of texts, and of a stated answer, in the tokenizer."""
+    written = [codec.answers.statement(MUST_SURVIVE), *map(neutralise, texts)]
     spelled = [codec.decode(ids)[1] for ids in codec.encode_all(written)]
     changed = [pair for pair in zip(written, spelled, strict=True) if pair[0] != pair[1]]
     letters = {letter for before, after in changed for letter in {*before} - {*after}}

@@ -44,7 +44,7 @@ def train_values(
         write_trees(RunFolder(out).trees(1), measured_trees(config, weights, omega, display))
     assert trees is not None
     model = language_model(config, weights)
-    codec = model.codec(config.search.allowed_metas)
+    codec = model.codec(config.search.allowed_metas, config.task.answer_form)
     trainer = HeadTrainer(head, settings)
     for number, file in enumerate(tree_files(trees), start=1):
         taught = _of_questions(config, read_trees(file, codec), held=False)
@@ -94,7 +94,7 @@ def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str,
     if head.untrained:
         raise UserError(f"{folder}: holds no trained value head; train it again")
     tokenizer = AutoTokenizer.from_pretrained(folder / "model", trust_remote_code=False)
-    codec = Codec(tokenizer, config.search.allowed_metas)
+    codec = Codec(tokenizer, config.search.allowed_metas, config.task.answer_form)
     forest = [tree for file in tree_files(trees) for tree in read_trees(file, codec)]
     test = _of_questions(config, forest, held=True)
     if not test:

@@ -106,7 +106,7 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
             waiting |= asked
             picks = rule.pick(idle) if idle else []
         complete = _answered(waiting, engine) if waiting else []
-        grown = [(each.tree, chain) for each in complete for chain in each.attach()]
+        grown = [(each.tree, chain) for each in complete for chain in each.attach(codec.answers)]
         judge([each.tree for each in complete])
         if request.rewards is not None:
             reward_nodes([(t, node) for t, nodes in grown for node in nodes], request.rewards)
@@ -129,7 +129,7 @@ def _plant(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
     paths = [codec.unrated(codec.root(problem.text)) for problem in request.problems]
     given = request.given or [()] * len(paths)
     rows = zip(request.problems, request.seeds, engine.rate(paths), given, strict=True)
-    return [Tree.plant(*row) for row in rows]
+    return [Tree.plant(*row, codec.answers) for row in rows]
 
 
 def _ask(
@@ -219,7 +219,9 @@ def _request(
         path=tree.path_ids(node, codec),
         depth=node.depth + 1,
         metas=metas,
-        hints=tuple(hint(meta, answer) if told and meta else None for meta in metas),
+        hints=tuple(
+            hint(meta, answer, codec.answers.where) if told and meta else None for meta in metas
+        ),
         sampling=search.sampling,
         seed=int(rng.integers(2**62)),
         budget=expansion.limit,

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from llamao1_cli.engine.protocol import Thought
+from llamao1_cli.language.answer_forms import AnswerForm
 from llamao1_cli.search.frontier import Branch, Frontier
 from llamao1_cli.search.tree import Node, Tree
 
@@ -60,32 +61,34 @@ class PendingExpansions:
         self.unreserved = 0
         return limit
 
-    def attach(self) -> list[list[Node]]:
+    def attach(self, answers: AnswerForm) -> list[list[Node]]:
         """Add the thoughts that came back to the tree; returns the new nodes of each expansion."""
-        return [_attach(self.tree, each) for each in self.expansions]
+        return [_attach(self.tree, each, answers) for each in self.expansions]
 
 
-def _attach(tree: Tree, grown: Expansion) -> list[Node]:
+def _attach(tree: Tree, grown: Expansion, answers: AnswerForm) -> list[Node]:
     """Add what an expansion came to; returns its nodes."""
     frontier, branch, thoughts = grown.frontier, grown.branch, grown.thoughts or []
     if frontier is None or branch is None:
-        return attach_chain(tree, grown.node, thoughts, grown.limit)
+        return attach_chain(tree, grown.node, thoughts, grown.limit, answers)
     if thoughts or branch.thought is None:  # nothing came back: no room, or else nothing was left
-        nodes = attach_chain(tree, grown.node, thoughts, grown.limit)
+        nodes = attach_chain(tree, grown.node, thoughts, grown.limit, answers)
     else:
         nodes = []
     frontier.grown(tree, branch, nodes, cut=_is_cut(thoughts, grown.limit))
     return nodes
 
 
-def attach_chain(tree: Tree, node: Node, thoughts: list[Thought], limit: int | None) -> list[Node]:
+def attach_chain(
+    tree: Tree, node: Node, thoughts: list[Thought], limit: int | None, answers: AnswerForm
+) -> list[Node]:
     """Add the thoughts of an expansion of `node` that might generate `limit` tokens to the tree.
 
     Returns the new nodes. A node with no room for a thought is closed. A thought that was cut
     because the tokens were spent states no answer: the model was not done with it.
     """
     node.closed = node.closed or not thoughts
-    nodes = tree.attach(node, thoughts)
+    nodes = tree.attach(node, thoughts, answers)
     if _is_cut(thoughts, limit):
         nodes[-1].answer = None
     return nodes

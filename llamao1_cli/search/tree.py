@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.language.answers import stated_answer
+from llamao1_cli.language.answer_forms import BOXED, AnswerForm
 from llamao1_cli.language.codec import Codec, NodeTokens
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.tasks.problem import Problem, Solution
@@ -83,12 +83,18 @@ class Tree:
 
     @classmethod
     def plant(
-        cls, problem: Problem, seed: int, rating: float, given: Sequence[Thought] = ()
+        cls,
+        problem: Problem,
+        seed: int,
+        rating: float,
+        given: Sequence[Thought] = (),
+        answers: AnswerForm = BOXED,
     ) -> "Tree":
         """Returns a tree of the root and the `given` thoughts, at whose end the search begins."""
         thought = Thought(Meta.PROBLEM, problem.text, rating=rating, shown=Rating.UNKNOWN)
         tree = cls(problem, seed, [Node(0, None, 0, thought, rating)])
-        tree.attach(tree.root, [replace(each, known=len(each.ids)) for each in given])
+        known = [replace(each, known=len(each.ids)) for each in given]
+        tree.attach(tree.root, known, answers)
         tree.begun = len(given)
         return tree
 
@@ -143,12 +149,15 @@ class Tree:
         """Yields nodes without children, the root only if it stands alone."""
         return (node for node in self.nodes if not node.children)
 
-    def attach(self, parent: Node, thoughts: list[Thought]) -> list[Node]:
-        """Add a chain of thoughts below `parent`; returns its nodes, or [] for an empty chain."""
+    def attach(
+        self, parent: Node, thoughts: list[Thought], answers: AnswerForm = BOXED
+    ) -> list[Node]:
+        """Add a chain of thoughts that may state `answers` below `parent`; returns its nodes, or []
+        for an empty chain."""
         added = []
         for thought in thoughts:
             node = Node(len(self.nodes), parent.id, parent.depth + 1, thought, thought.rating)
-            node.answer = stated_answer(thought.text)
+            node.answer = answers.stated_by(thought.meta, thought.text)
             parent.children.append(node.id)
             self.nodes.append(node)
             added.append(node)

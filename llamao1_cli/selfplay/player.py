@@ -39,7 +39,7 @@ def make_player(
     """
     language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     model = language_model.model.to(device)
-    codec = language_model.codec(config.search.allowed_metas)
+    codec = language_model.codec(config.search.allowed_metas, config.task.answer_form)
     value_function = make_value_function(
         config.value_head,
         model,

@@ -176,10 +176,7 @@ class Arithmetic:
         rng, config = np.random.default_rng([seed, 2]), self._config
         least = config.shortest_demonstration or config.min_operations
         length = _lengths(least, config.max_operations)
-        return [
-            demonstrate(self._story(rng, length), rng, config.misread, config.slip)
-            for _ in range(count)
-        ]
+        return [demonstrate(self._story(rng, length), rng, config) for _ in range(count)]
 
     def corpus(self) -> list[str]:
         """Returns texts for the tokenizer: demonstrations, and every number."""
@@ -218,19 +215,17 @@ def _lengths(least: int, most: int) -> Length:
     return lambda rng: int(rng.integers(least, most + 1))
 
 
-def demonstrate(
-    story: Story, rng: np.random.Generator, misread: float, slip: float
-) -> list[MarkedNode]:
+def demonstrate(story: Story, rng: np.random.Generator, config: ArithmeticTask) -> list[MarkedNode]:
     """Returns a chain of thoughts that solves `story`, perhaps wrongly, one equation a thought.
 
-    `misread` is the probability of a mistake in an operation that can be misread, `slip` that of
-    one in any step's result.
+    `config.misread` is the probability of a mistake in an operation that can be misread, `slip`
+    that of one in any step's result.
     """
     nodes = [MarkedNode(-1, 0, story.text, Meta.PROBLEM, imitate=story.wording.learned)]
     value, right = story.start, True
     for event, operation in zip(story.events, story.operations, strict=True):
-        sign, operand = _read(operation, rng, misread)
-        result, slipped = _calculate(value, sign, operand), rng.random() < slip
+        sign, operand = _read(operation, rng, config.misread)
+        result, slipped = _calculate(value, sign, operand), rng.random() < config.slip
         if slipped:
             result = max(0, result + int(rng.choice([-2, -1, 1, 2])))
         right = right and not slipped
@@ -238,7 +233,7 @@ def demonstrate(
         step = f"{event}{story.wording.before_equation}{value}{sign}{operand}={result}"
         _append(nodes, Meta.EXPANSION, step, right, rng)
         value = result
-    _append(nodes, Meta.CONCLUSION, f"The answer is \\boxed{{{value}}}.", right, rng)
+    _append(nodes, Meta.CONCLUSION, config.answer_form.statement(str(value)), right, rng)
     return nodes
 
 

@@ -29,7 +29,7 @@ class DataSet:
 
     def __init__(self, config: DataTask) -> None:
         self.name = config.train.path or config.train.hub or "data"
-        self.levels = config.levels
+        self.levels, self._answers = config.levels, config.answer_form
         self._test = [row.problem for row in _read_rows(config, config.test, None)]
         held_out = {written_alike(problem.text) for problem in self._test}
         rows = _read_rows(config, config.train, config.solution_field)
@@ -67,7 +67,7 @@ class DataSet:
         """
         rng = np.random.default_rng([seed, 4])
         rows = [of_a_pass(self._train, [seed, 2], position) for position in range(count)]
-        return [demonstrate(row.problem, _solution(row), rng) for row in rows]
+        return [demonstrate(row.problem, _solution(row), rng, self._answers) for row in rows]
 
     def corpus(self) -> list[str]:
         """Returns texts for a tokenizer: training problems."""

@@ -1,4 +1,4 @@
-r"""Worked solutions as marked demonstrations: a thought a step, then the answer in a box.
+r"""Worked solutions as marked demonstrations: a thought a step, then a conclusion with the answer.
 
 Right solutions alone would not teach ratings, so a share of the demonstrations contains a mistake:
 the result of one step is replaced by a wrong number, and the chain ends there, because nobody has
@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from llamao1_cli.language.answers import stated_answer
+from llamao1_cli.language.answer_forms import BOXED, AnswerForm
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.tasks.equality.verdict import verdict
 from llamao1_cli.tasks.problem import Problem
@@ -22,7 +22,6 @@ MISTAKEN = 0.25  # share of the demonstrations that end with a mistake
 _ANNOTATION = re.compile(r"<<[^<>]*>>")  # a calculator's: 48/2 = <<48/2=24>>24
 # The number behind an equals sign, with at most a currency and a sign between them.
 _RESULT = re.compile(r"=\s*+[^\w\s=]{0,2}(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)(?!\w)")
-_BOX = re.compile(r"\\{1,2}(?:boxed|fbox)(?![A-Za-z])\s*+")
 _CALCULATED = re.compile(r"[=≈]|\\(?:equiv|approx|cong)(?![A-Za-z])")
 _STATEMENTS = 3  # most that one sentence is rid of
 _AROUND = " \n\t.$*\\()[]{}"  # marks around an answer that say nothing
@@ -32,14 +31,16 @@ _LEADING_UP = {
 }
 
 
-def demonstrate(problem: Problem, solution: str, rng: np.random.Generator) -> list[MarkedNode]:
+def demonstrate(
+    problem: Problem, solution: str, rng: np.random.Generator, answers: AnswerForm
+) -> list[MarkedNode]:
     """Returns a chain of thoughts that solves `problem` as its worked `solution` does, or that ends
-    with a mistake."""
-    steps = solution_steps(solution)
+    with a mistake. The conclusion states its answer as `answers` does."""
+    steps = solution_steps(solution, answers)
     found = [[*_RESULT.finditer(step)] * (not step.startswith("[asy]")) for step in steps]
     results = {index: matches[-1] for index, matches in enumerate(found) if matches}
     if not results or rng.random() >= MISTAKEN:
-        return _chain(problem, steps, problem.answer, mistake=None)
+        return _chain(problem, steps, answers.statement(problem.answer), mistake=None)
     mistake = int(rng.choice(list(results)))
     begin, end = results[mistake].span("number")
     number, step = steps[mistake][begin:end], steps[mistake]
@@ -47,29 +48,32 @@ def demonstrate(problem: Problem, solution: str, rng: np.random.Generator) -> li
     written = [*steps[:mistake], step[:begin] + wrong + step[end:]]
     last = mistake == len(steps) - 1
     states_it = last and verdict(number, problem.answer) is True
-    return _chain(problem, written, wrong if states_it else None, mistake)
+    return _chain(problem, written, answers.statement(wrong) if states_it else None, mistake)
 
 
-def solution_steps(solution: str) -> list[str]:
+def solution_steps(solution: str, answers: AnswerForm) -> list[str]:
     r"""Returns the sentences or lines of a worked solution, without calculator annotations.
 
     They state no answer, since a thought that does ends its path: a box is taken off what it holds,
-    and a sentence such as "So the answer is 5" is left out but for what stands before it.
+    and a sentence such as "So the answer is 5" is left out but for what stands before it. That is
+    how data sets state answers, whatever the task's own `answers` look like; those go, too.
     """
-    written = pieces(_ANNOTATION.sub("", solution))
-    return [step for piece in written if (step := _without_answer(piece))]
+    steps = pieces(_ANNOTATION.sub("", solution))
+    for form in [BOXED] if answers is BOXED or answers.concludes else [BOXED, answers]:
+        steps = [step for piece in steps if (step := _without_answer(piece, form))]
+    return steps
 
 
-def _without_answer(piece: str) -> str:
+def _without_answer(piece: str, form: AnswerForm) -> str:
     """Returns a piece without the answer that it states; empty if nothing else is in it."""
-    answer = stated_answer(piece)
+    answer = form.stated(piece)
     if answer is None:
         return piece
-    bare = _unboxed(piece)
+    bare = form.bare(piece)
     if bare.strip(_AROUND) == answer.strip(_AROUND):
         return ""
     for _ in range(_STATEMENTS):
-        statement = stated_answer(bare)
+        statement = form.stated(bare)
         if statement is None:
             return bare
         bare = _without_statement(bare, statement)
@@ -90,11 +94,6 @@ def _without_statement(text: str, statement: str) -> str:
     return f"{before[:end].strip()} {kept}{behind}".strip()
 
 
-def _unboxed(text: str) -> str:
-    r"""Returns a text without `\boxed`; the braces stay, which keeps x^\boxed{12} one power."""
-    return _BOX.sub("", text)
-
-
 def _another_number(number: str, rng: np.random.Generator) -> str:
     """Returns the number with one digit changed; never to 0, so that it keeps its length."""
     positions = [position for position, letter in enumerate(number) if letter.isdigit()]
@@ -104,13 +103,13 @@ def _another_number(number: str, rng: np.random.Generator) -> str:
 
 
 def _chain(
-    problem: Problem, steps: list[str], answer: str | None, mistake: int | None
+    problem: Problem, steps: list[str], conclusion: str | None, mistake: int | None
 ) -> list[MarkedNode]:
-    """Returns the problem, the steps, and a conclusion unless `answer` is None; the thoughts from
-    index `mistake` on are wrong."""
+    """Returns the problem, the steps, and the conclusion unless it is None; the thoughts from index
+    `mistake` on are wrong."""
     thoughts = [(Meta.EXPANSION, step) for step in steps]
-    if answer is not None:
-        thoughts.append((Meta.CONCLUSION, f"The answer is \\boxed{{{answer}}}."))
+    if conclusion is not None:
+        thoughts.append((Meta.CONCLUSION, conclusion))
     nodes = [MarkedNode(-1, 0, problem.text, Meta.PROBLEM)]
     for index, (meta, text) in enumerate(thoughts):
         right = mistake is None or index < mistake

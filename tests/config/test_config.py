@@ -111,6 +111,14 @@ def test_an_unknown_key_like_no_other_is_refused_with_all_names(tmp_path: Path) 
         ("warmup.data.limit=-1", ["`warmup.data.limit` is -1"]),
         ("task.train.limit=-1", ["`task.train.limit` is -1"]),
         ("task.kind=poetry", ["`task`", "poetry", "arithmetic"]),
+        ("task.answers=boxd", ["`task.answers` is 'boxd'", "'boxed', 'tags', 'hashes', 'letter'"]),
+        ("task.answers=[boxed]", ["`task.answers` is ['boxed']"]),
+        ("task.answers.patern=1", ["unknown key `task.answers.patern`; did you mean `pattern`?"]),
+        ("task.answers={pattern: 'x(.)'}", ["`task.answers.template` is missing"]),
+        (
+            "task.answers={pattern: 'x(.)', template: 'x{anser}'}",
+            ["`task.answers.template` is 'x{anser}': must name {answer} once"],
+        ),
         ("task.train={}", ["`task.train`", "give either `path` or `hub`"]),
         ("model.build.heads=3", ["`model.build`", "hidden_size must be a multiple"]),
         ("search.hints=meta", ["`search`", "meta_actions: matrix"]),
@@ -124,6 +132,30 @@ def test_a_wrong_value_is_refused_by_key_and_value(
     assert message.startswith(f"{tmp_path}/run.yaml: ")
     for part in parts:
         assert part in message
+
+
+def test_a_pattern_for_answers_is_checked_with_its_template(tmp_path: Path) -> None:
+    pytest.importorskip("re2")
+    good = "{pattern: 'Final: (.+)', template: 'Final: {answer}'}"
+    config = read(tmp_path, yaml.safe_dump(FULL), f"task.answers={good}")
+    assert config.task.answer_form.stated(config.task.answer_form.statement("5")) == "5"
+    assert build_config(yaml.safe_load(dump_config(config)), "dumped") == config
+    for bad, message in {
+        "{pattern: 'Final: (.+', template: 'Final: {answer}'}": "no regular expression of RE2",
+        "{pattern: 'Final: (.+)', template: 'End: {answer}'}": "does not find the answer",
+    }.items():
+        found = refusal(tmp_path, yaml.safe_dump(FULL), f"task.answers={bad}")
+        assert found.startswith(f"{tmp_path}/run.yaml: `task.answers`: ")
+        assert message in found
+
+
+@pytest.mark.parametrize("answers", ["letter", "number"])
+def test_answers_of_conclusions_need_conclusions(tmp_path: Path, answers: str) -> None:
+    play = f"task.answers={answers}", "search.allowed_metas=['<expansion>']"
+    message = refusal(tmp_path, yaml.safe_dump(FULL), *play)
+    assert f"task.answers: {answers} is read in conclusions alone; add '<conclusion>'" in message
+    read(tmp_path, yaml.safe_dump(FULL), play[0])
+    read(tmp_path, yaml.safe_dump(FULL), play[1])
 
 
 def test_a_missing_key_is_named_and_all_mistakes_come_at_once(tmp_path: Path) -> None:

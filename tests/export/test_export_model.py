@@ -18,7 +18,7 @@ from plain_models import MAX_LENGTH, plain_folder
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
-from llamao1_cli.config import Config, LoraConfig, ModelConfig, SearchConfig
+from llamao1_cli.config import ArithmeticTask, Config, LoraConfig, ModelConfig, SearchConfig
 from llamao1_cli.config.file import dump_config, load_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.export.card import model_card
@@ -27,6 +27,7 @@ from llamao1_cli.export.loading_code import loading_code
 from llamao1_cli.export.model import save_plain, trained_model
 from llamao1_cli.files.manifest import write_manifest
 from llamao1_cli.files.run_folder import RunFolder
+from llamao1_cli.language.answer_forms import FORMS, FormName
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MARKERS, METAS, parse_tree
 from llamao1_cli.model.load import LanguageModel, load_model, save_model
@@ -251,6 +252,15 @@ def test_generation_settings_that_cannot_be_written_are_told(tmp_path: Path) -> 
 def test_a_model_from_scratch_has_nothing_to_lose(tmp_path: Path, tiny: LanguageModel) -> None:
     copied = LanguageModel(copy.deepcopy(tiny.model), tiny.tokenizer, tiny.name)
     assert save_plain(copied, tmp_path / "out", Config()) == []
+
+
+@pytest.mark.parametrize("answers", FORMS)
+def test_the_code_of_the_card_ends_at_an_answer_of_any_form(answers: FormName) -> None:
+    code = loading_code(Config(task=ArithmeticTask(answers=answers)))
+    (ends,) = re.findall(r"    if (.*):\n        break", code)
+    thought = "<conclusion>" + FORMS[answers].statement("7")
+    assert eval(ends, {"thought": thought})
+    assert not eval(ends, {"thought": "<expansion>3+4=7"})
 
 
 def test_the_code_of_the_card_ends_at_an_answer() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llamao1_cli.language.answer_forms import BOXED
 from llamao1_cli.language.marked import (
     HINTS,
     MARKERS,
@@ -233,11 +234,12 @@ def test_a_megabyte_of_nodes_takes_linear_time() -> None:
 
 
 def test_hints_need_an_answer_for_expansion_only() -> None:
-    assert hint(Meta.EXPANSION, None) is None
-    assert hint(Meta.EXPANSION, "{x} <critic>") == (
+    assert hint(Meta.EXPANSION, None, "") is None
+    assert hint(Meta.EXPANSION, "{x} <critic>", "") == (
         "Hint: take the next step towards the answer {x} ‹critic›."
     )
     for meta in HINTS.keys() - {Meta.EXPANSION}:
-        assert hint(meta, None) == hint(meta, "42")
-        assert "42" not in (hint(meta, "42") or "")
-    assert (hint(Meta.CONCLUSION, None) or "").endswith("\\boxed{}.")
+        assert hint(meta, None, "in {}") == hint(meta, "42", "in {}")
+        assert "42" not in (hint(meta, "42", "in {}") or "")
+    asked = hint(Meta.CONCLUSION, None, BOXED.where) or ""
+    assert asked.endswith("the final answer in \\boxed{}.")

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.evaluate.playable import playable
+from llamao1_cli.language.answer_forms import FORMS
 from llamao1_cli.language.codec import Codec
-from llamao1_cli.language.marked import MarkedNode, Meta
+from llamao1_cli.language.marked import METAS, MarkedNode, Meta
 from llamao1_cli.preview.demonstrations import demonstration_facts
 from llamao1_cli.preview.problems import problem_facts
 from llamao1_cli.preview.spread import Spread, percent, spread
@@ -170,6 +171,15 @@ def test_an_answer_that_a_box_cannot_hold_is_not_right_against_itself(codec: Cod
         facts = problem_facts(problems, {}, codec, 10, grader.grade)
     assert facts.not_right_against_themselves == 1
     assert [each.id for each in facts.ungradable] == ["2"]
+
+
+def test_answers_are_tried_in_the_form_that_states_them(codec: Codec) -> None:
+    problems = [Problem("1", "a", "B"), Problem("2", "b", "(C) 12"), Problem("3", "c", "4 or 5")]
+    letters = Codec(codec.tokenizer, METAS, FORMS["letter"])
+    with Grader() as grader:
+        facts = problem_facts(problems, {}, letters, 10, grader.grade)
+    assert [each.id for each in facts.ungradable] == ["3"]
+    assert tokenizer_facts(letters, []).texts == 1
 
 
 def test_no_more_problems_are_looked_at_than_a_run_has_time_for(codec: Codec) -> None:

@@ -222,7 +222,7 @@ def test_hints_are_given_where_they_are_configured(codec: Codec) -> None:
     _, engine, _ = searched(codec, [3], Refinement(1, 1), config)
     first, second = engine.requests
     assert first.hints == (None,) * 4
-    assert second.hints[:2] == (hint(Meta.CRITIC, None), hint(Meta.REFINE, None))
+    assert second.hints[:2] == (hint(Meta.CRITIC, None, ""), hint(Meta.REFINE, None, ""))
     assert None not in second.hints[:2]
     assert second.hints[2:] == (None,) * 3
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from llamao1_cli.config import ArithmeticTask
+from llamao1_cli.language.answer_forms import FORMS, FormName
 from llamao1_cli.language.marked import Meta
 from llamao1_cli.model.build import build_tokenizer
 from llamao1_cli.tasks.arithmetic import WORDINGS, Arithmetic
@@ -67,6 +68,14 @@ def test_clean_demonstrations_are_right_in_every_step(seed: int, least: int, mor
             left, right = int(said[2]), int(said[4])
             assert {"+": left + right, "-": left - right, "*": left * right}[said[3]] == after
         assert conclusion.text == f"The answer is \\boxed{{{found[-1]}}}."
+
+
+@pytest.mark.parametrize("answers", ["boxed", "tags", "hashes", "number"])
+def test_demonstrations_state_answers_as_configured(answers: FormName) -> None:
+    task, form = long_task(misread=0, slip=0, answers=answers), FORMS[answers]
+    for problem, *steps, conclusion in task.demonstrations(0, 20):
+        assert conclusion.text == form.statement(str(values(problem.text)[-1]))
+        assert not any(form.stated_by(step.meta, step.text) for step in steps)
 
 
 @pytest.mark.parametrize("events", ["months", "letters"])

@@ -12,6 +12,7 @@ import pytest
 from llamao1_cli.config import DataSource, DataTask
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import UserError
+from llamao1_cli.language.answer_forms import BOXED, FORMS, AnswerForm, FormName
 from llamao1_cli.language.answers import stated_answer
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating, parse_tree, render_tree
@@ -31,9 +32,11 @@ SOLUTION = (
 STEPS = ["Natalia sold 48/2 = 24 clips in May.", "Natalia sold 48+24 = 72 clips."]
 
 
-def many(problem: Problem, solution: str, count: int = 400) -> list[list[MarkedNode]]:
+def many(
+    problem: Problem, solution: str, count: int = 400, form: AnswerForm = BOXED
+) -> list[list[MarkedNode]]:
     rng = np.random.default_rng(0)
-    return [demonstrate(problem, solution, rng) for _ in range(count)]
+    return [demonstrate(problem, solution, rng, form) for _ in range(count)]
 
 
 def slipped(tree: list[MarkedNode]) -> bool:
@@ -52,7 +55,7 @@ def slipped(tree: list[MarkedNode]) -> bool:
     ],
 )
 def test_steps_are_the_lines_or_sentences_of_a_solution(solution: str, steps: list[str]) -> None:
-    assert solution_steps(solution) == steps
+    assert solution_steps(solution, BOXED) == steps
 
 
 @pytest.mark.parametrize(
@@ -71,9 +74,41 @@ def test_steps_are_the_lines_or_sentences_of_a_solution(solution: str, steps: li
     ],
 )
 def test_a_step_keeps_all_but_the_answer_it_states(solution: str, steps: list[str]) -> None:
-    found = solution_steps(solution)
+    found = solution_steps(solution, BOXED)
     assert not any(map(stated_answer, found))
     assert found == steps
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("boxed", ["We try <answer>4</answer>, then (B) it is {5}."]),
+        ("tags", ["We try 4, then (B) it is {5}."]),
+        ("letter", ["We try <answer>4</answer>, then (B) it is {5}."]),
+        ("number", ["We try <answer>4</answer>, then (B) it is {5}."]),
+    ],
+)
+def test_steps_state_no_answer_of_the_data_or_of_the_task(name: FormName, steps: list[str]) -> None:
+    solution = "We try <answer>4</answer>, then (B) it is \\boxed{5}.\n#### 5\n"
+    found = solution_steps(solution, FORMS[name])
+    assert found == steps
+    assert not any(FORMS[name].stated_by(Meta.EXPANSION, step) for step in found)
+
+
+def test_a_line_of_the_tags_alone_is_no_step() -> None:
+    solution = "Half of 10 is 5.\n<answer>5</answer>"
+    assert solution_steps(solution, FORMS["tags"]) == ["Half of 10 is 5."]
+
+
+@pytest.mark.parametrize("name", ["boxed", "tags", "hashes", "number"])
+def test_conclusions_state_answers_as_the_task_has_them(name: FormName) -> None:
+    form = FORMS[name]
+    for tree in many(CLIPS, SOLUTION, 100, form):
+        stated = [form.stated_by(node.meta, node.text) for node in tree]
+        assert not any(stated[:-1])
+        if tree[-1].meta is Meta.CONCLUSION:
+            assert (stated[-1] == CLIPS.answer) is not slipped(tree)
+            assert tree[-1].text == form.statement(stated[-1] or "")
 
 
 def test_no_mistake_is_made_in_a_drawing() -> None:
@@ -90,7 +125,7 @@ def test_competition_solutions_keep_their_reasoning() -> None:
     if not path.is_file():
         pytest.skip(f"math500 not found under {DATA}; set LLAMAO1_DATA to the data folder")
     solutions = [json.loads(line)["solution"] for line in path.read_text().splitlines()]
-    steps = [solution_steps(solution) for solution in solutions]
+    steps = [solution_steps(solution, BOXED) for solution in solutions]
     kept = sum(visible(step) for each in steps for step in each)
     assert kept / sum(map(visible, solutions)) >= 0.98
     assert all(steps)
@@ -108,7 +143,9 @@ def test_the_lines_of_grade_school_solutions_are_the_steps() -> None:
     for line in "".join(path.read_text() for path in paths).splitlines():
         lines = re.sub("<<[^<>]*>>", "", json.loads(line)["answer"]).splitlines()
         plain = [each.strip() for each in lines if each.strip() and not each.startswith("####")]
-        other += [(plain, steps)] if (steps := solution_steps("\n".join(lines))) != plain else []
+        other += (
+            [(plain, steps)] if (steps := solution_steps("\n".join(lines), BOXED)) != plain else []
+        )
     assert len(other) == 4
     for plain, steps in other:
         assert [*steps[:-1]] == plain[: len(steps) - 1]

@@ -54,7 +54,9 @@ def self_refine(
         chains = complete(engine, [expansion for _, _, expansion in asked])
         for (solutions, index, expansion), thoughts in zip(asked, chains, strict=True):
             start = _start(solutions, index)
-            if nodes := attach_chain(solutions.tree, start, thoughts, expansion.budget):
+            if nodes := attach_chain(
+                solutions.tree, start, thoughts, expansion.budget, codec.answers
+            ):
                 solutions.add(index, nodes)
         judge(trees)
         _compare(forest, prefer, refinement)
@@ -105,7 +107,9 @@ def _request(solutions: Solutions, index: int, codec: Codec, config: SearchConfi
         path=tree.path_ids(start, codec),
         depth=start.depth + 1,
         metas=metas,
-        hints=tuple(hint(meta, None) if told and meta else None for meta in metas),
+        hints=tuple(
+            hint(meta, None, codec.answers.where) if told and meta else None for meta in metas
+        ),
         sampling=config.sampling,
         seed=int(rng.integers(2**62)),
     )
