@@ -30,6 +30,7 @@ from llamao1_cli.cli.options import (
 from llamao1_cli.cli.plan import plan
 from llamao1_cli.cli.report import report, watch
 from llamao1_cli.cli.reward import reward
+from llamao1_cli.cli.tasks import tasks
 from llamao1_cli.errors import UserError
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ app.command(
 )(plan)
 app.add_typer(reward, name="reward")
 app.command(epilog="Example: llamao1 report runs/quickstart --out report.html")(report)
+app.command(epilog="Example: llamao1 tasks chain_sum")(tasks)
 app.command(epilog="Example: llamao1 watch runs/quickstart --port 8117")(watch)
 
 

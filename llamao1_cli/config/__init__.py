@@ -12,7 +12,13 @@ from llamao1_cli.config.learn import LearnConfig, ReplayConfig, RestartsConfig
 from llamao1_cli.config.model import BuildConfig, LoraConfig, ModelConfig, WarmupConfig
 from llamao1_cli.config.play import EngineConfig, SearchConfig, SelfPlayConfig
 from llamao1_cli.config.run import Config, RunConfig
-from llamao1_cli.config.task import ArithmeticTask, DataSource, DataTask, GradingConfig
+from llamao1_cli.config.task import (
+    ArithmeticTask,
+    DataSource,
+    DataTask,
+    GradingConfig,
+    ReasoningGymTask,
+)
 
 __all__ = [
     "ArithmeticTask",
@@ -28,6 +34,7 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "OmegaConfig",
+    "ReasoningGymTask",
     "ReplayConfig",
     "RestartsConfig",
     "RewardConfig",

@@ -1,6 +1,6 @@
 """The sections of the problems and of the grader."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -157,7 +157,63 @@ class DataTask(TaskSection):
         return 1
 
 
-Task = Annotated[ArithmeticTask | DataTask, Field(discriminator="kind")]
+class GymDataSet(Section):
+    """One data set of reasoning-gym."""
+
+    name: str = Field(description="Its name; `llamao1 tasks` lists them.")
+    weight: Positive = Field(1.0, description="How often it is drawn, in relation to the others.")
+    config: dict[str, Any] = Field({}, description="Its options, laid over those of task.config.")
+
+
+class ReasoningGymTask(TaskSection):
+    """Problems that reasoning-gym makes, scored by their own data sets (extra `reasoning-gym`)."""
+
+    kind: Literal["reasoning_gym"] = Field("reasoning_gym", description="Selects this task.")
+    dataset: list[GymDataSet] = Field(
+        min_length=1,
+        description="Name of a data set, or a list of names or of sections with a weight.",
+    )
+    config: dict[str, Any] = Field(
+        {}, description="Options of the data sets, such as `{max_terms: 4}`."
+    )
+    levels: Count = Field(
+        1,
+        description="Levels of difficulty: those of the data sets' own curricula, with `config` "
+        "laid over. learn.curriculum plays the easiest first; evaluation is at the highest. 1 "
+        "takes the data sets' defaults instead.",
+    )
+    test_problems: Count = Field(
+        200, description="Size of the held-out set; less where a data set has few problems."
+    )
+    instruction: str | None = Field(
+        None,
+        description="What stands below each problem; null asks for the answer as `answers` has it.",
+    )
+    answers: Answers = Field("tags", description="How a solution states its answer.")
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        each = given if isinstance(given, list) else [given]
+        return [{"name": one} if isinstance(one, str) else one for one in each]
+
+    @field_validator("dataset")
+    @classmethod
+    def _differ(cls, dataset: list[GymDataSet]) -> list[GymDataSet]:
+        names = [each.name for each in dataset]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"names {twice} twice; name each data set once")
+        return dataset
+
+    @property
+    def asked(self) -> str:
+        """What stands below each problem."""
+        if self.instruction is not None:
+            return self.instruction
+        return f"State the final answer, and nothing else, {self.answer_form.where}."
+
+
+Task = Annotated[ArithmeticTask | DataTask | ReasoningGymTask, Field(discriminator="kind")]
 
 
 class GradingConfig(Section):

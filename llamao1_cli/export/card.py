@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from llamao1_cli.config import ArithmeticTask, Config, DataSource
+from llamao1_cli.config import ArithmeticTask, Config, DataSource, DataTask
 from llamao1_cli.config.file import dump_config
 from llamao1_cli.export.loading_code import loading_code
 from llamao1_cli.report.tables import difference
@@ -86,7 +86,7 @@ def _front(config: Config) -> dict[str, Any]:
     path = config.model.path or ""
     if _HUB_NAME.fullmatch(path) and not path.startswith("."):
         front["base_model"] = path
-    if not isinstance(config.task, ArithmeticTask) and config.task.train.hub:
+    if isinstance(config.task, DataTask) and config.task.train.hub:
         front["datasets"] = [config.task.train.hub]
     return front
 
@@ -110,7 +110,9 @@ def _task(config: Config) -> str:
         return (
             f"arithmetic word problems of {task.min_operations} to {task.max_operations} operations"
         )
-    return f"{_source(task.train)}; held out: {_source(task.test)}"
+    if isinstance(task, DataTask):
+        return f"{_source(task.train)}; held out: {_source(task.test)}"
+    return f"problems of reasoning-gym: {', '.join(each.name for each in task.dataset)}"
 
 
 def _source(source: DataSource) -> str:

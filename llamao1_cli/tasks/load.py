@@ -1,11 +1,16 @@
 """The task that a configuration asks for."""
 
-from llamao1_cli.config import ArithmeticTask, DataTask
+from llamao1_cli.config.task import ArithmeticTask, DataTask
+from llamao1_cli.config.task import Task as TaskConfig
 from llamao1_cli.tasks.arithmetic import Arithmetic
 from llamao1_cli.tasks.dataset import DataSet
+from llamao1_cli.tasks.gym.task import ReasoningGym
 from llamao1_cli.tasks.problem import Task
 
 
-def load_task(config: ArithmeticTask | DataTask) -> Task:
-    """Returns the configured task; raises UserError for data files that are missing or wrong."""
-    return Arithmetic(config) if isinstance(config, ArithmeticTask) else DataSet(config)
+def load_task(config: TaskConfig) -> Task:
+    """Returns the configured task; raises UserError for data files or names that are missing or
+    wrong."""
+    if isinstance(config, ArithmeticTask):
+        return Arithmetic(config)
+    return DataSet(config) if isinstance(config, DataTask) else ReasoningGym(config)
