@@ -19,7 +19,7 @@ class LearnConfig(Section):
         False,
         description="Keep trees whose solutions are all worth the same out of the replay, and play "
         "further problems in their place (DAPO's dynamic sampling): `problems` then counts trees "
-        "that tell right from wrong.",
+        "that tell better from worse.",
     )
     resample_limit: Count = Field(
         4, description="With resample: an iteration plays `problems` times so many at most."

@@ -36,10 +36,12 @@ def plan(
     problems = config.learn.problems
     rates = rates_from_runs(runs) if runs else measure_rates(config, weights, problems)
     work = work_of(config, shape, bandwidth * 1e9)
-    predictions = [predict(rates, work, layout) for layout in layouts(gpus)]
+    # Whoever plays ahead does not know yet how the iteration before ended.
+    able = [each for each in layouts(gpus) if not (each.ahead and config.by_outcomes)]
+    predictions = [predict(rates, work, layout) for layout in able]
     bytes_ = memory_of(config, shape, rates)
     console = Console(highlight=False)
-    console.print(_time_table(predictions, rates, problems))
+    console.print(_time_table(predictions, rates, work))
     console.print(_memory_table(bytes_, config, shape, gpus))
     if json_file is not None:
         write_whole(json_file, json.dumps(_result(rates, predictions, bytes_), indent=1) + "\n")
@@ -55,6 +57,7 @@ def work_of(config: Config, shape: ModelShape, bandwidth: float) -> Work:
         gradient_bytes=sent,
         weight_bytes=sent,
         bandwidth=bandwidth,
+        resample_limit=config.learn.resample_limit if config.learn.resample else None,
     )
 
 
@@ -83,10 +86,16 @@ def _result(rates: Rates, predictions: list[Prediction], bytes_: Memory) -> dict
     }
 
 
-def _time_table(predictions: list[Prediction], rates: Rates, problems: int) -> Table:
+def _time_table(predictions: list[Prediction], rates: Rates, work: Work) -> Table:
+    played, replaced = sum(work.rounds(rates.signal)), ""
+    if work.resample_limit is not None:
+        replaced = (
+            f" in {len(work.rounds(rates.signal))} rounds for {work.taught(rates.signal)} with a "
+            f"signal, which {rates.signal:.0%} have"
+        )
     title = (
-        f"an iteration of {problems} problems, {rates.tokens:,.0f} tokens each; one device: "
-        f"rollout {rates.start:.3g} s + {rates.each:.3g} s a problem, "
+        f"an iteration of {played} problems{replaced}, {rates.tokens:,.0f} tokens each; one "
+        f"device: rollout {rates.start:.3g} s + {rates.each:.3g} s a problem, "
         f"update {rates.update:.3g} s a tree"
     )
     table = Table(title=title, title_justify="left")

@@ -16,9 +16,10 @@ from llamao1_cli.config.file import load_config
 from llamao1_cli.distributed.optimizer_step import make_optimizer
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import run_folder
+from llamao1_cli.learn.credit import has_signal
 from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.update import Updater
-from llamao1_cli.plan.prediction import Rates, affine, rates_of_run
+from llamao1_cli.plan.prediction import Rates, affine, median, rates_of_run
 from llamao1_cli.run.assembly import Parts, assemble
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.tree import Tree
@@ -34,7 +35,7 @@ def rates_from_runs(paths: Sequence[Path]) -> Rates:
     Several runs with different numbers of problems an iteration also tell what a rollout takes at
     least. Raises UserError for a run that has not reached self-play.
     """
-    found = sorted((_rates_from_run(path) for path in paths), key=lambda pair: pair[0])
+    found = sorted(map(_rates_from_run, paths), key=lambda pair: pair[0])
     (few, quick), (many, slow) = found[0], found[-1]
     if few == many:
         return slow
@@ -42,8 +43,8 @@ def rates_from_runs(paths: Sequence[Path]) -> Rates:
     return replace(slow, start=start, each=each)
 
 
-def _rates_from_run(path: Path) -> tuple[int, Rates]:
-    """Returns the problems an iteration of a run, and its rates."""
+def _rates_from_run(path: Path) -> tuple[float, Rates]:
+    """Returns the problems that an iteration of a run plays, and its rates."""
     folder = run_folder(path)
     config = load_config(folder.config)
     if config.self_play.backend != "local":
@@ -53,8 +54,8 @@ def _rates_from_run(path: Path) -> tuple[int, Rates]:
     if not rows:
         raise UserError(f"--from {path}: no iteration of self-play yet; let it run on first")
     size = _replay_tree_bytes(folder.latest())
-    problems = config.learn.problems
-    return problems, rates_of_run(rows, problems, config.replay.draws, size)
+    played = median([row["played_problems"] for row in rows[1:] or rows])
+    return played, rates_of_run(rows, config.replay.draws, size)
 
 
 def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
@@ -95,6 +96,7 @@ def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
         rest=rest + time.perf_counter() - begun,
         tokens=sum(tree.generated_tokens for tree in trees) / problems,
         tree_bytes=float(np.mean([experience_bytes(item) for item in items] or [0])),
+        signal=sum(map(has_signal, trees)) / problems,
     )
 
 

@@ -21,6 +21,7 @@ class Rates:
     rest: float  # of an iteration beside both: value head, weights, trees written; not saving
     tokens: float  # generated for each problem
     tree_bytes: float  # of a tree's experience in the replay
+    signal: float = 1.0  # share of the problems whose trees have a signal
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,21 @@ class Work:
     gradient_bytes: int  # summed over the ranks every step
     weight_bytes: int  # sent to every actor once an iteration
     bandwidth: float  # bytes a second between two machines
+    resample_limit: int | None = None  # None: problems without a signal are not replaced
+
+    def rounds(self, signal: float) -> list[int]:
+        """Returns how many problems each round of an iteration plays, one round unless problems
+        without a signal are replaced; `signal` is the share of those that have one."""
+        sizes = [self.problems]
+        most = self.problems * (self.resample_limit or 1)
+        while lacking := min(self.problems - _rounded(signal * sum(sizes)), most - sum(sizes)):
+            sizes.append(lacking)
+        return sizes
+
+    def taught(self, signal: float) -> int:
+        """Returns how many trees an iteration learns from."""
+        replaces = self.resample_limit is not None
+        return _rounded(signal * sum(self.rounds(signal))) if replaces else self.problems
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,7 @@ class Prediction:
     """Seconds of one iteration."""
 
     layout: Layout
+    played: int  # problems
     rollout: float
     update: float
     sending: float  # gradients between ranks, weights to actors
@@ -90,16 +107,16 @@ def layouts(gpus: int) -> list[Layout]:
 def predict(rates: Rates, work: Work, layout: Layout) -> Prediction:
     """Returns the seconds of an iteration in a layout."""
     players = layout.actors or layout.ranks
-    rollout = rates.start + math.ceil(work.problems / players) * rates.each
-    drawn = work.problems * work.draws
+    rounds, drawn = work.rounds(rates.signal), work.taught(rates.signal) * work.draws
+    rollout = sum(rates.start + math.ceil(size / players) * rates.each for size in rounds)
     update = drawn * rates.update / layout.ranks
     steps = math.ceil(drawn / work.batch_size)
     sending = steps * all_reduce(work.gradient_bytes, layout.ranks, work.bandwidth)
     sending += layout.actors * work.weight_bytes / work.bandwidth
     learning = update + sending + rates.rest
     total = max(rollout, learning) if layout.ahead else rollout + learning
-    tokens = work.problems * rates.tokens / total if total else math.inf
-    return Prediction(layout, rollout, update, sending, rates.rest, total, tokens)
+    tokens = sum(rounds) * rates.tokens / total if total else math.inf
+    return Prediction(layout, sum(rounds), rollout, update, sending, rates.rest, total, tokens)
 
 
 def all_reduce(size: int, ranks: int, bandwidth: float) -> float:
@@ -108,7 +125,7 @@ def all_reduce(size: int, ranks: int, bandwidth: float) -> float:
     return 2 * (ranks - 1) / ranks * size / bandwidth
 
 
-def affine(few: tuple[int, float], many: tuple[int, float]) -> tuple[float, float]:
+def affine(few: tuple[float, float], many: tuple[float, float]) -> tuple[float, float]:
     """Returns start and slope, neither negative, of the line through two (problems, seconds)."""
     (less, quick), (more, slow) = few, many
     each = max((slow - quick) / (more - less), 0.0) if more > less else slow / more
@@ -116,9 +133,7 @@ def affine(few: tuple[int, float], many: tuple[int, float]) -> tuple[float, floa
     return start, (slow - start) / more
 
 
-def rates_of_run(
-    rows: Sequence[Mapping[str, Any]], problems: int, draws: float, tree_bytes: float
-) -> Rates:
+def rates_of_run(rows: Sequence[Mapping[str, Any]], draws: float, tree_bytes: float) -> Rates:
     """Returns rates from the self-play metrics of a run in one process: medians over all iterations
     but the first, which warms up. Raises ValueError without a row.
 
@@ -131,13 +146,16 @@ def rates_of_run(
     rollout = median([s["rollout"] + s["grading"] for s in seconds])
     update = median([s["update"] for s in seconds])
     rest = median([s["iteration"] - s["rollout"] - s["grading"] - s["update"] for s in seconds])
+    played = median([row["played_problems"] for row in later])
+    taught = median([row["experiences"] for row in later])
     return Rates(
         start=0.0,
-        each=rollout / problems,
-        update=update / (problems * draws),
+        each=rollout / played,
+        update=update / (taught * draws) if taught else 0.0,
         rest=max(rest, 0.0),
-        tokens=median([row["generated_tokens"] for row in later]) / problems,
+        tokens=median([row["generated_tokens"] for row in later]) / played,
         tree_bytes=tree_bytes,
+        signal=median([row["signal_problems"] for row in later]) / played,
     )
 
 
@@ -145,3 +163,8 @@ def median(values: Sequence[float]) -> float:
     """Returns the middle value, or the mean of both if their number is even."""
     ordered, middle = sorted(values), len(values) // 2
     return (ordered[middle] + ordered[~middle]) / 2
+
+
+def _rounded(count: float) -> int:
+    """Returns the nearest integer, the upper one of two: one more problem is never two more."""
+    return math.floor(count + 0.5)

@@ -2,20 +2,24 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from fake_engine import shaped_tree
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from llamao1_cli.cli.main import app
+from llamao1_cli.config import LearnConfig
 from llamao1_cli.config.file import load_config
 from llamao1_cli.distributed.optimizer_state import optimizer_tensors
 from llamao1_cli.distributed.optimizer_step import make_optimizer
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.manifest import write_manifest
+from llamao1_cli.learn.credit import has_signal
 from llamao1_cli.model.load import load_model
 from llamao1_cli.plan.measure import rates_from_runs
 from llamao1_cli.plan.memory import ModelShape, activation_bytes, memory, paths_held, replay_trees
@@ -32,6 +36,9 @@ from llamao1_cli.plan.prediction import (
 )
 from llamao1_cli.run import commands
 from llamao1_cli.run.assembly import assemble
+from llamao1_cli.run.tree_source import lacking
+from llamao1_cli.search.rectify import rectify
+from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.load import load_task
 
 TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
@@ -40,6 +47,16 @@ RATES = Rates(start=2.0, each=0.5, update=0.25, rest=1.0, tokens=100.0, tree_byt
 WORK = Work(
     problems=40, draws=1.0, batch_size=4, gradient_bytes=10**9, weight_bytes=10**9, bandwidth=1e10
 )
+
+
+def tree(*outcomes: bool) -> Tree:
+    """A tree whose leaves, all below the root, are right or wrong."""
+    made = shaped_tree([0] * len(outcomes), dict(enumerate(outcomes, start=1)))
+    rectify(made, 1.0, "failure")
+    return made
+
+
+MIXED, WRONG = tree(True, False), tree(False, False)
 
 
 def test_one_process() -> None:
@@ -70,6 +87,48 @@ def test_actors_in_turn_and_ahead() -> None:
     slow = predict(RATES, WORK, Layout("ahead", 1, 1, ahead=True))
     assert slow.iteration == 22.0
     assert slow.bottleneck == "rollout"
+
+
+def test_problems_without_a_signal_are_replaced_round_by_round() -> None:
+    work = replace(WORK, resample_limit=4)
+    assert WORK.rounds(0.5) == [40]
+    assert WORK.taught(0.5) == 40  # whatever they are worth
+    assert work.rounds(1.0) == [40]
+    assert work.rounds(0.5) == [40, 20, 10, 5, 2, 1, 1]
+    assert (work.rounds(0.0), work.taught(0.0)) == ([40, 40, 40, 40], 0)
+    assert (work.rounds(0.1), work.taught(0.1)) == ([40, 36, 32, 29, 23], 16)
+    assert replace(work, resample_limit=1).taught(0.5) == 20
+
+
+@given(
+    problems=st.integers(1, 200),
+    limit=st.integers(1, 6),
+    signal=st.floats(0, 1),
+    seed=st.integers(),
+)
+def test_rounds_are_those_that_an_iteration_plays(
+    problems: int, limit: int, signal: float, seed: int
+) -> None:
+    """With as many signals as expected: see run/tree_source.py."""
+    work = replace(WORK, problems=problems, resample_limit=limit)
+    learn = LearnConfig(problems=problems, resample=True, resample_limit=limit)
+    trees: list[Tree] = []
+    for size in work.rounds(signal):
+        found = math.floor(signal * (len(trees) + size) + 0.5) - sum(map(has_signal, trees))
+        trees += [MIXED] * found + [WRONG] * (size - found)
+    assert lacking(trees, learn) == 0
+    assert len(trees) == sum(work.rounds(signal)) <= problems * limit
+    assert sum(map(has_signal, trees)) == work.taught(signal) <= problems
+
+
+def test_what_is_replaced_costs_a_rollout_of_its_own() -> None:
+    plan = predict(replace(RATES, signal=0.5), replace(WORK, resample_limit=2), Layout("two", 2))
+    # 40, 20, 10, 5, 2, 1, 1 problems, two at a time, each round 2 s and half a second a problem
+    assert plan.played == 79
+    assert plan.rollout == 7 * 2.0 + (20 + 10 + 5 + 3 + 1 + 1 + 1) * 0.5
+    assert plan.update == 40 * 0.25 / 2
+    alone = predict(replace(RATES, signal=0.5), WORK, Layout("two", 2))
+    assert (alone.played, alone.rollout, alone.update) == (40, 12.0, 5.0)
 
 
 @given(ranks=st.integers(1, 9))
@@ -111,13 +170,17 @@ def test_rates_are_medians_without_the_first_iteration() -> None:
     rows = [
         {
             "generated_tokens": 800.0,
+            "played_problems": 8.0,
+            "signal_problems": 6.0,
+            "experiences": 7.0,
             "seconds": {"rollout": r, "grading": 0.4, "update": u, "iteration": r + u + 1.0},
         }
         for r, u in times
     ]
-    rates = rates_of_run(rows, problems=8, draws=2.0, tree_bytes=5.0)
+    rates = rates_of_run(rows, draws=2.0, tree_bytes=5.0)
     assert rates.each == pytest.approx(6.4 / 8)
-    assert rates.update == pytest.approx(1.5 / 16)
+    assert rates.update == pytest.approx(1.5 / 14)
+    assert rates.signal == 0.75
     assert rates.rest == pytest.approx(0.6)
     assert (rates.start, rates.tokens, rates.tree_bytes) == (0.0, 100.0, 5.0)
 
@@ -230,6 +293,20 @@ def test_a_plan_measured_here(tmp_path: Path) -> None:
     assert math.isfinite(result["rates"]["tree_bytes"])
 
 
+def test_a_plan_counts_the_problems_that_replace_others(tmp_path: Path) -> None:
+    out = tmp_path / "plan.json"
+    command = ["plan", "--config", str(TINY), "--json", str(out), "--gpus", "2"]
+    changes = "learn.problems=2", "learn.resample=true", "learn.resample_limit=3"
+    done = CliRunner().invoke(app, command + [part for each in changes for part in ("--set", each)])
+    assert done.exit_code == 0, done.output
+    result = json.loads(out.read_text())
+    work = replace(WORK, problems=2, resample_limit=3)
+    rounds = work.rounds(result["rates"]["signal"])
+    assert {layout["played"] for layout in result["layouts"]} == {sum(rounds)}
+    assert f"{sum(rounds)} problems in {len(rounds)} rounds" in " ".join(done.output.split())
+    assert not any(layout["layout"]["ahead"] for layout in result["layouts"])
+
+
 def test_a_run_that_has_not_played_gives_no_rates(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run folder"):
         rates_from_runs([tmp_path])
@@ -243,7 +320,9 @@ def test_two_runs_tell_the_start_of_a_rollout(tmp_path: Path) -> None:
         write_manifest(point)
         (run / "config.yaml").write_text(f"learn: {{problems: {problems}}}")
         times = {"rollout": seconds, "grading": 0.0, "update": 1.0, "iteration": seconds + 1.5}
+        counts = dict.fromkeys(("played_problems", "signal_problems", "experiences"), problems)
         row = {"stage": "self-play", "generated_tokens": 100.0 * problems, "seconds": times}
+        row |= counts
         (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     rates = rates_from_runs([tmp_path / "12", tmp_path / "4"])
     assert (rates.start, rates.each) == pytest.approx((3.0, 0.5))

@@ -54,6 +54,19 @@ def test_what_lacks_a_signal_is_replaced_up_to_the_limit() -> None:
     assert lacking([WRONG] * 3, LearnConfig(problems=3)) == 0
 
 
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=4))
+def test_any_difference_of_rewards_is_a_signal(rewards: list[float]) -> None:
+    """Not that of right and wrong: two solutions that are partly right tell better from worse."""
+    made = shaped_tree([0] * len(rewards), {})
+    for node, reward in zip(made.nodes[1:], rewards, strict=True):
+        node.answer = "7"
+        node.earn(reward)
+    rectify(made, 1.0, "failure")
+    assert credit.has_signal(made) is (len({*rewards}) > 1)
+    config = LearnConfig(problems=1, resample=True, resample_limit=2)
+    assert lacking([made], config) == (len({*rewards}) == 1)
+
+
 def source_of(learn: LearnConfig, levels: int, told: Callable[[int], Tree]) -> TreeSource:
     """A source of trees of problems that are numbers, `told` what comes of them."""
 
