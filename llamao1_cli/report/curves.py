@@ -26,6 +26,11 @@ METRICS = {
         _Metric("finished_leaves", "Finished solutions", "share that states an answer", share=True),
         _Metric("mean_entropy", "Entropy", "nats a token, as sampled"),
     ),
+    "Problems": (
+        _Metric("played_problems", "Played problems", "an iteration"),
+        _Metric("signal_problems", "Problems with a signal", "whose solutions differ in reward"),
+        _Metric("level", "Level", "of difficulty of what is played"),
+    ),
     "Coverage": (
         _Metric("duplicate_tokens", "Repeated tokens", "share of those generated", share=True),
         _Metric("duplicate_solutions", "Repeated solutions", "share within a tree", share=True),

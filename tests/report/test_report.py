@@ -133,6 +133,17 @@ def test_charts_hold_the_numbers_of_the_files(tmp_path: Path) -> None:
     assert drawn["Loss"].series[0].points == [Point(1, 6.5)]
 
 
+def test_what_is_played_has_curves(tmp_path: Path) -> None:
+    counts = {"played_problems": 6.0, "signal_problems": 4.0, "level": 2.0}
+    rows = [row | counts for row in played(3)]
+    drawn = charts([read_run(write_run(tmp_path / "run", metrics=rows), "run")])
+    shown = {chart.title: chart for chart in drawn if chart.group == "Problems"}
+    assert [*shown] == ["Played problems", "Problems with a signal", "Level"]
+    heights = [{point.y for point in chart.series[0].points} for chart in shown.values()]
+    assert heights == [{6.0}, {4.0}, {2.0}]
+    assert not {*counts} & {chart.title for chart in drawn}
+
+
 def test_a_line_keeps_its_runs_style_where_another_run_has_none(tmp_path: Path) -> None:
     empty, full = write_run(tmp_path / "a"), write_run(tmp_path / "b", metrics=played(2))
     for chart in charts([read_run(empty, "a"), read_run(full, "b")]):
