@@ -23,6 +23,7 @@ from llamao1_cli.config import (
     ValueHeadConfig,
     WarmupConfig,
 )
+from llamao1_cli.config.answers import AnswerPattern
 from llamao1_cli.config.reference import reference
 
 
@@ -58,6 +59,7 @@ HEADINGS = {
     ValueAdapterConfig: "value_head (kind: adapter)",
     WarmupConfig: "warmup",
     RestartsConfig: "replay.restarts",
+    AnswerPattern: "task (kind: arithmetic).answers",
     JudgeConfig: "judge",
     RewardConfig: "reward",
     OmegaConfig: "reward.omega",
