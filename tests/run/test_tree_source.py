@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from chance_outcomes import SETTINGS, has_signal, mean_success
-from fake_engine import shaped_tree
+from fake_engine import BY_EQUALITY, shaped_tree
 from hypothesis import given
 from hypothesis import strategies as st
 from rank_runs import alone, command, rows, together
@@ -93,6 +93,7 @@ def source_of(learn: LearnConfig, levels: int, told: Callable[[int], Tree]) -> T
     parts = SimpleNamespace(
         config=Config(learn=learn),
         task=SimpleNamespace(levels=levels, train_problems=train_problems),
+        verifier=SimpleNamespace(rewards=BY_EQUALITY),
         selfplay=SimpleNamespace(iterate=iterate),
         accelerator=SimpleNamespace(is_main_process=False),
     )
