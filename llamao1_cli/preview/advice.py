@@ -48,7 +48,7 @@ def refusals(preview: Preview, config: Config, *, plays: bool, evaluates: bool) 
             found.append(
                 f"task.{key}: no answer grades as right against itself, such as "
                 f"{facts.ungradable[0].answer!r:.60}; name the field of the final answers in "
-                "task.answer_field"
+                "task.answer_field, and in task.answers a form that can state them"
             )
     demonstrations = preview.demonstrations
     if demonstrations is not None and demonstrations.dropped == demonstrations.looked_at:

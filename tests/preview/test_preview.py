@@ -182,6 +182,19 @@ def test_answers_are_tried_in_the_form_that_states_them(codec: Codec) -> None:
     assert tokenizer_facts(letters, []).texts == 1
 
 
+def test_answers_that_the_task_cannot_state_are_refused_before_a_run(
+    main: InProcess, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    config = write(tmp_path / "run.yaml", settings)
+    done = main("data", "--config", config, "--set", "task.answers=letter")
+    assert done.returncode == 2
+    assert "no answer grades as right against itself" in done.stderr
+    assert "task.answers" in done.stderr
+    result, _ = shown(main, config, "--set", "task.answers=tags")
+    assert result["train"]["not_right_against_themselves"] == 0
+    assert result["tokenizer"]["changed"] == 0
+
+
 def test_no_more_problems_are_looked_at_than_a_run_has_time_for(codec: Codec) -> None:
     problems = [Problem(str(n), f"Is it {n}?", str(n)) for n in range(40_001)]
     facts = problem_facts(problems, {}, codec, 100, lambda pairs: [True] * len(pairs))

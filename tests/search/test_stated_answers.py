@@ -1,6 +1,7 @@
 """Where a solution ends: at the first thought that states an answer as the task has it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from built_in_engine import engine
@@ -8,16 +9,19 @@ from fake_engine import FakeEngine
 from toy_models import toy_model
 
 from llamao1_cli.config import SearchConfig
+from llamao1_cli.config.file import load_config
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.language.answer_forms import FORMS, AnswerForm
+from llamao1_cli.language.answer_forms import FORMS, AnswerForm, FormName
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS, Meta, Rating
+from llamao1_cli.run.assembly import assemble
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.refine.self_refine import self_refine
 from llamao1_cli.search.refine.solutions import Refinement
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 
+TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 NUMBER = FORMS["number"]
 PROBLEM = Problem("p", "How many?", "7")
 
@@ -78,6 +82,13 @@ def test_what_self_refine_rewrites_states_answers_in_the_same_form(codec: Codec)
     request = SearchRequest([PROBLEM], SearchConfig(max_depth=1), [0])
     (tree,) = self_refine(request, fake, own, Refinement(rewritings=0), None)
     assert [node.answer for node in tree.nodes] == [None, "1"]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_run_plays_in_the_form_of_its_task(name: FormName) -> None:
+    parts = assemble(load_config(TINY, [f"task.answers={name}"]))
+    parts.verifier.close()
+    assert parts.codec.answers is FORMS[name]
 
 
 def test_hints_ask_for_the_form(codec: Codec) -> None:
