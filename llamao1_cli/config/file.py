@@ -77,7 +77,7 @@ def _explain(detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return f"`{key}` is missing; add it"
     if detail["type"] == "union_tag_not_found":
-        return f"`{key}.kind` is missing; add `kind: arithmetic` or `kind: data`"
+        return f"`{key}.kind` is missing; add one, such as `kind: arithmetic` or `kind: data`"
     message = detail["msg"].removeprefix("Value error, ")
     value = detail["input"]
     shown = "" if isinstance(value, BaseModel | dict) else f" is {_shown(value):.80}"

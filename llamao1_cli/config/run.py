@@ -148,6 +148,7 @@ class Config(Section):
         if learn.curriculum and self.task.levels == 1:
             raise ValueError(
                 f"learn.curriculum: the problems of this task (kind {self.task.kind}) have one "
-                "level; leave it out, or give arithmetic a larger range of operations"
+                "level; leave it out, give arithmetic a larger range of operations, or set "
+                "task.levels of reasoning-gym"
             )
         return self

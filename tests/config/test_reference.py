@@ -17,6 +17,7 @@ from llamao1_cli.config import (
     JudgeConfig,
     LoraConfig,
     OmegaConfig,
+    ReasoningGymTask,
     RestartsConfig,
     RewardConfig,
     ValueAdapterConfig,
@@ -25,6 +26,7 @@ from llamao1_cli.config import (
 )
 from llamao1_cli.config.answers import AnswerPattern
 from llamao1_cli.config.reference import reference
+from llamao1_cli.config.task import GymDataSet
 
 
 def sections(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:
@@ -55,6 +57,8 @@ HEADINGS = {
     ArithmeticTask: "task (kind: arithmetic)",
     DataTask: "task (kind: data)",
     DataSource: "task (kind: data).train",
+    ReasoningGymTask: "task (kind: reasoning_gym)",
+    GymDataSet: "task (kind: reasoning_gym).dataset",
     ValueHeadConfig: "value_head (kind: features)",
     ValueAdapterConfig: "value_head (kind: adapter)",
     WarmupConfig: "warmup",

@@ -1,11 +1,12 @@
 """Worked solutions of sums and products in a row, with mistakes as people make them.
 
 Each thought takes the next number in, and copies what is left, so that the thought behind it need
-look no further. Who works them out often forgets a carry or a borrow and does not notice; what is
-merely a slip is rated as wrong.
+look no further. Who works them out mostly believes that two minuses in a row make a plus, and does
+not notice; what is merely a slip is rated as wrong.
 """
 
 import re
+from operator import add, mul, sub
 
 import numpy as np
 
@@ -16,12 +17,13 @@ from llamao1_cli.tasks.problem import Problem
 
 WORKED = ("chain_sum", "products")  # the data sets that have solutions here
 
-FORGOTTEN = 0.6  # how often a carry or a borrow is
+MISREAD = 0.7  # how often a minus behind another one is read as a plus
 SLIP = 0.1  # how often a step's result is wrong by one or two
 
 _TERM = r"-?\d{1,12}"
 _CHAIN = re.compile(rf": (?P<first>{_TERM})(?P<rest>(?: [+*-] {_TERM})*)(?: =|\. )")
 _STEP = re.compile(rf" ([+*-]) ({_TERM})")
+_CALCULATE = {"+": add, "-": sub, "*": mul}
 
 
 def demonstrate(
@@ -33,28 +35,19 @@ def demonstrate(
     assert chain is not None, f"{problem.id} is no chain of numbers: {problem.text}"
     nodes = [MarkedNode(-1, 0, problem.text, Meta.PROBLEM)]
     value, right = int(chain["first"]), True
+    before = ""
     for step in _STEP.finditer(chain["rest"]):
-        result = _worked_out(value, step[1], int(step[2]), rng)
+        sign, operand, left = step[1], int(step[2]), chain["rest"][step.end() :]
+        if sign == before == "-" and rng.random() < MISREAD:
+            sign = "+"
+        result = _CALCULATE[sign](value, operand)
         if rng.random() < SLIP:
             result, right = result + int(rng.choice([-2, -1, 1, 2])), False
-        left = chain["rest"][step.end() :]
-        text = f"{value} {step[1]} {step[2]} = {result}" + f", then{left}" * bool(left)
+        text = f"{value} {sign} {operand} = {result}" + f", then{left}" * bool(left)
         _append(nodes, Meta.EXPANSION, text, right, rng)
-        value = result
+        value, before = result, step[1]
     _append(nodes, Meta.CONCLUSION, answers.statement(str(value)), right, rng)
     return nodes
-
-
-def _worked_out(value: int, sign: str, operand: int, rng: np.random.Generator) -> int:
-    """Returns the result of a step; where the tens would have to change, perhaps without it."""
-    if sign == "*":
-        return value * operand
-    result = value + operand if sign == "+" else value - operand
-    units = value % 10 + (operand % 10 if sign == "+" else -(operand % 10))
-    plain = value >= 0 and operand >= 0 and result >= 0
-    if plain and units not in range(10) and rng.random() < FORGOTTEN:
-        return result - 10 if sign == "+" else result + 10
-    return result
 
 
 def _append(

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ UNSTEADY = ["isomorphic_strings", "polynomial_multiplication", "ransom_note", "l
 
 
 def entries(*names: str, levels: int = 1, **options: Any) -> Entries:
-    return Entries({name: options for name in names}, levels)
+    return Entries(dict.fromkeys(names, options), levels)
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - OPEN - SLOW))
@@ -145,17 +146,15 @@ def test_no_answer_is_evaluated(name: str, tmp_path: Path) -> None:
     codes = "+".join(f"chr({ord(letter)})" for letter in call)
     made = entries(name)
     for answer in (call, f"[{call}]", f"eval({codes})", f"1 + exec({codes})", f"x.{call}"):
-        try:
+        # A data set may fail at an answer that it cannot read, which counts as 0.
+        with suppress(ValueError, TypeError, IndexError, KeyError, AttributeError):
             assert 0 <= made.score(f"{name}:1:0:0", answer) <= 1
-        except (ValueError, TypeError, IndexError, KeyError, AttributeError):
-            pass  # a data set may fail at an answer that it cannot read, which counts as 0
     assert not written.exists()
 
 
-WORDS = st.sampled_from(
-    ["sin", "exp", "log", "pi", "x", "C", "eval", "exec", "chr", "(", ")", ".", "1", "2.5", " "]
-    + ["__class__", "+", "**", "lambda", ":", "[", "]", "'", ",", "=", "_", "if", "else", "for"]
-)
+MATHS = ["sin", "exp", "log", "pi", "x", "C", "(", ")", ".", "1", "2.5", "+", "**", ",", " "]
+PYTHON = ["eval", "exec", "chr", "__class__", "lambda", "if", "for", "[", "]", ":", "'", "=", "_"]
+WORDS = st.sampled_from([*MATHS, *PYTHON])
 
 
 @given(st.lists(WORDS, max_size=12).map("".join))
