@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -175,7 +176,8 @@ def by_equality(pairs: Sequence[tuple[str, str]]) -> list[bool]:
 
 
 BY_EQUALITY = Rewards(rewards_by_equality(by_equality))
-VERIFIER = Verifier(GradingConfig(), EQUALITY, 1.0)  # starts no process for whole numbers
+# It starts no process for whole numbers.
+VERIFIER = Verifier(GradingConfig(), EQUALITY, 1.0, Path("rewards.log"))
 
 
 def answer_of(chosen: Node | None) -> str | None:

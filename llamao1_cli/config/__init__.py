@@ -17,6 +17,7 @@ from llamao1_cli.config.task import (
     DataSource,
     DataTask,
     GradingConfig,
+    PythonTask,
     ReasoningGymTask,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "OmegaConfig",
+    "PythonTask",
     "ReasoningGymTask",
     "ReplayConfig",
     "RestartsConfig",

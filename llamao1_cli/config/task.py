@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from llamao1_cli.config.answers import Answers, answer_form
 from llamao1_cli.config.section import (
@@ -157,6 +157,24 @@ class DataTask(TaskSection):
         return 1
 
 
+class PythonTask(TaskSection):
+    """Problems, and the reward of their solutions, from a Python file of your own."""
+
+    kind: Literal["python"] = Field("python", description="Selects this task.")
+    path: ExpandedPath = Field(
+        description="Python file with the functions of a task, or with a class `Task` that has "
+        "them; it is run as part of the program."
+    )
+    options: dict[str, JsonValue] = Field(
+        {}, description="What the file's class `Task` is made with, by name."
+    )
+
+    @property
+    def levels(self) -> int:
+        """How many levels of difficulty there are: one."""
+        return 1
+
+
 class GymDataSet(Section):
     """One data set of reasoning-gym."""
 
@@ -213,7 +231,9 @@ class ReasoningGymTask(TaskSection):
         return f"State the final answer, and nothing else, {self.answer_form.where}."
 
 
-Task = Annotated[ArithmeticTask | DataTask | ReasoningGymTask, Field(discriminator="kind")]
+Task = Annotated[
+    ArithmeticTask | DataTask | PythonTask | ReasoningGymTask, Field(discriminator="kind")
+]
 
 
 class GradingConfig(Section):

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from llamao1_cli.config import ArithmeticTask, Config, DataSource, DataTask
+from llamao1_cli.config import ArithmeticTask, Config, DataSource, DataTask, PythonTask
 from llamao1_cli.config.file import dump_config
 from llamao1_cli.export.loading_code import loading_code
 from llamao1_cli.report.tables import difference
@@ -110,6 +110,8 @@ def _task(config: Config) -> str:
         return (
             f"arithmetic word problems of {task.min_operations} to {task.max_operations} operations"
         )
+    if isinstance(task, PythonTask):
+        return f"`{_plain(task.path)}`, a task in Python"
     if isinstance(task, DataTask):
         return f"{_source(task.train)}; held out: {_source(task.test)}"
     return f"problems of reasoning-gym: {', '.join(each.name for each in task.dataset)}"

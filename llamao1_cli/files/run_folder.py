@@ -34,6 +34,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def reward_log(self) -> Path:
+        """The tracebacks of rewards that failed, each kind once."""
+        return self.path / "rewards.log"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"
@@ -82,7 +87,7 @@ class RunFolder:
         """Delete the files that a run writes, and no others."""
         for name in ("checkpoints", "trees", "eval", "tensorboard"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for file in (self.config, self.metrics, self.path / "report.html"):
+        for file in (self.config, self.metrics, self.reward_log, self.path / "report.html"):
             file.unlink(missing_ok=True)
 
     def checkpointed(self) -> bool:

@@ -14,7 +14,7 @@ from llamao1_cli.preview.problems import ProblemFacts, problem_facts
 from llamao1_cli.preview.tokens import TokenizerFacts, tokenizer_facts
 from llamao1_cli.tasks.dataset import DataSet
 from llamao1_cli.tasks.equality.groups import Equal
-from llamao1_cli.tasks.problem import Problem, Task
+from llamao1_cli.tasks.problem import EQUALITY, Problem, Task
 
 LOOKED_AT = 2000  # demonstrations at most
 SPELLED = 500  # problems, and demonstrations, that the tokenizer is tried on
@@ -39,14 +39,15 @@ def preview(config: Config, task: Task, codec: Codec, equal: Equal, *, warming: 
     Raises UserError for demonstrations that cannot be read.
     """
     train, test, held_out = _problems(config, task)
+    compared = equal if task.reward == EQUALITY else None
     room = prompt_room(codec, config.search, config.model.max_length)
     trees = _demonstrations(config, task) if warming else []
     dropped = {"held out": held_out} if held_out else {}
     return Preview(
         task=task.name,
         generated=not isinstance(task, DataSet),
-        train=problem_facts(train, dropped, codec, room, equal),
-        test=problem_facts(test, {}, codec, room, equal),
+        train=problem_facts(train, dropped, codec, room, compared),
+        test=problem_facts(test, {}, codec, room, compared),
         overlap=held_out,
         demonstrations=demonstration_facts(trees, codec, config.search, config.model.max_length)
         if warming and config.warmup

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llamao1_cli.language.answer_forms import AnswerForm
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.preview.spread import Spread, spread
 from llamao1_cli.tasks.equality.groups import Equal
@@ -39,17 +40,17 @@ class ProblemFacts:
 
 
 def problem_facts(
-    problems: Sequence[Problem], dropped: dict[str, int], codec: Codec, room: int, equal: Equal
+    problems: Sequence[Problem],
+    dropped: dict[str, int],
+    codec: Codec,
+    room: int,
+    equal: Equal | None,
 ) -> ProblemFacts:
-    """Returns the facts about problems that were kept, with those about rows that were not."""
+    """Returns the facts about problems that were kept, with those about rows that were not; `equal`
+    is None where no answers are compared."""
     looked_at = problems[:: -(-len(problems) // LOOKED_AT) or 1]
     lengths = [len(ids) for ids in codec.encode_all([problem.text for problem in looked_at])]
-    # What a solution states must give the whole answer back.
-    form = codec.answers
-    stated = [form.stated(form.statement(problem.answer)) or "" for problem in looked_at]
-    pairs = [(said, problem.answer) for said, problem in zip(stated, looked_at, strict=True)]
-    verdicts = zip(looked_at, equal(pairs), strict=True)
-    wrong = [problem for problem, right in verdicts if not right]
+    wrong = [] if equal is None else _not_right(looked_at, codec.answers, equal)
     return ProblemFacts(
         rows=len(problems) + sum(dropped.values()),
         dropped=dropped,
@@ -63,6 +64,14 @@ def problem_facts(
         ungradable=[*map(_shown, wrong[:SHOWN])],
         examples=[*map(_shown, problems[:SHOWN])],
     )
+
+
+def _not_right(problems: Sequence[Problem], form: AnswerForm, equal: Equal) -> list[Problem]:
+    """Returns the problems whose answer is lost where a solution states it."""
+    stated = [form.stated(form.statement(problem.answer)) or "" for problem in problems]
+    pairs = [(said, problem.answer) for said, problem in zip(stated, problems, strict=True)]
+    verdicts = zip(problems, equal(pairs), strict=True)
+    return [problem for problem, right in verdicts if not right]
 
 
 def _shown(problem: Problem) -> ShownProblem:

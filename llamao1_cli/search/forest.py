@@ -17,12 +17,13 @@ def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
         **_coverage(trees),
         "nodes": float(len(nodes)),
         "mean_entropy": _mean([e for node in nodes for e in node.thought.entropy]),
+        "failed_rewards": float(sum(tree.failed_rewards for tree in trees)),
         "mean_rating": _mean([node.thought.rating for node in nodes]),
     }
 
 
 def mean_success(trees: Sequence[Tree]) -> float:
-    """Returns the mean share of right solutions that the trees estimate at their roots; those that
+    """Returns the mean reward of a solution, as the trees estimate it at their roots; those that
     began further on know nothing of it, nor do those of problems too long to be played."""
     targets = [tree.root.target for tree in trees if not tree.begun and tree.root.children]
     return _mean([target for target in targets if target is not None])

@@ -8,6 +8,7 @@ import torch
 from llamao1_cli.config import Config
 from llamao1_cli.engine.make import make_engine
 from llamao1_cli.engine.protocol import Engine
+from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.language.codec import Codec
 from llamao1_cli.model.load import LanguageModel, load_model
 from llamao1_cli.tasks.problem import Task
@@ -56,5 +57,6 @@ def make_player(
         max_length=config.model.max_length,
         show_ratings=config.search.show_ratings,
     )
-    verifier = Verifier(config.grading, task.reward, config.task.solved_at)
+    log = RunFolder(Path(config.run.dir)).reward_log
+    verifier = Verifier(config.grading, task.reward, config.task.solved_at, log)
     return Player(language_model, codec, value_function, engine, verifier)

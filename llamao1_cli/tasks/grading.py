@@ -1,78 +1,17 @@
 """Grading of answers: cheap comparisons here, math-verify in processes that can be killed."""
 
-import json
-import subprocess
-import sys
 import threading
-import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
-from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from llamao1_cli.tasks.equality.verdict import Pair, verdict
+from llamao1_cli.tasks.worker_pool import WorkerError, WorkerPool
 
 _WORKER_SCRIPT = Path(__file__).with_name("grading_worker.py")
-_START_S = 120.0  # imports on a cold, busy machine; not counted against any answer
 _CACHED_VERDICTS = 65536
-
-
-class _Worker:
-    """One worker process, and the state of the pair it has been given."""
-
-    def __init__(self, timeout_s: float) -> None:
-        # By its path and with -P: no package of ours is imported, no folder shadows a library.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER_SCRIPT), str(timeout_s)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests: IO[bytes] = self._process.stdin
-        self.replies: IO[bytes] = self._process.stdout
-        self.pid = self._process.pid
-        self._timeout_s = timeout_s
-        self._ready = False
-        self._unread = b""
-        self.deadline = 0.0
-        self.verdict: bool | None = None
-        self.dead = False
-
-    def ask(self, pair: Pair) -> None:
-        """Send a pair; the worker may still be starting, or have died unnoticed."""
-        self.verdict = None
-        self.deadline = time.monotonic() + (self._timeout_s if self._ready else _START_S)
-        with suppress(BrokenPipeError):  # then its replies end too, which receive() notices
-            self._requests.write(json.dumps(pair).encode() + b"\n")
-
-    def receive(self) -> None:
-        """Take in what the worker has written, once `replies` is readable."""
-        data = self.replies.read(4096)
-        self.dead = not data
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        for line in lines:
-            if line == b"ready":
-                self._ready = True
-                self.deadline = time.monotonic() + self._timeout_s
-            else:
-                self.verdict = line == b"true"
-
-    def check_started(self) -> None:
-        """Raise RuntimeError if the worker ended, or ran out of time, before it was ready."""
-        if not self._ready:
-            raise RuntimeError("the grading worker did not start: is math-verify installed?")
-
-    def stop(self) -> None:
-        """Kill the process and release its pipes."""
-        self._process.kill()
-        self._process.wait()
-        self._requests.close()
-        self.replies.close()
 
 
 class Grader:
@@ -85,11 +24,7 @@ class Grader:
 
     def __init__(self, workers: int = 1, timeout_s: float = 3.0) -> None:
         """Raise ValueError unless there is at least one worker and some time."""
-        if workers < 1 or timeout_s <= 0:
-            raise ValueError("a grader needs at least one worker and a positive time limit")
-        self._limit = workers
-        self._timeout_s = timeout_s
-        self._idle: list[_Worker] = []
+        self._pool = WorkerPool(_WORKER_SCRIPT, [], workers, timeout_s)
         self._cache: OrderedDict[Pair, bool] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -106,9 +41,7 @@ class Grader:
 
     def close(self) -> None:
         """Stop the worker processes; a later `grade` starts new ones."""
-        with self._lock:
-            while self._idle:
-                self._idle.pop().stop()
+        self._pool.close()
 
     def grade(self, pairs: Sequence[Pair]) -> list[bool]:
         """Returns, for each (predicted, reference) pair, whether the two are equal.
@@ -134,41 +67,10 @@ class Grader:
         return found
 
     def _ask_workers(self, pairs: list[Pair]) -> list[bool]:
-        """Returns the workers' verdicts on pairs; a worker that fails is replaced."""
-        verdicts = [False] * len(pairs)
-        todo = deque(range(len(pairs)))
-        failed: set[int] = set()
-        busy: dict[_Worker, int] = {}
+        """Returns the workers' verdicts on pairs; those without a reply are False."""
         try:
-            while todo or busy:
-                while todo and len(busy) < self._limit:
-                    worker = self._idle.pop() if self._idle else _Worker(self._timeout_s)
-                    busy[worker] = todo.popleft()
-                    worker.ask(pairs[busy[worker]])
-                for worker in self._settled(busy):
-                    index = busy[worker]
-                    if worker.verdict is not None:
-                        verdicts[index] = worker.verdict
-                        self._idle.append(worker)
-                    else:
-                        worker.check_started()
-                        worker.stop()
-                        # It may have died before it read the pair, which is tried once more.
-                        if worker.dead and index not in failed:
-                            failed.add(index)
-                            todo.append(index)
-                    del busy[worker]
-        finally:
-            for worker in busy:
-                worker.stop()
-        return verdicts
-
-    def _settled(self, busy: dict[_Worker, int]) -> list[_Worker]:
-        """Wait for replies or a deadline; returns workers that have a verdict, are dead or late."""
-        timeout = min(worker.deadline for worker in busy) - time.monotonic()
-        readable = wait([worker.replies.fileno() for worker in busy], max(timeout, 0.0))
-        for worker in busy:
-            if worker.replies.fileno() in readable:
-                worker.receive()
-        now = time.monotonic()
-        return [w for w in busy if w.verdict is not None or w.dead or now >= w.deadline]
+            return [reply is True for reply in self._pool.ask(pairs)]
+        except WorkerError:
+            raise RuntimeError(
+                "the grading worker did not start: is math-verify installed?"
+            ) from None

@@ -215,7 +215,7 @@ def test_strange_answers_are_wrong_and_the_pool_survives_them() -> None:
         assert grader.grade([(answer, "x^2+1") for answer in STRANGE]) == [False] * len(STRANGE)
         # As if every one took its whole time, and a new process after it.
         assert time.monotonic() - start < len(STRANGE) * (3 + 30)
-        assert 1 <= len(grader._idle) <= 2
+        assert 1 <= len(grader._pool._idle) <= 2
         assert grader.grade([("x+2", "2+x"), ("x+2", "3+x")]) == [True, False]
 
 
@@ -229,20 +229,20 @@ def test_nothing_is_evaluated(grader: Grader, tmp_path: Path) -> None:
 
 def test_grading_goes_on_after_a_worker_died(grader: Grader) -> None:
     assert grader.grade([("x+1", "1+x")]) == [True]
-    (worker,) = grader._idle
+    (worker,) = grader._pool._idle
     assert "torch" not in Path(f"/proc/{worker.pid}/maps").read_text()
     os.kill(worker.pid, signal.SIGINT)
     assert grader.grade([("x+2", "2+x")]) == [True]
-    assert grader._idle == [worker]  # an interrupt is the parent's business
+    assert grader._pool._idle == [worker]  # an interrupt is the parent's business
     os.kill(worker.pid, signal.SIGKILL)
     assert grader.grade([("x+3", "3+x"), ("x+3", "4+x")]) == [True, False]
-    assert grader._idle != [worker]
+    assert grader._pool._idle != [worker]
 
 
 def test_workers_end_with_the_context() -> None:
     with Grader() as grader:
         grader.grade([("x+1", "1+x")])
-        pid = grader._idle[0].pid
+        pid = grader._pool._idle[0].pid
     assert not running(pid)
 
 
@@ -251,7 +251,7 @@ def test_workers_die_with_a_killed_parent() -> None:
         "from llamao1_cli.tasks.grading import Grader\n"
         "grader = Grader(timeout_s=1)\n"
         "assert grader.grade([('x+1', '1+x')]) == [True]\n"
-        "print(grader._idle[0].pid, flush=True)\n"
+        "print(grader._pool._idle[0].pid, flush=True)\n"
         "grader.grade([('9^{9^{9^{9}}}', 'x')])\n"
     )
     command = [sys.executable, "-c", program]

@@ -9,7 +9,7 @@ from llamao1_cli.tasks.problem import Problem, Solution
 class Task:
     """Scores an answer as the data set does that its problem is from."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, **options: Any) -> None:
         self._entries = Entries(**options)
 
     def reward(self, problem: Problem, solution: Solution) -> float:

@@ -187,7 +187,7 @@ def test_what_is_more_than_a_formula_is_not_read(formula: str) -> None:
 
 
 def test_the_reward_is_the_score_of_the_stated_answer() -> None:
-    task = Task({"data_sets": {"chain_sum": {"max_terms": 3}}, "levels": 1})
+    task = Task(**{"data_sets": {"chain_sum": {"max_terms": 3}}, "levels": 1})
     entry_id = "chain_sum:1:0:0"
     question, answer = Entries({"chain_sum": {"max_terms": 3}}, 1).problem(entry_id)
     problem = Problem(entry_id, question, "not looked at")
