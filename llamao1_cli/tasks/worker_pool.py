@@ -42,6 +42,8 @@ class _Worker:
             stdout=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,  # what it starts is killed with it
+            # Whoever walks through a set of words does so in the same order in every process.
+            env=os.environ | {"PYTHONHASHSEED": "0"},
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

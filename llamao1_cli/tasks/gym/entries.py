@@ -56,7 +56,7 @@ class Entries:
         entry = self._entry(entry_id)
         if not may_be_scored(name, answer):
             return 0.0
-        return self._data_set(name, level, seed).score_answer(answer, entry)
+        return float(self._data_set(name, level, seed).score_answer(answer, entry))
 
     def _make_data_set(self, name: str, level: int, seed: int) -> Any:
         _seed_all(seed)
