@@ -42,7 +42,7 @@ def tasks(name: str | None, json_file: Path | None, *, markdown: bool) -> None:
     else:
         console.print(_kind_table(kinds))
         table = _data_set_table(found, console.width) if found else None
-        console.print(table or _MISSING, soft_wrap=not found)
+        console.print(table or escape(_MISSING), soft_wrap=not found)
 
 
 def task_kinds() -> list[dict[str, str]]:
@@ -102,7 +102,7 @@ def _data_set_table(data_sets: Sequence[dict[str, Any]], width: int) -> Table:
         title=f"{len(data_sets)} data sets of kind reasoning_gym; `llamao1 tasks NAME` tells more",
     )
     for each in data_sets:
-        example = _cut(printable(_example(each)[0]), room)
+        example = _cut(each["examples"][0]["problem"], room)
         table.add_row(each["name"], each["area"], str(each["levels"]), escape(example))
     return table
 
@@ -114,7 +114,7 @@ def _example(data_set: dict[str, Any]) -> tuple[str, str]:
 
 
 def _cut(text: str, length: int) -> str:
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
