@@ -33,7 +33,8 @@ def demonstrate(
     wrongly."""
     chain = _CHAIN.search(problem.text)
     assert chain is not None, f"{problem.id} is no chain of numbers: {problem.text}"
-    nodes = [MarkedNode(-1, 0, problem.text, Meta.PROBLEM)]
+    # The numbers of a problem are random: to learn to write them would only slow the rest down.
+    nodes = [MarkedNode(-1, 0, problem.text, Meta.PROBLEM, imitate=False)]
     value, right = int(chain["first"]), True
     before = ""
     for step in _STEP.finditer(chain["rest"]):
