@@ -81,8 +81,8 @@ class Evaluator:
                 if PASS in names:
                     figures |= passes(forest, self._solved(earned), self._config.samples)
             if growth is LIKELIEST and PASS_DISTINCT in names:
-                solved = self._solved(sample_rewards(forest, self._rewards))
-                figures |= passes_in_order(forest, solved, self._config.samples)
+                earned, samples = sample_rewards(forest, self._rewards), self._config.samples
+                figures |= passes_in_order(forest, earned, self._rewards.solved_at, samples)
             for name in chosen:
                 figures[self._label(name)] = self._accuracy(forest, name)
         result["differences"] = self._differences(names, figures)

@@ -71,13 +71,17 @@ def passes(forest: Forest, outcomes: Sequence[Sequence[bool]], samples: int) -> 
 
 
 def passes_in_order(
-    forest: Forest, outcomes: Sequence[Sequence[bool]], draws: int
+    forest: Forest, earned: Sequence[Sequence[float]], solved_at: float, draws: int
 ) -> dict[str, Result]:
     """Returns the shares of problems with a right one among the first k distinct solutions, for k
     of 1, 2, 4 … and all `draws`; each k is charged for all of them."""
-    return {
-        f"{PASS_DISTINCT}@{first}": accuracy(forest, [any(row[:first]) for row in outcomes], 1)
+    best = {
+        first: [max(row[:first]) for row in earned]
         for first in sorted({draws, *(2**power for power in range(draws.bit_length()))})
+    }
+    return {
+        f"{PASS_DISTINCT}@{first}": accuracy(forest, rewards, solved_at)
+        for first, rewards in best.items()
     }
 
 

@@ -20,7 +20,7 @@ PLAY, VALUES, WARMUP, OTHER = "Accuracy and play", "Values", "Warm-up", "Other"
 
 METRICS = {
     PLAY: (
-        _Metric("success", "Success", "of one draw, as the trees estimate it", share=True),
+        _Metric("success", "Success", "mean reward of one draw, as trees tell it", share=True),
         _Metric("solved_leaves", "Right solutions", "share of the leaves", share=True),
         _Metric("mixed_trees", "Mixed trees", "share with right and wrong leaves", share=True),
         _Metric("finished_leaves", "Finished solutions", "share that states an answer", share=True),
@@ -29,6 +29,7 @@ METRICS = {
     "Problems": (
         _Metric("played_problems", "Played problems", "an iteration"),
         _Metric("signal_problems", "Problems with a signal", "whose solutions differ in reward"),
+        _Metric("failed_rewards", "Failed rewards", "which earned 0"),
         _Metric("level", "Level", "of difficulty of what is played"),
     ),
     "Coverage": (

@@ -134,6 +134,8 @@ class Display:
             apart = config.search.draws_apart
             name, key = ("success", "success") if apart else ("solved", "solved_leaves")
             line += f"  {name} {metrics[key]:.3f}  mixed trees {metrics['mixed_trees']:.2f}"
+        if metrics.get("failed_rewards"):
+            line += f"  failed rewards {metrics['failed_rewards']:.0f}"
         if "policy_loss" in metrics:
             line += (
                 f"  value loss {metrics['value_loss']:.3f}  clipped {metrics['clip_fraction']:.3f}"

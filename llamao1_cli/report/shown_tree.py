@@ -19,7 +19,7 @@ def shown_tree(tree: Tree, advantages: np.ndarray | None, config: SearchConfig) 
     """Returns a tree as the viewer reads it: its problem, its nodes in the order they were made,
     and the path to its best leaf."""
     graded = [node for node in tree.nodes if node.outcome is not None]
-    gaps = [abs(node.value - float(bool(node.outcome))) for node in graded]
+    gaps = [abs(node.value - (node.reward or 0.0)) for node in graded]
     steps = simulations(tree, config)
     return {
         "id": _cut(tree.problem.id),
@@ -97,6 +97,7 @@ def _shown_node(tree: Tree, node: Node, advantage: float | None) -> dict[str, An
         "known": thought.known,
         "sibling": None if sibling is None else sibling.id,  # that the known tokens are of
         "mass": _number(node.mass),
+        "reward": _number(node.reward),
         "outcome": node.outcome,
         "answer": None if node.answer is None else _cut(node.answer),
         "complete": thought.complete,

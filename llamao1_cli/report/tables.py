@@ -8,19 +8,25 @@ from rich.table import Table
 
 
 def evaluation_table(result: Mapping[str, Any], title: str) -> Table:
-    """Returns accuracy, interval and cost of each strategy; below it what the weighted votes gain,
-    what the best of the samples loses, the quality of values and ratings, and what judges did."""
-    table = _table(title, "strategy", "accuracy", "95% interval", "tokens a problem", "seconds")
-    for name, row in result["strategies"].items():
+    """Returns accuracy, interval and cost of each strategy, and the mean reward where that is
+    another number; below it what the weighted votes gain, what the best of the samples loses, the
+    quality of values and ratings, and what judges did."""
+    rows = result["strategies"]
+    differs = any(row.get("reward", row["accuracy"]) != row["accuracy"] for row in rows.values())
+    partial = ["reward"] if differs else []
+    columns = ("accuracy", "95% interval", *partial, "tokens a problem", "seconds")
+    table = _table(title, "strategy", *columns)
+    for name, row in rows.items():
         low, high = row["ci95"]
         table.add_row(
             name,
             f"{row['accuracy']:.3f}",
             f"{low:.3f} to {high:.3f}",
+            *(f"{row[key]:.3f}" if key in row else "" for key in partial),
             f"{row['generated_tokens'] / max(row['n'], 1):.1f}",
             f"{row['seconds']:.1f}",
         )
-    lines = unplayed_lines(result)
+    lines = unplayed_lines(result) + failed_lines(result)
     lines += [f"{name}: {difference(row)}" for name, row in result["differences"].items()]
     kinds = [name for name in ("value", "rating") if result[name]]
     lines += [value_line(name, result[name]) for name in kinds]
@@ -52,6 +58,12 @@ def unplayed_lines(result: Mapping[str, Any]) -> list[str]:
     if not (unplayed := result.get("unplayed")):
         return []
     return [f"not played, and not counted: {unplayed} too long for model.max_length"]
+
+
+def failed_lines(result: Mapping[str, Any]) -> list[str]:
+    """Returns a line about rewards that failed, where there are any."""
+    failed = result.get("failed_rewards")
+    return [f"rewards that failed, and earned 0: {failed}"] if failed else []
 
 
 def asked_lines(result: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,8 @@ const KNOWN = 16; // letters that a card shows of what a thought shares with a s
 const FIGURES = [
   ["Rating", "rating", "probability of success, read from the model's own rating"],
   ["Value", "value", "what the value head says of it, or without one the rating"],
-  ["Target", "target", "what the outcomes below it make it worth"],
+  ["Reward", "reward", "what the solution that it ends earned"],
+  ["Target", "target", "what the rewards below it make it worth"],
   ["Q", "q", "mean of what search backed up through it"],
   ["Visits", "visits", "simulations that went through it"],
   ["Prior", "prior", "share of its likelihood among its siblings'"],

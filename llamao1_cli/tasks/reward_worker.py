@@ -13,9 +13,11 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 MEMORY_BYTES = 4 << 30
 MOST_TEXT = 4000  # characters of a traceback, the last ones
@@ -39,16 +41,25 @@ class Solution:
     answer: str
 
 
+class _Fresh(SourceFileLoader):
+    """Reads a file as it is now. Bytecode of a file is kept, and used as long as size and whole
+    second of its last change are the same; without them there is none."""
+
+    def path_stats(self, path: str) -> NoReturn:
+        raise OSError
+
+
 def run_file(path: str) -> ModuleType:
     """Returns a Python file as a module; what it raises goes through."""
-    name = f"task file {path}"
-    module = ModuleType(name)
-    module.__file__ = path
-    sys.modules[name] = module  # as dataclasses ask for it
+    spec = spec_from_file_location(f"task file {path}", loader=_Fresh(f"task file {path}", path))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # as dataclasses ask for it
     folder = str(Path(path).resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)  # last: its files shadow no library
-    exec(compile(Path(path).read_bytes(), path, "exec"), vars(module))
+    spec.loader.exec_module(module)
     return module
 
 

@@ -59,7 +59,8 @@ def centred_rewards(tree: Tree, length_weight: float) -> np.ndarray | None:
     for leaf, length in zip(leaves, lengths, strict=True):
         value = target_of(leaf)
         brevity = 0.5 - (length - shortest) / spread if spread else 0.0
-        rewards.append(value + length_weight * (brevity if value > 0.5 else min(brevity, 0.0)))
+        right = value > 0.5 if leaf.outcome is None else leaf.outcome
+        rewards.append(value + length_weight * (brevity if right else min(brevity, 0.0)))
     if max(rewards) == min(rewards):
         return None
     centred = np.array(rewards) - np.mean(rewards)
