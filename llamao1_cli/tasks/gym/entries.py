@@ -87,13 +87,9 @@ def settings(name: str, options: Mapping[str, Any], level: int | None) -> dict[s
                 + _nearest(key, known, f"it has {', '.join(known)}")
             )
     made = (known if level is None else _of_level(name, level)) | dict(options)
-    try:
-        configuration = DATASETS[name][1](**made)
-        if hasattr(configuration, "validate"):
-            configuration.validate()
-    except Exception as error:  # each data set checks its options in its own way
+    if wrong := _objection(name, made):
         at = "" if level is None else f" at level {level}"
-        raise ValueError(f"task.config: {name} cannot be made{at}: {error or made}") from None
+        raise ValueError(f"task.config: {name} cannot be made{at}: {wrong}")
     return made
 
 
@@ -103,10 +99,16 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def levels_of(name: str) -> int:
-    """Returns how many levels of difficulty a data set has, 1 without a curriculum."""
-    if name not in CURRICULA:
+    """Returns how many levels of difficulty a data set has, 1 without a curriculum.
+
+    A few curricula have levels whose options their own data set refuses; these do not count.
+    """
+    curriculum = _curriculum(name, 1)
+    if curriculum is None:
         return 1
-    return max(len(each.levels) for each in create_curriculum(name).attributes.values())
+    most = max(len(each.levels) for each in curriculum.attributes.values())
+    refused = (n for n in range(1, most + 1) if _objection(name, _at(name, n)))
+    return max(next(refused, most + 1) - 1, 1)
 
 
 def _of_level(name: str, level: int) -> dict[str, Any]:
@@ -115,11 +117,32 @@ def _of_level(name: str, level: int) -> dict[str, Any]:
         raise ValueError(
             f"task.levels: {name} has {levels_of(name)}, not {level}; lower task.levels"
         )
+    return _at(name, level)
+
+
+def _at(name: str, level: int) -> dict[str, Any]:
+    curriculum = _curriculum(name, level)
+    return _options_of(curriculum.generate_configuration()) if curriculum else defaults(name)
+
+
+def _curriculum(name: str, level: int) -> Any:
+    """Returns a data set's curriculum at a level, or None if it has none."""
     if name not in CURRICULA:
-        return defaults(name)
+        return None
     curriculum = create_curriculum(name)
     curriculum.set_global_level(level - 1)
-    return _options_of(curriculum.generate_configuration())
+    return curriculum
+
+
+def _objection(name: str, options: Mapping[str, Any]) -> str:
+    """Returns what a data set has against its options, or nothing."""
+    try:
+        configuration = DATASETS[name][1](**options)
+        if hasattr(configuration, "validate"):
+            configuration.validate()
+    except Exception as error:  # each data set checks its options in its own way
+        return str(error) or f"{dict(options)} is refused"
+    return ""
 
 
 def _options_of(configuration: Any) -> dict[str, Any]:

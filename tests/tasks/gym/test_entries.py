@@ -97,6 +97,15 @@ def test_the_environment_of_the_caller_changes_no_entry(monkeypatch: pytest.Monk
     assert found[0] == found[1]
 
 
+def test_every_level_that_is_told_can_be_made() -> None:
+    for name in NAMES:
+        for level in range(1, levels_of(name) + 1) if levels_of(name) > 1 else ():
+            settings(name, {}, level)
+    # Higher ones of these are refused by the data set itself: 25 letters are no more than the
+    # alphabet has.
+    assert (levels_of("caesar_cipher"), levels_of("knight_swap")) == (2, 1)
+
+
 def test_levels_are_those_of_the_data_sets_own_curriculum() -> None:
     assert levels_of("chain_sum") == 11
     assert levels_of("acre") == 1
