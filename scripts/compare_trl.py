@@ -31,8 +31,8 @@ from trl import GRPOConfig, GRPOTrainer
 from llamao1_cli.config.file import load_config
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.language.answers import stated_answer
-from llamao1_cli.language.codec import Codec, role_of
 from llamao1_cli.language.marked import Meta, Rating
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.model.load import save_model
 from llamao1_cli.run.assembly import Parts, assemble
 
@@ -40,14 +40,16 @@ GENERATIONS = 8  # solutions a problem
 ITERATIONS = 1000  # problems for so many iterations; the time ends the run
 
 
-class Language(LogitsProcessor):
+class MarkedProcessor(LogitsProcessor):
     """The marked language while transformers generates: headers and rating fields are forced as the
     model has always been given them, and markers inside thoughts are masked."""
 
-    def __init__(self, codec: Codec, rows: int, vocabulary: int, max_tokens: int) -> None:
-        self._codec, self._max_tokens = codec, max_tokens
-        self._allowed = codec.grammar(vocabulary)
-        self._forced = [codec.header(1) for _ in range(rows)]
+    def __init__(
+        self, language: MarkedLanguage, rows: int, vocabulary: int, max_tokens: int
+    ) -> None:
+        self._language, self._max_tokens = language, max_tokens
+        self._allowed = language.grammar(vocabulary)
+        self._forced = [language.opening(1) for _ in range(rows)]
         self._depths, self._sampled = [1] * rows, [0] * rows
         self.masks: list[list[int]] = [[] for _ in range(rows)]  # 1 where a token was sampled
 
@@ -61,39 +63,39 @@ class Language(LogitsProcessor):
             if forced:
                 allowed[row, self._forced[row].pop(0)] = True
             else:
-                allowed[row] = self._allowed[role_of(self._sampled[row], False, 1)]
+                allowed[row] = self._allowed[self._language.role(self._sampled[row], False, 1)]
             self.masks[row].append(int(not forced))
         return scores.masked_fill(~allowed, -torch.inf)
 
     def _take(self, row: int, token: int) -> None:
         """A token was sampled; after a thought's end its rating and the next header must follow."""
         self._sampled[row] += 1
-        ended = token == self._codec.thought_end
+        ended = token == self._language.thought_end
         if ended or self._sampled[row] == self._max_tokens:
             self._depths[row] += 1
             self._sampled[row] = 0
             self._forced[row] = [
-                *([] if ended else [self._codec.thought_end]),
-                *self._codec.closing(Rating.UNKNOWN),
-                *self._codec.header(self._depths[row]),
+                *([] if ended else [self._language.thought_end]),
+                *self._language.closing(Rating.UNKNOWN),
+                *self._language.opening(self._depths[row]),
             ]
 
 
 class AtConclusion(StoppingCriteria):
     """Ends each solution with its conclusion."""
 
-    def __init__(self, codec: Codec, start: int) -> None:
-        self._codec, self._start = codec, start
+    def __init__(self, language: MarkedLanguage, start: int) -> None:
+        self._language, self._start = language, start
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> torch.Tensor:
         """Which rows are done `[B]`."""
         rows = input_ids[:, self._start :].tolist()
-        return torch.tensor([conclusion_end(row, self._codec) is not None for row in rows])
+        return torch.tensor([conclusion_end(row, self._language) is not None for row in rows])
 
 
-def conclusion_end(row: list[int], codec: Codec) -> int | None:
+def conclusion_end(row: list[int], language: MarkedLanguage) -> int | None:
     """Where a solution's conclusion ends; None if there is none."""
-    conclusion, end = codec.meta(Meta.CONCLUSION), codec.thought_end
+    conclusion, end = language.meta(Meta.CONCLUSION), language.thought_end
     start = row.index(conclusion) if conclusion in row else len(row)
     return row.index(end, start) + 1 if end in row[start:] else None
 
@@ -121,8 +123,8 @@ class Budget(TrainerCallback):
 
 def rollout(parts: Parts, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
     """One solution a prompt, by transformers' `generate` on left-padded prompts."""
-    codec, config = parts.codec, parts.config
-    paths = [codec.root(prompt) for prompt in prompts]
+    language, config = parts.language, parts.config
+    paths = [language.root(prompt) for prompt in prompts]
     width, pad = max(map(len, paths)), 0
     ids = torch.tensor([[pad] * (width - len(path)) + path for path in paths])
     mask = torch.tensor([[0] * (width - len(path)) + [1] * len(path) for path in paths])
@@ -137,28 +139,30 @@ def rollout(parts: Parts, prompts: list[str], trainer: GRPOTrainer) -> dict[str,
     )
     model = trainer.accelerator.unwrap_model(trainer.model)
     vocabulary = model.get_output_embeddings().out_features
-    language = Language(codec, len(prompts), vocabulary, config.search.max_thought_tokens)
+    processor = MarkedProcessor(
+        language, len(prompts), vocabulary, config.search.max_thought_tokens
+    )
     with torch.no_grad():
         made = model.generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=settings,
-            logits_processor=LogitsProcessorList([language]),
-            stopping_criteria=StoppingCriteriaList([AtConclusion(codec, width)]),
+            logits_processor=LogitsProcessorList([processor]),
+            stopping_criteria=StoppingCriteriaList([AtConclusion(language, width)]),
         )[:, width:].tolist()
-    rows = [row[: conclusion_end(row, codec)] for row in made]
-    masks = [mask[: len(row)] for row, mask in zip(rows, language.masks, strict=True)]
+    rows = [row[: conclusion_end(row, language)] for row in made]
+    masks = [mask[: len(row)] for row, mask in zip(rows, processor.masks, strict=True)]
     return {"prompt_ids": paths, "completion_ids": rows, "env_mask": masks, "logprobs": None}
 
 
 def solved(parts: Parts, rows: list[list[int]], answers: list[str]) -> list[float]:
     """1 for a solution whose conclusion states the right answer, else 0."""
-    codec, conclusion = parts.codec, parts.codec.meta(Meta.CONCLUSION)
+    language, conclusion = parts.language, parts.language.meta(Meta.CONCLUSION)
     stated: list[str | None] = []
     for row in rows:
-        end = conclusion_end(row, codec)
+        end = conclusion_end(row, language)
         words = row[row.index(conclusion) : end] if end else []
-        stated.append(stated_answer(codec.decode(words)[1]) if words else None)
+        stated.append(stated_answer(language.decode(words)[1]) if words else None)
     asked = [(s, a) for s, a in zip(stated, answers, strict=True) if s is not None]
     verdicts = iter(parts.grader.grade(asked))
     return [float(s is not None and next(verdicts)) for s in stated]

@@ -16,7 +16,7 @@ import torch
 from llamao1_cli.bench.machine import weights_roofline
 from llamao1_cli.config.resolve import resolve
 from llamao1_cli.engine.builtin.weights import rollout_copy
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.model.load import load_model
 from llamao1_cli.search.tree import Tree, node_tokens
 from llamao1_cli.search.tree_files import read_trees, tree_files
@@ -33,15 +33,15 @@ def draft(path: list[int], length: int) -> list[int]:
     return []
 
 
-def accepted(trees: list[Tree], codec: Codec, length: int) -> tuple[float, float]:
+def accepted(trees: list[Tree], language: MarkedLanguage, length: int) -> tuple[float, float]:
     """Drafted tokens that are right, a step, and tokens drafted, a step, when each step of a
     thought feeds the last token and a draft behind it."""
     right = drafted = steps = 0
     for tree in trees:
         for node in tree.nodes[1:]:
             assert node.parent is not None
-            tokens = node_tokens(tree, node, codec)
-            path = tree.path_ids(tree.nodes[node.parent], codec) + tokens.ids[: tokens.sampled]
+            tokens = node_tokens(tree, node, language)
+            path = tree.path_ids(tree.nodes[node.parent], language) + tokens.ids[: tokens.sampled]
             left = list(node.thought.ids)
             while left:
                 path.append(left.pop(0))  # the token that the step itself samples
@@ -66,13 +66,13 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     config, weights = resolve(None, options.run, None)
     loaded = load_model(config.model, load_task(config.task).corpus(), config.run.seed, weights)
-    codec = loaded.codec(config.search.allowed_metas)
+    language = loaded.language(config.search.allowed_metas)
     model = rollout_copy(loaded.model, getattr(torch, options.dtype))
-    trees = read_trees(tree_files(options.run / "trees")[-1], codec)
+    trees = read_trees(tree_files(options.run / "trees")[-1], language)
     plain = options.rows / weights_roofline(model, options.rows)
     print(f"{options.run}, {options.rows} rows, {options.dtype}, {options.threads} threads")
     for length in LENGTHS:
-        right, drafted = accepted(trees, codec, length)
+        right, drafted = accepted(trees, language, length)
         rows = round(options.rows * (1 + drafted))
         cost = rows / weights_roofline(model, rows) / plain
         gain = (1 + right) / cost

@@ -40,20 +40,20 @@ def shares(config: Config, dtype: str, trees: int, simulations: int) -> str:
     workload = Workload(trees, simulations, 2, 2, (60, 100), (32, 64), max_depth=12, seed=0)
     model = config.model.model_copy(update={"max_length": workload.max_length})
     loaded = load_model(model, load_task(config.task).corpus(), config.run.seed)
-    codec = loaded.codec(METAS)
+    language = loaded.language(METAS)
     engine = TreeEngine(
         loaded.model,
-        codec,
+        language,
         dtype=getattr(torch, dtype),
         rows=config.engine.rows,
         memory=int(config.engine.memory_gib * 2**30),
         max_length=workload.max_length,
     )
-    workload.grow(engine, codec, 2)  # libraries set themselves up
+    workload.grow(engine, language, 2)  # libraries set themselves up
     engine.refresh()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         start = time.perf_counter()
-        grown = workload.grow(engine, codec)
+        grown = workload.grow(engine, language)
         seconds = time.perf_counter() - start
     spent: Counter[str] = Counter()
     for event in profiler.key_averages():

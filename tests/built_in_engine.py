@@ -11,7 +11,7 @@ from transformers import (
 
 from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.language.sampling import Sampling
 
 TEXTS = [
@@ -23,7 +23,7 @@ SAMPLING = {field.name for field in fields(Sampling)}
 CLOSE = {"rel": 1e-4, "abs": 1e-4}
 
 
-def requests(codec: Codec, count: int, **changes: object) -> list[Request]:
+def requests(language: MarkedLanguage, count: int, **changes: object) -> list[Request]:
     """Ragged requests: paths of three lengths, one to five thoughts."""
     made = []
     for index in range(count):
@@ -32,19 +32,25 @@ def requests(codec: Codec, count: int, **changes: object) -> list[Request]:
         fields = {"metas": (None,) * size, "hints": (None,) * size, "seed": 100 + index}
         fields |= {name: value for name, value in changes.items() if name not in SAMPLING}
         sampling = Sampling(**{"max_tokens": 7, **drawn})
-        made.append(Request(codec.root(TEXTS[index % 3]), 1, sampling=sampling, **fields))
+        made.append(Request(language.root(TEXTS[index % 3]), 1, sampling=sampling, **fields))
     return made
 
 
-def engine(model: PreTrainedModel, codec: Codec, rows: int = 32, **changes: object) -> TreeEngine:
+def engine(
+    model: PreTrainedModel, language: MarkedLanguage, rows: int = 32, **changes: object
+) -> TreeEngine:
     settings = {"max_length": 256, "memory": 2**30, "dtype": torch.float32, **changes}
-    return TreeEngine(model, codec, rows=rows, **settings)
+    return TreeEngine(model, language, rows=rows, **settings)
 
 
-def check(model: PreTrainedModel, codec: Codec, request: Request, thoughts: list[Thought]) -> None:
+def check(
+    model: PreTrainedModel, language: MarkedLanguage, request: Request, thoughts: list[Thought]
+) -> None:
     """Every figure of every thought is that of a plain forward pass."""
-    for before, thought in walk(codec, request, thoughts):
-        expected = plain_figures(model, codec, before, thought, request.sampling.temperature or 1.0)
+    for before, thought in walk(language, request, thoughts):
+        expected = plain_figures(
+            model, language, before, thought, request.sampling.temperature or 1.0
+        )
         assert thought.logprobs == pytest.approx(expected.logprobs, **CLOSE)
         assert thought.entropy == pytest.approx(expected.entropy, **CLOSE)
         assert thought.varentropy == pytest.approx(expected.varentropy, **CLOSE)

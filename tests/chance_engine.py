@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Rating
+from llamao1_cli.language.marked_language import MarkedLanguage
 
 ANSWERS = ("7", "8")
 
@@ -30,7 +30,7 @@ class ChanceEngine:
 
     def __init__(
         self,
-        codec: Codec,
+        language: MarkedLanguage,
         *,
         seed: int = 0,
         width: int = 2,
@@ -38,9 +38,9 @@ class ChanceEngine:
         depth: int = 2,
         evenness: float = 0.7,
     ) -> None:
-        self._codec, self._seed, self._length, self._depth = codec, seed, length, depth
+        self._language, self._seed, self._length, self._depth = language, seed, length, depth
         self._evenness = evenness
-        self._words = [codec.encode(str(number))[0] for number in range(width)]
+        self._words = [language.encode(str(number))[0] for number in range(width)]
         self._queue: list[tuple[int, Request]] = []
         self.asked = 0
 
@@ -77,7 +77,7 @@ class ChanceEngine:
     def _thoughts(
         self, done: tuple[tuple[int, ...], ...], begun: tuple[int, ...]
     ) -> Iterator[tuple[tuple[int, ...], float]]:
-        if len(begun) == self._length or begun[-1:] == (self._codec.thought_end,):
+        if len(begun) == self._length or begun[-1:] == (self._language.thought_end,):
             yield begun, 1.0
             return
         for token, chance in self.next_tokens(done, begun).items():
@@ -88,7 +88,7 @@ class ChanceEngine:
         self, done: tuple[tuple[int, ...], ...], begun: tuple[int, ...]
     ) -> dict[int, float]:
         """The distribution of the next token."""
-        words = [*self._words, *([self._codec.thought_end] if begun else [])]
+        words = [*self._words, *([self._language.thought_end] if begun else [])]
         key = [self._seed, *(t + 1 for thought in done for t in (*thought, -1)), 0, *begun]
         chances = np.random.default_rng(key).dirichlet([self._evenness] * len(words))
         return dict(zip(words, chances.tolist(), strict=True))
@@ -123,7 +123,7 @@ class ChanceEngine:
     ) -> Thought | None:
         logprobs = [*request.begins.logprobs] if first else []
         ids, known = list(begun), len(begun)
-        while len(ids) < self._length and ids[-1:] != [self._codec.thought_end]:
+        while len(ids) < self._length and ids[-1:] != [self._language.thought_end]:
             chances = self.next_tokens(done, tuple(ids))
             barred = request.begins.barred if first and len(ids) == known else frozenset()
             left = {token: p for token, p in chances.items() if token not in barred}
@@ -134,8 +134,8 @@ class ChanceEngine:
             token = [*left][int(drawn if request.sampling.temperature else weights.argmax())]
             ids.append(token)
             logprobs.append(math.log(chances[token]))
-        text = self._codec.decode(ids)[1]
-        ended = ids[-1] == self._codec.thought_end
+        text = self._language.decode(ids)[1]
+        ended = ids[-1] == self._language.thought_end
         figures = [0.0] * len(ids)
         return Thought(
             None, text, ids, logprobs, figures, figures, known, complete=ended,
@@ -144,12 +144,12 @@ class ChanceEngine:
 
     def _parsed(self, request: Request) -> tuple[tuple[int, ...], ...]:
         """The sampled tokens of the thoughts on the request's path."""
-        codec, path, done = self._codec, list(request.path), list[tuple[int, ...]]()
-        closing = len(codec.closing(Rating.UNKNOWN))
-        at = path.index(codec.thought_end) + 1 + closing  # behind the root
+        language, path, done = self._language, list(request.path), list[tuple[int, ...]]()
+        closing = len(language.closing(Rating.UNKNOWN))
+        at = path.index(language.thought_end) + 1 + closing  # behind the root
         for depth in range(1, request.depth):
-            start = at + len(codec.header(depth))
-            stop = path.index(codec.thought_end, start)
+            start = at + len(language.opening(depth))
+            stop = path.index(language.thought_end, start)
             ended = stop - start < self._length
             done.append(tuple(path[start : stop + ended]))
             at = stop + 1 + closing

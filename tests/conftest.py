@@ -8,8 +8,8 @@ from hypothesis import settings
 from judge_server import KEY, Server
 
 from llamao1_cli.config import ArithmeticTask, BuildConfig, ModelConfig
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.model.load import LanguageModel, load_model
 from llamao1_cli.tasks.arithmetic import Arithmetic
 
@@ -44,8 +44,8 @@ def tiny(arithmetic: Arithmetic) -> LanguageModel:
 
 
 @pytest.fixture(scope="session")
-def codec(tiny: LanguageModel) -> Codec:
-    return tiny.codec(METAS)
+def language(tiny: LanguageModel) -> MarkedLanguage:
+    return tiny.language(METAS)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 
 from llamao1_cli.config import GradingConfig
 from llamao1_cli.engine.protocol import Beginning, Request, Thought
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, Rating
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import EQUALITY, Problem
 from llamao1_cli.tasks.rewards import Rewards, rewards_by_equality
@@ -36,14 +36,19 @@ class FakeEngine:
 
     def __init__(
         self,
-        codec: Codec,
+        language: MarkedLanguage,
         script: Script = wander,
         *,
         full: Callable[[Request], bool] = lambda request: False,
         root_value: float = 0.5,
         batch: int = 10_000,
     ) -> None:
-        self._codec, self._script, self._full, self._root_value = codec, script, full, root_value
+        self._language, self._script, self._full, self._root_value = (
+            language,
+            script,
+            full,
+            root_value,
+        )
         self._batch, self._queue = batch, list[int]()
         self.requests: list[Request] = []
         self.rated: list[list[int]] = []
@@ -75,12 +80,12 @@ class FakeEngine:
         chain: list[Thought] = []
         for depth, meta in enumerate(request.metas, start=request.depth):
             text, value = self._script(request, depth, meta, rng)
-            chain.append(thought(self._codec, rng, text, value, meta))
+            chain.append(thought(self._language, rng, text, value, meta))
             if len(chain) == 1:
-                chain[0] = _begun(self._codec, rng, chain[0], request.begins)
+                chain[0] = _begun(self._language, rng, chain[0], request.begins)
             spent = sum(each.generated for each in chain)
             if request.budget is not None and spent >= request.budget:
-                chain[-1] = _cut(self._codec, chain[-1], spent - request.budget)
+                chain[-1] = _cut(self._language, chain[-1], spent - request.budget)
                 break
             if "boxed" in text:
                 break
@@ -114,11 +119,13 @@ class FakeEndpoint:
         return {"asked": asked}
 
 
-def _begun(codec: Codec, rng: np.random.Generator, whole: Thought, begins: Beginning) -> Thought:
+def _begun(
+    language: MarkedLanguage, rng: np.random.Generator, whole: Thought, begins: Beginning
+) -> Thought:
     """The thought behind the tokens that it begins with, by none of those that are barred."""
     ids = list(whole.ids)
     if ids[0] in begins.barred:
-        words = (codec.encode(str(number))[0] for number in range(99))
+        words = (language.encode(str(number))[0] for number in range(99))
         ids.insert(0, next(word for word in words if word not in begins.barred))
     new = rng.uniform(0.05, 3.0, (3, len(ids))) * [[-1], [1], [1]]
     known = (begins.logprobs, begins.entropy, begins.varentropy)
@@ -126,23 +133,23 @@ def _begun(codec: Codec, rng: np.random.Generator, whole: Thought, begins: Begin
     if begins == Beginning():
         return whole
     return Thought(
-        whole.meta, codec.decode([*begins.ids, *ids])[1], [*begins.ids, *ids], *figures,
+        whole.meta, language.decode([*begins.ids, *ids])[1], [*begins.ids, *ids], *figures,
         known=len(begins.ids), complete=whole.complete, rating=whole.rating, shown=whole.shown,
     )  # fmt: skip
 
 
-def _cut(codec: Codec, whole: Thought, surplus: int) -> Thought:
+def _cut(language: MarkedLanguage, whole: Thought, surplus: int) -> Thought:
     """The thought without its last tokens; nothing changes if there are none too many."""
     if not surplus:
         return whole
     kept = len(whole.ids) - surplus
     figures = {name: getattr(whole, name)[:kept] for name in ("logprobs", "entropy", "varentropy")}
     ids = whole.ids[:kept]
-    return replace(whole, text=codec.decode(ids)[1], ids=ids, complete=False, **figures)
+    return replace(whole, text=language.decode(ids)[1], ids=ids, complete=False, **figures)
 
 
 def thought(
-    codec: Codec,
+    language: MarkedLanguage,
     rng: np.random.Generator,
     text: str,
     value: float,
@@ -153,8 +160,8 @@ def thought(
 ) -> Thought:
     """A thought with random figures; a `meta` that is not forced is among its tokens."""
     forced = meta is not None if forced is None else forced
-    ids = [codec.meta(meta)] if meta and not forced else []
-    ids += codec.encode(text) + [codec.thought_end] * complete
+    ids = [language.meta(meta)] if meta and not forced else []
+    ids += language.encode(text) + [language.thought_end] * complete
     figures = rng.uniform(0.05, 3.0, (3, len(ids)))
     return Thought(
         meta,
@@ -185,7 +192,7 @@ def answer_of(chosen: Node | None) -> str | None:
     return chosen.answer if chosen else None
 
 
-def random_tree(codec: Codec, seed: int, size: int = 12, answer: str = "7") -> Tree:
+def random_tree(language: MarkedLanguage, seed: int, size: int = 12, answer: str = "7") -> Tree:
     """A tree of random shape whose thoughts vary in every field; graded, but not rectified."""
     rng = np.random.default_rng(seed)
     tree = Tree.plant(Problem(f"p{seed}", f"How many are {seed}?", answer), seed, rng.random())
@@ -194,7 +201,7 @@ def random_tree(codec: Codec, seed: int, size: int = 12, answer: str = "7") -> T
     while len(tree.nodes) < size:
         open_nodes = [node for node in tree.nodes if not node.terminal]
         parent = open_nodes[rng.integers(len(open_nodes))]
-        _grow_one(tree, parent, codec, rng)
+        _grow_one(tree, parent, language, rng)
     return tree
 
 
@@ -223,14 +230,14 @@ def shaped_tree(parents: Sequence[int], leaves: dict[int, bool | None]) -> Tree:
     return tree
 
 
-def _grow_one(tree: Tree, parent: Node, codec: Codec, rng: np.random.Generator) -> None:
+def _grow_one(tree: Tree, parent: Node, language: MarkedLanguage, rng: np.random.Generator) -> None:
     """One more thought, in one case of three an answer, right or wrong or (rarely) ungraded."""
     meta = [None, *Meta][rng.integers(6)]
     final, complete = rng.random() < 0.35, bool(rng.random() < 0.7)
     stated = str(rng.integers(7, 9))
     text = f"The answer is \\boxed{{{stated}}}." if final else f"step {rng.integers(60)}"
     forced = bool(meta is not None and rng.random() < 0.5)
-    new = thought(codec, rng, text, float(rng.random()), meta, forced=forced, complete=complete)
+    new = thought(language, rng, text, float(rng.random()), meta, forced=forced, complete=complete)
     new.shown = list(Rating)[rng.integers(3)]
     node = tree.attach(parent, [new])[0]
     node.visits, node.value_sum = int(rng.integers(1, 9)), float(rng.random() * 3)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.engine.builtin.engine import TreeEngine
-from llamao1_cli.language.codec import Codec, Role
+from llamao1_cli.language.marked_language import MarkedLanguage, Role
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.learn.algorithms import configured_algorithm
 from llamao1_cli.learn.credit import has_signal
@@ -25,15 +25,17 @@ from llamao1_cli.tasks.problem import Problem
 Gradients = dict[str, torch.Tensor]
 
 
-def play(model: PreTrainedModel, codec: Codec, count: int = 4, **changes: object) -> list[Tree]:
+def play(
+    model: PreTrainedModel, language: MarkedLanguage, count: int = 4, **changes: object
+) -> list[Tree]:
     """Trees that the model grew; every other leaf counts as right."""
     search = SearchConfig(**{"simulations": 3, "max_depth": 3, "max_thought_tokens": 6, **changes})
     problems = [Problem(str(i), f"How many are {i} and {3 * i}?", "7") for i in range(count)]
-    engine = TreeEngine(model, codec, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
+    engine = TreeEngine(model, language, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
     trees = grow(
         SearchRequest(problems, search, list(range(1, count + 1)), rewards=BY_EQUALITY),
         engine,
-        codec,
+        language,
     )
     for tree in trees:
         for place, leaf in enumerate(tree.leaf_nodes()):
@@ -42,9 +44,9 @@ def play(model: PreTrainedModel, codec: Codec, count: int = 4, **changes: object
     return trees
 
 
-def wild_trees(codec: Codec, count: int, size: int = 10) -> list[Tree]:
+def wild_trees(language: MarkedLanguage, count: int, size: int = 10) -> list[Tree]:
     """Random trees in which some nodes say the same, and of which the second has no signal."""
-    trees = [random_tree(codec, seed, size) for seed in range(count)]
+    trees = [random_tree(language, seed, size) for seed in range(count)]
     for tree in trees:
         for child in tree.children(tree.root):
             twin = copy.deepcopy(child.thought)
@@ -69,18 +71,18 @@ def shifted(trees: list[Tree]) -> list[Tree]:
     return trees
 
 
-def flat_trees(codec: Codec, count: int) -> list[Tree]:
+def flat_trees(language: MarkedLanguage, count: int) -> list[Tree]:
     """Chains from the root, of which two begin alike; the second tree's are all right."""
     trees = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
         tree = Tree.plant(Problem(f"p{seed}", f"How many are {seed}?", "7"), seed, rng.random())
-        firsts = [thought(codec, rng, f"step {place}", 0.5) for place in range(3)]
+        firsts = [thought(language, rng, f"step {place}", 0.5) for place in range(3)]
         for place, first in enumerate([firsts[0], *firsts]):
             ends = f"The answer is \\boxed{{{rng.integers(10, 90)}}}."
-            leaf = tree.attach(tree.root, [copy.deepcopy(first), thought(codec, rng, ends, 0.4)])[
-                -1
-            ]
+            leaf = tree.attach(
+                tree.root, [copy.deepcopy(first), thought(language, rng, ends, 0.4)]
+            )[-1]
             leaf.earn(float(place % 2 == 0 or seed == 1))
         rectify(tree, 0.9, "failure")
         trees.append(tree)
@@ -88,17 +90,17 @@ def flat_trees(codec: Codec, count: int) -> list[Tree]:
 
 
 def batch_of(
-    trees: list[Tree], codec: Codec, min_tokens: int = 1, **changes: object
+    trees: list[Tree], language: MarkedLanguage, min_tokens: int = 1, **changes: object
 ) -> list[Experience]:
     """The experiences of the trees, one each."""
-    made = experiences(trees, codec, LearnConfig(**changes), 0.9, min_tokens=min_tokens)
+    made = experiences(trees, language, LearnConfig(**changes), 0.9, min_tokens=min_tokens)
     assert len(made) == len(trees)
     return made
 
 
 def updater(
     model: torch.nn.Module,
-    codec: Codec,
+    language: MarkedLanguage,
     accelerator: Accelerator,
     sampling: Sampling | None = None,
     **changes: object,
@@ -107,7 +109,7 @@ def updater(
     config = LearnConfig(**{"max_grad_norm": 1e9, **changes})
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.0)
-    return Updater(config, codec, sampling or Sampling(), accelerator, model, optimizer)
+    return Updater(config, language, sampling or Sampling(), accelerator, model, optimizer)
 
 
 def gradient(model: torch.nn.Module, step: Callable[[], object]) -> Gradients:
@@ -119,7 +121,7 @@ def gradient(model: torch.nn.Module, step: Callable[[], object]) -> Gradients:
 
 def naive_loss(
     model: PreTrainedModel,
-    codec: Codec,
+    language: MarkedLanguage,
     trees: list[Tree],
     weights: np.ndarray,
     temperature: float,
@@ -147,22 +149,22 @@ def naive_loss(
         differences: list[float] = []
         gaps: dict[int, torch.Tensor] = {}  # by leaf
         for node, leaves in taught(tree, gains):
-            ids = torch.tensor([tree.path_ids(node, codec)])
+            ids = torch.tensor([tree.path_ids(node, language)])
             logits = model(input_ids=ids, use_cache=False).logits[0]
             if reference is not None:
                 with torch.no_grad():
                     other = reference(input_ids=ids, use_cache=False).logits[0]
             trains = gains is not None and not np.isnan(gains[node.id])
             for index in range(len(node.thought.ids)) if trains else ():
-                now = logprob(logits, node, index, codec, temperature)
+                now = logprob(logits, node, index, language, temperature)
                 behaviour, advantage = node.thought.logprobs[index], float(gains[node.id] / scale)
                 total = total - weight * gain(now, behaviour, advantage, config) / tokens
                 end = next(leaf.id for leaf in tree.leaf_nodes() if node in tree.path(leaf))
                 gaps[end] = gaps.get(end, torch.zeros(())) + now - behaviour
                 if reference is not None:
-                    d = logprob(other, node, index, codec, temperature) - now
+                    d = logprob(other, node, index, language, temperature) - now
                     total = total + config.kl_weight * (d.exp() - d - 1) / tokens
-            p = logits[-3, [codec.positive, codec.negative]].softmax(-1)
+            p = logits[-3, [language.positive, language.negative]].softmax(-1)
             cross_entropy = -(node.target * p[0].log() + (1 - node.target) * p[1].log())
             total = total + config.value_weight * weight * leaves * cross_entropy / values
             differences += [abs(node.target - float(p[0].detach()))] * leaves
@@ -195,13 +197,13 @@ def taught(tree: Tree, gains: np.ndarray | None) -> Iterator[tuple[Node, int]]:
 
 
 def logprob(
-    logits: torch.Tensor, node: Node, index: int, codec: Codec, temperature: float
+    logits: torch.Tensor, node: Node, index: int, language: MarkedLanguage, temperature: float
 ) -> torch.Tensor:
     """Of sampled token `index` of a node, from the logits `[T, V]` of the node's own path."""
     thought = node.thought
     end = len(logits) - 3 - (not thought.complete)
     before = end - len(thought.ids) + index - 1
     first = Role.WORDS if thought.forced_meta else Role.FIRST
-    allowed = codec.grammar(logits.shape[-1])[Role.INSIDE if index else first]
+    allowed = language.grammar(logits.shape[-1])[Role.INSIDE if index else first]
     scores = logits[before].masked_fill(~allowed, -torch.inf) / temperature
     return scores[thought.ids[index]] - scores.logsumexp(-1)

@@ -26,8 +26,8 @@ from transformers import (
 )
 
 from llamao1_cli.engine.protocol import Request, Thought
-from llamao1_cli.language.codec import Codec
-from llamao1_cli.language.marked import MARKERS, Meta, Rating
+from llamao1_cli.language.marked import MARKERS, Meta
+from llamao1_cli.language.marked_language import MarkedLanguage
 
 GROUPED = {"intermediate_size": 48, "num_key_value_heads": 2, "head_dim": 8}
 SLIDING = {"use_sliding_window": True, "sliding_window": 21, "max_window_layers": 1}
@@ -61,13 +61,13 @@ KINDS = {
 FAVOURED = "\\boxed{7}. \\boxed{12}. + = step"
 
 
-def toy_model(codec: Codec, kind: str = "llama", seed: int = 0) -> PreTrainedModel:
+def toy_model(language: MarkedLanguage, kind: str = "llama", seed: int = 0) -> PreTrainedModel:
     """A random model that ends thoughts, starts meta-actions and boxes numbers often enough."""
     torch.manual_seed(seed)
     config, model_class, extra = KINDS[kind]
     model = model_class(
         config(
-            vocab_size=len(codec.tokenizer) + 3,  # some models have rows that no token uses
+            vocab_size=len(language.tokenizer) + 3,  # some models have rows that no token uses
             hidden_size=32,
             num_hidden_layers=2,
             num_attention_heads=4,
@@ -84,8 +84,8 @@ def toy_model(codec: Codec, kind: str = "llama", seed: int = 0) -> PreTrainedMod
     with torch.no_grad():
         biased.weight.copy_(model.lm_head.weight)
         biased.bias.zero_()
-        biased.bias[[*set(codec.encode(FAVOURED)), codec.thought_end]] = 3.0
-        biased.bias[[codec.meta(meta) for meta in Meta]] = 4.0
+        biased.bias[[*set(language.encode(FAVOURED)), language.thought_end]] = 3.0
+        biased.bias[[language.meta(meta) for meta in Meta]] = 4.0
     model.lm_head = biased
     return model.eval()
 
@@ -112,12 +112,12 @@ def masked_window(vocabulary: int) -> PreTrainedModel:
     ).eval()
 
 
-def allowed_tokens(codec: Codec, place: int, forced: bool) -> list[int]:
+def allowed_tokens(language: MarkedLanguage, place: int, forced: bool) -> list[int]:
     """Tokens allowed at a place of a thought, from the vocabulary's names."""
-    names = codec.tokenizer.get_vocab()
+    names = language.tokenizer.get_vocab()
     markers = {names[marker] for marker in MARKERS}
     numbers = {index for name, index in names.items() if name.startswith("<id_")}
-    words = set(names.values()) - markers - numbers - set(codec.tokenizer.all_special_ids)
+    words = set(names.values()) - markers - numbers - set(language.tokenizer.all_special_ids)
     if place:
         words |= {names["<end_of_thought>"]}
     elif not forced:
@@ -126,18 +126,22 @@ def allowed_tokens(codec: Codec, place: int, forced: bool) -> list[int]:
 
 
 def plain_figures(
-    model: PreTrainedModel, codec: Codec, before: list[int], thought: Thought, temperature: float
+    model: PreTrainedModel,
+    language: MarkedLanguage,
+    before: list[int],
+    thought: Thought,
+    temperature: float,
 ) -> Figures:
     """Figures of a thought behind the tokens `before`: one sequence, no cache, no padding."""
     ids = [*before, *thought.ids]
-    end = [] if thought.complete else [codec.thought_end]
+    end = [] if thought.complete else [language.thought_end]
     with torch.no_grad():
-        tokens = torch.tensor([[*ids, *end, codec.rating_start]])
+        tokens = torch.tensor([[*ids, *end, language.rating_start]])
         logits = model(input_ids=tokens, use_cache=False).logits[0].double()
-    positive, negative = logits[-1, [codec.positive, codec.negative]].exp().tolist()
+    positive, negative = logits[-1, [language.positive, language.negative]].exp().tolist()
     figures = Figures([], [], [], positive / (positive + negative), [])
     for place, token in enumerate(thought.ids):
-        allowed = allowed_tokens(codec, place, thought.forced_meta)
+        allowed = allowed_tokens(language, place, thought.forced_meta)
         scores = logits[len(before) + place - 1, allowed] / temperature
         surprise = scores.logsumexp(-1) - scores
         chances = (-surprise).exp()
@@ -151,22 +155,22 @@ def plain_figures(
 
 
 def walk(
-    codec: Codec, request: Request, thoughts: list[Thought], *, hints: bool = False
+    language: MarkedLanguage, request: Request, thoughts: list[Thought], *, hints: bool = False
 ) -> list[tuple[list[int], Thought]]:
     """Each thought of a chain with all tokens before its first sampled one, its own hint among
     them if asked for."""
     path, steps = list(request.path), []
     for index, thought in enumerate(thoughts):
         forced = thought.meta if thought.forced_meta else None
-        node = codec.node(
+        node = language.node(
             request.depth + index,
             thought.ids,
             forced_meta=forced,
             complete=thought.complete,
-            rating=Rating(thought.shown),
+            shown=thought.shown,
         )
         sentence = request.hints[index] if hints else None
-        told = codec.encode(sentence) if sentence else []
+        told = language.encode(sentence) if sentence else []
         steps.append((path + told + node.ids[: node.sampled], thought))
         path = path + node.ids
     return steps

@@ -7,24 +7,23 @@ from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
 from llamao1_cli.engine.builtin.weights import plain_copy
-from llamao1_cli.language.codec import Codec
-from llamao1_cli.language.marked import Rating
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.value.adapter import ValueAdapter
 from llamao1_cli.value.features import logit
 
 
 def adapter_on(
-    model: PreTrainedModel, codec: Codec, seed: int = 0, limit: int = 8192
+    model: PreTrainedModel, language: MarkedLanguage, seed: int = 0, limit: int = 8192
 ) -> ValueAdapter:
-    return ValueAdapter(model, codec, rank=4, seed=seed, max_tokens=limit)
+    return ValueAdapter(model, language, rank=4, seed=seed, max_tokens=limit)
 
 
 def opinionated(
-    model: PreTrainedModel, codec: Codec, seed: int = 0, limit: int = 8192
+    model: PreTrainedModel, language: MarkedLanguage, seed: int = 0, limit: int = 8192
 ) -> ValueAdapter:
     """An adapter as if it had learned something, whatever it is."""
-    adapter = adapter_on(model, codec, seed, limit)
+    adapter = adapter_on(model, language, seed, limit)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in adapter.weights.items():
@@ -62,20 +61,20 @@ def by_peft(model: PreTrainedModel, adapter: ValueAdapter) -> PreTrainedModel:
 def path_logit(
     wrapped: PreTrainedModel,
     weights: dict[str, torch.Tensor],
-    codec: Codec,
+    language: MarkedLanguage,
     tree: Tree,
     node: Node,
 ) -> torch.Tensor:
     """The node's logit from one plain forward over its own path, token by token."""
-    ids, logprobs = codec.root(tree.problem.text), [0.0] * len(codec.root(tree.problem.text))
+    ids, logprobs = language.root(tree.problem.text), [0.0] * len(language.root(tree.problem.text))
     for step in tree.path(node)[1:]:
         forced = step.thought.meta if step.thought.forced_meta else None
-        made = codec.node(
+        made = language.node(
             step.depth,
             step.thought.ids,
             forced_meta=forced,
             complete=step.thought.complete,
-            rating=Rating(step.thought.shown),
+            shown=step.thought.shown,
         )
         tokens, offset = made.ids, made.sampled
         rest = len(tokens) - offset - len(step.thought.ids)

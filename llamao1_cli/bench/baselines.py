@@ -9,9 +9,8 @@ from transformers import PreTrainedModel
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.engine.rows import Rules
 from llamao1_cli.engine.tickets import TicketEngine
-from llamao1_cli.language.codec import Codec, Role, role_of
-from llamao1_cli.language.distribution import action_scores, entropy_figures, rating_probability
-from llamao1_cli.language.marked import Rating
+from llamao1_cli.language.distribution import action_scores, entropy_figures
+from llamao1_cli.language.protocol import Language
 
 T = TypeVar("T")
 
@@ -25,12 +24,12 @@ class GenerateEngine(TicketEngine):
     """
 
     def __init__(
-        self, model: PreTrainedModel, codec: Codec, *, max_length: int, batched: bool
+        self, model: PreTrainedModel, language: Language, *, max_length: int, batched: bool
     ) -> None:
-        super().__init__(Rules(codec, max_length, show_ratings=False))
+        super().__init__(Rules(language, max_length, show_ratings=False))
         self._model, self._batched = model, batched
         vocabulary = model.get_output_embeddings().weight.shape[0]
-        self._grammar = codec.grammar(vocabulary).to(model.device)
+        self._grammar = language.grammar(vocabulary).to(model.device)
         self._paths: list[tuple[int, list[int]]] = []  # to be rated
         self._requests: list[tuple[int, Request]] = []
 
@@ -71,12 +70,12 @@ class GenerateEngine(TicketEngine):
                 input_ids=ids, attention_mask=mask, logits_to_keep=1, use_cache=False
             ).logits[:, -1]
         self.forwarded += ids.numel()
-        ratings = rating_probability(logits, self._codec.positive, self._codec.negative)
+        ratings = self._language.rating_logits(logits).sigmoid()
         return [float(rating) for rating in ratings.tolist()]
 
     def _generate(self, requests: list[Request]) -> list[Thought]:
         """Returns one rated thought a request."""
-        prompts = [[*r.path, *self._codec.header(r.depth)] for r in requests]
+        prompts = [[*r.path, *self._language.opening(r.depth)] for r in requests]
         sizes = [request.sampling.max_tokens for request in requests]
         torch.manual_seed(requests[0].seed % 2**63)
         tokens, logits = self._sampled(prompts, max(sizes))
@@ -84,7 +83,7 @@ class GenerateEngine(TicketEngine):
             self._thought(tokens[row, :size], torch.stack([step[row] for step in logits[:size]]))
             for row, size in enumerate(sizes)
         ]
-        close = [self._codec.thought_end, self._codec.rating_start]
+        close = self._language.before_rating(False)
         ended = [[*p, *t.ids, *close] for p, t in zip(prompts, thoughts, strict=True)]
         for thought, rating in zip(thoughts, self._rated(ended), strict=True):
             thought.rating = rating
@@ -97,7 +96,7 @@ class GenerateEngine(TicketEngine):
         """Returns `count` sampled tokens `[B, count]` behind the prompts, and the logits `[B, V]`
         of each sample."""
         ids, mask = self._padded(prompts)
-        forbidden = (~self._grammar[Role.WORDS]).nonzero().squeeze(-1).tolist()
+        forbidden = (~self._grammar[self._language.role(0, True, 1)]).nonzero().squeeze(-1).tolist()
         out = self._model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -117,11 +116,11 @@ class GenerateEngine(TicketEngine):
         """Returns a thought of all the tokens `[T]`, cut there, with the figures that the search
         wants, from logits `[T, V]`."""
         size = len(tokens)
-        roles = [role_of(index, False, size) for index in range(size)]
+        roles = [self._language.role(index, False, size) for index in range(size)]
         scores = action_scores(logits, self._grammar[roles], 1.0)
         log_total, entropy, varentropy = entropy_figures(scores.exp(), scores)
         chosen = scores.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - log_total
-        meta, text = self._codec.decode(tokens.tolist())
+        meta, text = self._language.decode(tokens.tolist())
         return Thought(
             meta,
             text,
@@ -130,7 +129,7 @@ class GenerateEngine(TicketEngine):
             entropy=entropy.tolist(),
             varentropy=varentropy.tolist(),
             complete=False,
-            shown=Rating.UNKNOWN,
+            shown=self._language.shown_rating(None, show=False),
         )
 
     def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,8 +18,8 @@ from llamao1_cli.config import Config, LearnConfig
 from llamao1_cli.distributed.threads import set_threads
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.whole import write_whole
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.learn.algorithms import configured_algorithm
 from llamao1_cli.learn.algorithms.clipped import ClippedLoss
 from llamao1_cli.model.load import LanguageModel, load_model
@@ -48,7 +48,7 @@ def run_rollout(
     with Display().progress("bench", repeats * len(chosen), 0) as advance:
         result = bench_rollout(
             loaded.model,
-            loaded.codec(METAS),
+            loaded.language(METAS),
             workload,
             variants=chosen,
             baseline_trees=baseline_trees,
@@ -79,16 +79,16 @@ def run_update(
     # Stored trees are as long as the configured model allows.
     length = None if trees_file is None else config.model.max_length
     workload, loaded = _prepare(config, shape, json_file, length)
-    codec = loaded.codec(METAS)
+    language = loaded.language(METAS)
     if trees_file is None:
         memory = int(config.engine.memory_gib * 2**30)
-        trees = grown(loaded.model, codec, workload, config.engine.rows, memory)
+        trees = grown(loaded.model, language, workload, config.engine.rows, memory)
     else:
-        trees = _stored(trees_file, codec, shape["trees"])
+        trees = _stored(trees_file, language, shape["trees"])
     with Display().progress("bench", repeats * len(VARIANTS), 0) as advance:
         result = bench_update(
             loaded.model,
-            codec,
+            language,
             trees,
             config.learn,
             config.search,
@@ -112,11 +112,11 @@ def _check_comparable(learn: LearnConfig) -> None:
         )
 
 
-def _stored(path: Path, codec: Codec, count: int) -> list[Tree]:
+def _stored(path: Path, language: Language, count: int) -> list[Tree]:
     """Returns the first `count` trees of a run's file."""
     if not path.is_file():
         raise UserError(f"--stored {path}: no such file; give one of a run's folder `trees`")
-    return read_trees(path, codec)[:count]
+    return read_trees(path, language)[:count]
 
 
 def _prepare(

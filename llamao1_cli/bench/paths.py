@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.language.codec import Codec, Role, role_of
 from llamao1_cli.language.distribution import action_logprobs
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.learn.experience import scaled_advantages
 from llamao1_cli.learn.losses import policy_loss, value_loss
@@ -26,7 +26,7 @@ class TrainingPath:
     ids: np.ndarray
     mask: np.ndarray  # 1 where there is a token
     action: np.ndarray  # bool: a sampled token that trains the policy
-    role: np.ndarray  # `Role` of a sampled token
+    role: np.ndarray  # row of the language's grammar that a sampled token follows
     logprob: np.ndarray
     advantage: np.ndarray
     leaves: np.ndarray  # where a rating is read, how many leaves it stands for; else 0
@@ -39,7 +39,7 @@ class PathStep:
     def __init__(
         self,
         model: PreTrainedModel,
-        codec: Codec,
+        language: Language,
         config: LearnConfig,
         sampling: Sampling,
         optimizer: torch.optim.Optimizer,
@@ -50,10 +50,10 @@ class PathStep:
         """`lean` puts paths of like length together, and makes logits only where some row of the
         batch trains; else paths are in the order they come, with logits and log-probs at every
         token."""
-        self._model, self._codec, self._config = model, codec, config
+        self._model, self._language, self._config = model, language, config
         self._sampling, self._optimizer, self._lean = sampling, optimizer, lean
         vocabulary = model.get_output_embeddings().weight.shape[0]
-        self._grammar = codec.grammar(vocabulary).to(model.device)
+        self._grammar = language.grammar(vocabulary).to(model.device)
         if lean:
             paths = sorted(paths, key=lambda path: len(path.ids))
         self._rows = _rows(paths, config.micro_batch_tokens)
@@ -106,8 +106,7 @@ class PathStep:
         else:
             following, roles = (torch.roll(rows[n], -1, dims=1) for n in ("ids", "role"))
             logprobs = self._logprobs(logits, following, roles)[before]
-        rating = logits[rated[:, read]].float()
-        return logprobs, rating[:, self._codec.positive] - rating[:, self._codec.negative]
+        return logprobs, self._language.rating_logits(logits[rated[:, read]])
 
     def _logprobs(
         self, logits: torch.Tensor, tokens: torch.Tensor, roles: torch.Tensor
@@ -116,7 +115,11 @@ class PathStep:
 
 
 def tree_paths(
-    trees: Sequence[Tree], codec: Codec, config: LearnConfig, discount: float, min_tokens: int = 1
+    trees: Sequence[Tree],
+    language: Language,
+    config: LearnConfig,
+    discount: float,
+    min_tokens: int = 1,
 ) -> list[TrainingPath]:
     """Returns the paths that the trees' experiences hold: one a leaf, or one a tree without
     signal."""
@@ -127,7 +130,7 @@ def tree_paths(
         for leaf in leaves[:1] if values is None else leaves:
             nodes = tree.path(leaf)
             if len(nodes) > 1:
-                made.append(_path(tree, nodes, values, codec, seen, min_tokens))
+                made.append(_path(tree, nodes, values, language, seen, min_tokens))
                 seen.update(node.id for node in nodes)
     return made
 
@@ -136,21 +139,21 @@ def _path(
     tree: Tree,
     nodes: list[Node],
     credit: np.ndarray | None,
-    codec: Codec,
+    language: Language,
     seen: set[int],
     min_tokens: int,
 ) -> TrainingPath:
-    ids = tree.path_ids(nodes[-1], codec)
+    ids = tree.path_ids(nodes[-1], language)
     size, end = len(ids), 0
-    action, role = np.zeros(size, bool), np.full(size, Role.INSIDE, np.int64)
+    action, role = np.zeros(size, bool), np.zeros(size, np.int64)
     logprob, advantage, leaves, target = (np.zeros(size, np.float32) for _ in range(4))
     for node in nodes:
-        tokens = node_tokens(tree, node, codec)
+        tokens = node_tokens(tree, node, language)
         count = len(node.thought.ids)
         start, read, end = end + tokens.sampled, end + tokens.read, end + len(tokens.ids)
         own = slice(start, start + count)
         action[own] = credit is not None and node.id not in seen
-        role[own] = [role_of(i, node.thought.forced_meta, min_tokens) for i in range(count)]
+        role[own] = [language.role(i, node.thought.forced_meta, min_tokens) for i in range(count)]
         logprob[own] = node.thought.logprobs
         advantage[own] = 0.0 if credit is None else credit[node.id]
         weight = tree.root.leaves if credit is None else node.leaves

@@ -15,7 +15,7 @@ from llamao1_cli.bench.workload import Workload, thoughts, unique_tokens
 from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.engine.tickets import TicketEngine
 from llamao1_cli.engine.vllm.engine import VllmEngine
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 
 ROOFLINE_ROWS = (1, 16, 64)
 BUILTIN = ("reference", "generate", "tree-float32", "tree-bfloat16")
@@ -37,7 +37,7 @@ class Measurement:
 
 def bench_rollout(
     model: PreTrainedModel,
-    codec: Codec,
+    language: Language,
     workload: Workload,
     *,
     variants: Sequence[str],
@@ -53,7 +53,7 @@ def bench_rollout(
     The reference answers one request after the other, and grows only `baseline_trees` of the trees:
     what is compared are thoughts a second.
     """
-    engines = {name: _engine(name, model, codec, workload, rows, memory) for name in variants}
+    engines = {name: _engine(name, model, language, workload, rows, memory) for name in variants}
     results = {
         name: Measurement(baseline_trees if name == "reference" else workload.trees)
         for name in variants
@@ -63,7 +63,7 @@ def bench_rollout(
             if repeat == 0 and isinstance(engine, GenerateEngine):
                 continue
             seconds = _measure(
-                engine, codec, workload, results[name], model.device, keep=repeat > 0
+                engine, language, workload, results[name], model.device, keep=repeat > 0
             )
             if repeat:
                 on_measured(name, seconds)
@@ -78,16 +78,21 @@ def bench_rollout(
 
 
 def _engine(
-    name: str, model: PreTrainedModel, codec: Codec, workload: Workload, rows: int, memory: int
+    name: str,
+    model: PreTrainedModel,
+    language: Language,
+    workload: Workload,
+    rows: int,
+    memory: int,
 ) -> TicketEngine:
     if name in ("reference", "generate"):
         return GenerateEngine(
-            model, codec, max_length=workload.max_length, batched=name == "generate"
+            model, language, max_length=workload.max_length, batched=name == "generate"
         )
     backend, _, dtype = name.partition("-")
     return (VllmEngine if backend == "vllm" else TreeEngine)(
         model,
-        codec,
+        language,
         dtype=getattr(torch, dtype),
         rows=rows,
         memory=memory,
@@ -97,7 +102,7 @@ def _engine(
 
 def _measure(
     engine: TicketEngine,
-    codec: Codec,
+    language: Language,
     workload: Workload,
     result: Measurement,
     device: torch.device,
@@ -110,14 +115,14 @@ def _measure(
     before = engine.forwarded
     with peak_memory(device) as peak:
         start = time.perf_counter()
-        trees = workload.grow(engine, codec, result.trees)
+        trees = workload.grow(engine, language, result.trees)
         seconds = time.perf_counter() - start
     if keep:
         result.seconds.append(seconds)
         result.nodes = len(thoughts(trees))
         result.tokens = sum(len(thought.ids) for thought in thoughts(trees))
         result.forwarded = engine.forwarded - before
-        result.unique = unique_tokens(trees, codec)
+        result.unique = unique_tokens(trees, language)
         result.peak_bytes = max(result.peak_bytes, peak())
     engine.refresh()
     return seconds

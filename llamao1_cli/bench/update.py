@@ -17,7 +17,7 @@ from llamao1_cli.bench.workload import Workload, thoughts
 from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.distributed.optimizer_step import make_optimizer
 from llamao1_cli.engine.builtin.engine import TreeEngine
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.learn.batch import micro_batches
 from llamao1_cli.learn.experience import experiences
 from llamao1_cli.learn.update import Updater
@@ -32,7 +32,7 @@ Step = Callable[[], object]
 
 def bench_update(
     model: PreTrainedModel,
-    codec: Codec,
+    language: Language,
     trees: Sequence[Tree],
     config: LearnConfig,
     search: SearchConfig,
@@ -42,7 +42,7 @@ def bench_update(
 ) -> dict[str, Any]:
     """Returns seconds, memory and forwarded tokens of one step over the same trees with targets,
     ready for JSON; repetitions interleave."""
-    steps, forwarded = _steps(model, codec, trees, config, search)
+    steps, forwarded = _steps(model, language, trees, config, search)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     peaks = _peaks(steps, model.device)
     for _ in range(repeats):
@@ -74,19 +74,19 @@ def bench_update(
 
 
 def grown(
-    model: PreTrainedModel, codec: Codec, workload: Workload, rows: int, memory: int
+    model: PreTrainedModel, language: Language, workload: Workload, rows: int, memory: int
 ) -> list[Tree]:
     """Returns the workload's trees with every leaf right or wrong at random, so that all of them
     train the policy."""
     engine = TreeEngine(
         model,
-        codec,
+        language,
         dtype=model.dtype,
         rows=rows,
         memory=memory,
         max_length=workload.max_length,
     )
-    trees = workload.grow(engine, codec)
+    trees = workload.grow(engine, language)
     rng = np.random.default_rng([workload.seed, 1])
     for tree in trees:
         for leaf in tree.leaf_nodes():
@@ -109,7 +109,7 @@ def _peaks(steps: dict[str, Step], device: torch.device) -> dict[str, int]:
 
 def _steps(
     model: PreTrainedModel,
-    codec: Codec,
+    language: Language,
     trees: Sequence[Tree],
     config: LearnConfig,
     search: SearchConfig,
@@ -117,18 +117,18 @@ def _steps(
     """Returns one step of each variant, and the tokens that it forwards."""
     optimizer = make_optimizer(model, config.betas, config.weight_decay)
     least = search.min_thought_tokens
-    paths = tree_paths(trees, codec, config, search.discount, least)
+    paths = tree_paths(trees, language, config, search.discount, least)
     steps: dict[str, Step] = {}
     forwarded: dict[str, int] = {}
     for name in VARIANTS[:2]:
         lean = name == "paths"
-        step = PathStep(model, codec, config, search.sampling, optimizer, paths, lean=lean)
+        step = PathStep(model, language, config, search.sampling, optimizer, paths, lean=lean)
         steps[name], forwarded[name] = partial(step, LEARNING_RATE), step.forwarded
-    batch = experiences(trees, codec, config, search.discount, min_tokens=least)
+    batch = experiences(trees, language, config, search.discount, min_tokens=least)
     parts = micro_batches(list(enumerate(batch)), config.micro_batch_tokens)
     forwarded["packed"] = sum(len(part.ids) for group in parts for _, part in group)
     accelerator = Accelerator(cpu=model.device.type == "cpu")
-    updater = Updater(config, codec, search.sampling, accelerator, model, optimizer)
+    updater = Updater(config, language, search.sampling, accelerator, model, optimizer)
     ones = np.ones(len(batch), np.float32)
     steps["packed"] = partial(updater.step, batch, ones, LEARNING_RATE, "bench")
     return steps, forwarded

@@ -7,8 +7,7 @@ import numpy as np
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Engine, Request, Thought
-from llamao1_cli.language.codec import Codec
-from llamao1_cli.language.marked import Rating
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.protocol import Pick, SearchRule
 from llamao1_cli.search.tree import Node, Tree
@@ -44,21 +43,21 @@ class Workload:
         inner = sum(self.max_children**depth for depth in range(self.max_depth))
         return inner * -(-self.max_children // self.candidates)
 
-    def problems(self, codec: Codec) -> list[Problem]:
+    def problems(self, language: Language) -> list[Problem]:
         """Returns problems of random words, each of its own length."""
         rng = np.random.default_rng([self.seed, 0])
         words = [" one", " two", " red", " blue", " of", " and", " has", " gives", " then", " it"]
         made = []
         for index in range(self.trees):
             text, length = "How", rng.integers(*self.prompt_tokens, endpoint=True)
-            while len(codec.encode(text)) < length:
+            while len(language.encode(text)) < length:
                 text += words[rng.integers(len(words))]
             made.append(Problem(f"bench-{index}", text, "7"))
         return made
 
-    def grow(self, engine: Engine, codec: Codec, trees: int | None = None) -> list[Tree]:
+    def grow(self, engine: Engine, language: Language, trees: int | None = None) -> list[Tree]:
         """Returns the first `trees` of the workload's trees (None: all), grown by the engine."""
-        problems = self.problems(codec)[:trees]
+        problems = self.problems(language)[:trees]
         config = SearchConfig(
             candidates=self.candidates,
             max_children=self.max_children,
@@ -69,7 +68,7 @@ class Workload:
         rule: SearchRule = _Wander(self.simulations, config)
         if self.chains:
             rule = _Fork(self.chains, self.forks, self.max_depth)
-        return grow(SearchRequest(problems, config, seeds, rule=rule), sized, codec)
+        return grow(SearchRequest(problems, config, seeds, rule=rule), sized, language)
 
 
 class _Wander:
@@ -155,21 +154,22 @@ class _Sized:
         )
 
 
-def unique_tokens(trees: Sequence[Tree], codec: Codec) -> int:
+def unique_tokens(trees: Sequence[Tree], language: Language) -> int:
     """Returns the tokens that any engine must read at least once to grow and rate the trees.
 
-    Root prompts and thoughts up to the start of their rating, once each; the closing rating and the
-    header below it once for every node that has children.
+    Root prompts and thoughts up to where their rating is read, once each; what closes a thought and
+    opens the next one, once for every node that has children.
     """
     total = 0
     for tree in trees:
-        total += codec.root_node(tree.problem.text).read + 1
+        total += language.root_node(tree.problem.text).read + 1
         for node in tree.nodes:
             thought = node.thought
             if node.parent is not None:
-                total += len(thought.ids) + (not thought.complete) + 1
+                total += len(thought.ids) + len(language.before_rating(thought.complete))
             if node.children:
-                total += len(codec.behind_read(Rating.UNKNOWN)) + len(codec.header(node.depth + 1))
+                total += len(language.behind_rating(thought.shown))
+                total += len(language.opening(node.depth + 1))
     return total
 
 

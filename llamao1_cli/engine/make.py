@@ -7,13 +7,13 @@ from llamao1_cli.config import EngineConfig
 from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.engine.vllm.engine import VllmEngine
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 
 
 def make_engine(
     settings: EngineConfig,
     model: PreTrainedModel,
-    codec: Codec,
+    language: Language,
     *,
     dtype: str,
     max_length: int,
@@ -27,7 +27,7 @@ def make_engine(
     backend = VllmEngine if settings.backend == "vllm" else TreeEngine
     return backend(
         model,
-        codec,
+        language,
         dtype=getattr(torch, settings.dtype or dtype),
         rows=settings.rows,
         memory=int(settings.memory_gib * 2**30),

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.engine.sampler import NO_TOKEN, Sampler, TokenStats, make_choice, token_stats
-from llamao1_cli.language.codec import Codec, Role, role_of
-from llamao1_cli.language.marked import Rating
+from llamao1_cli.language.marked import METAS
+from llamao1_cli.language.protocol import Language
 
 FIGURES = ("ids", "logprobs", "entropy", "varentropy")  # of a thought, one entry a sampled token
 
@@ -27,7 +27,7 @@ class Wants(Enum):
 class Rules:
     """What all rows of an engine have in common."""
 
-    codec: Codec
+    language: Language
     max_length: int
     show_ratings: bool
 
@@ -57,16 +57,17 @@ class Row:
         """The thought in the making."""
         return self.thoughts[-1]
 
-    def role(self, index: int) -> Role:
+    def role(self, index: int) -> int:
         """Returns the role of sampled token `index` of the thought."""
-        return role_of(index, self.thought.forced_meta, self.request.sampling.min_tokens)
+        forced, least = self.thought.forced_meta, self.request.sampling.min_tokens
+        return self.rules.language.role(index, forced, least)
 
     @property
     def decodes(self) -> bool:
         """Whether it has one token to feed, and samples the next one behind it."""
         return not self.done and self.wants is Wants.TOKEN and len(self.pending) == 1
 
-    def roles(self, count: int) -> list[Role]:
+    def roles(self, count: int) -> list[int]:
         """Returns the roles of the thought's next tokens."""
         first = len(self.thought.ids)
         return [self.role(index) for index in range(first, first + count)]
@@ -91,9 +92,10 @@ class Row:
     @property
     def max_suffix(self) -> int:
         """How many tokens its suffix can have at most."""
-        hints = (len(self.rules.codec.encode(hint)) for hint in self.request.hints if hint)
-        header = len(self.rules.codec.header(self.request.depth + len(self.request.metas)))
-        thought = header + 1 + self.request.sampling.max_tokens + self.rules.codec.room_to_close
+        language, deepest = self.rules.language, self.request.depth + len(self.request.metas)
+        hints = (len(language.encode(hint)) for hint in self.request.hints if hint)
+        opening = max(len(language.opening(deepest, meta)) for meta in METAS)
+        thought = opening + self.request.sampling.max_tokens + language.room_to_close
         longest = len(self.request.metas) * thought + max(hints, default=0)
         return min(longest, self.rules.max_length - self.shared)
 
@@ -101,16 +103,15 @@ class Row:
         """Returns the tokens before the next thought's first sample, among them those that it
         begins with; None where the path has no room left.
 
-        A hint stands before the header, and is removed once the thought is there.
+        A hint stands before them, and is removed once the thought is there.
         """
-        codec, index = self.rules.codec, len(self.thoughts)
+        language, index = self.rules.language, len(self.thoughts)
         meta, sentence = self.request.metas[index], self.request.hints[index]
-        tokens = codec.encode(sentence) if sentence else []
-        tokens += codec.header(self.request.depth + index)
-        tokens += [codec.meta(meta)] if meta else []
+        tokens = language.encode(sentence) if sentence else []
+        tokens += language.opening(self.request.depth + index, meta)
         length = self.shared + len(self.fed) + len(self.pending) + len(tokens)
-        # The thought, its forced end and its rating field must fit behind the opening.
-        longest = length + self.request.sampling.max_tokens + codec.room_to_close
+        # The thought and what closes it must fit behind the opening.
+        longest = length + self.request.sampling.max_tokens + language.room_to_close
         if longest > self.rules.max_length:
             return None
         return tokens if index else [*tokens, *self.request.begins.ids]
@@ -139,20 +140,20 @@ class Row:
     def sampled(self, stats: TokenStats) -> None:
         """Take in a sampled token, and line up what must follow it; end with no thought where
         nothing was left to sample."""
-        thought, sampling, codec = self.thought, self.request.sampling, self.rules.codec
+        thought, sampling, language = self.thought, self.request.sampling, self.rules.language
         if stats.token == NO_TOKEN:
             self.thoughts, self.done = [], True
             return
         self._drawn.pop(0)
         _add(thought, stats)
         self.pending = [stats.token]
-        ended = stats.token == codec.thought_end
+        ended = language.ends_thought(thought.ids)
         full = len(thought.ids) == sampling.max_tokens or self.spent
         stopped = stats.token in sampling.stop_ids or full
         if not (ended or stopped):
             return
         thought.complete = ended
-        self.pending += [*([] if ended else [codec.thought_end]), codec.rating_start]
+        self.pending += language.before_rating(ended)
         self.wants = Wants.RATING
         if self.request.hints[len(self.thoughts) - 1]:
             self._unhint()
@@ -166,16 +167,16 @@ class Row:
 
     def rated(self, rating: float) -> None:
         """Close the thought with its rating, and begin the next one unless the path has ended."""
-        thought, codec = self.thought, self.rules.codec
-        meta, thought.text = codec.decode(thought.ids)
+        thought, language = self.thought, self.rules.language
+        meta, thought.text = language.decode(thought.ids)
         thought.meta = thought.meta or meta
         thought.rating = rating
-        thought.shown = self._shown(rating)
+        thought.shown = language.shown_rating(rating, show=self.rules.show_ratings)
         last = len(self.thoughts) == len(self.request.metas) or self.spent
-        if last or codec.answers.stated_by(thought.meta, thought.text) is not None:
+        if last or language.ends_solution(thought.meta, thought.text, thought.ids):
             self.done = True
             return
-        self.pending = codec.behind_read(Rating(thought.shown))
+        self.pending = language.behind_rating(thought.shown)
         opening = self.opening()
         if opening is None:
             self.done = True
@@ -184,23 +185,18 @@ class Row:
 
     def _unhint(self) -> None:
         """Go back to before the hint and read the thought again as the path will show it."""
-        thought, codec = self.thought, self.rules.codec
-        tokens = codec.node(
+        thought, language = self.thought, self.rules.language
+        tokens = language.node(
             self.request.depth + len(self.thoughts) - 1,
             thought.ids,
             forced_meta=thought.meta if thought.forced_meta else None,
             complete=thought.complete,
-            rating=Rating.UNKNOWN,
+            shown=language.shown_rating(None, show=False),
         )
         self.fed = self.fed[: self.hinted]
         self.scored = tokens.sampled
         self.pending = tokens.ids[: tokens.read + 1]
         self.wants = Wants.SCORES
-
-    def _shown(self, rating: float) -> Rating:
-        if not self.rules.show_ratings:
-            return Rating.UNKNOWN
-        return Rating.POSITIVE if rating >= 0.5 else Rating.NEGATIVE
 
 
 def sample_rows(rows: Sequence[Row], logits: Tensor, sampler: Sampler) -> None:

@@ -15,7 +15,7 @@ class TicketEngine(ABC):
     """
 
     def __init__(self, rules: Rules) -> None:
-        self._rules, self._codec = rules, rules.codec
+        self._rules, self._language = rules, rules.language
         self._finished: list[tuple[int, list[Thought]]] = []
         self._ratings: dict[int, float] = {}
         self._tickets = 0
@@ -26,7 +26,7 @@ class TicketEngine(ABC):
         tickets = [self._ticket() for _ in paths]
         for path, ticket in zip(paths, tickets, strict=True):
             if len(path) < self._rules.max_length:
-                self._queue_path([*path, self._codec.rating_start], ticket)
+                self._queue_path([*path, *self._language.before_rating(True)], ticket)
             else:
                 self._ratings[ticket] = UNREAD
         while any(ticket not in self._ratings for ticket in tickets):

@@ -17,8 +17,9 @@ from llamao1_cli.export.spelling import Speller
 from llamao1_cli.export.steps import problem_steps
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.files.whole import check_writable, write_whole
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MARKERS, METAS
+from llamao1_cli.language.marked_language import MarkedLanguage
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.report.display import Display
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import read_trees, tree_files
@@ -53,10 +54,10 @@ def export_rows(
     """
     _check_file(out, overwrite)
     files = _tree_files(source, last)
-    codec = _codec(tokenizer or source)
-    speller = Speller(codec, plain_tokenizer(codec.tokenizer))
+    language = _language(tokenizer or source)
+    speller = Speller(language, plain_tokenizer(language.tokenizer))
     made: list[Row | None] = []
-    for problem in problem_steps(_trees(files, codec)):
+    for problem in problem_steps(_trees(files, language)):
         if to == "sft":
             made += sft_rows(problem, speller)
         elif to == "dpo":
@@ -68,8 +69,8 @@ def export_rows(
     rows = [row for row in made if row is not None]
     if not rows:
         raise UserError(
-            f"--to {to}: {codec.tokenizer.name_or_path}: the tokenizer reads marked text otherwise "
-            "than the tokens the model was trained on; only --to openlongcot is possible"
+            f"--to {to}: {language.tokenizer.name_or_path}: the tokenizer reads marked text "
+            "otherwise than the tokens the model was trained on; only --to openlongcot is possible"
         )
     _write(out, rows, files, left_out=len(made) - len(rows))
 
@@ -105,14 +106,14 @@ def _tree_files(source: Path, last: int) -> list[Path]:
     return tree_files(folder.forest if folder.config.is_file() else source)[-last:]
 
 
-def _trees(files: Iterable[Path], codec: Codec | None) -> Iterator[Tree]:
+def _trees(files: Iterable[Path], language: Language | None) -> Iterator[Tree]:
     """Yields the trees of all files; only those of one file are in memory."""
     for file in files:
-        yield from read_trees(file, codec)
+        yield from read_trees(file, language)
 
 
-def _codec(source: Path) -> Codec:
-    """Returns the codec of the tokenizer in a run's newest checkpoint, or in a model folder."""
+def _language(source: Path) -> Language:
+    """Returns the language of the tokenizer in a run's newest checkpoint, or in a model folder."""
     folder = RunFolder(source)
     model = folder.latest() / "model" if folder.config.is_file() else source
     if not (model / "tokenizer.json").is_file():
@@ -126,7 +127,7 @@ def _codec(source: Path) -> Codec:
         raise UserError(
             f"--tokenizer: {model} does not know {missing[0]}; name a model that llamao1 saved"
         )
-    return Codec(tokenizer, METAS)
+    return MarkedLanguage(tokenizer, METAS)
 
 
 def _evaluations(folder: RunFolder, checkpoint: Path) -> dict[int, dict[str, Any]]:

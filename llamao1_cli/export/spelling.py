@@ -6,28 +6,28 @@ from itertools import chain
 from transformers import PreTrainedTokenizerFast
 
 from llamao1_cli.export.steps import Step
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 
 
 class Speller:
     """Spells steps for a tokenizer, and refuses those that it would read as other tokens."""
 
-    def __init__(self, codec: Codec, tokenizer: PreTrainedTokenizerFast) -> None:
-        self._codec, self._tokenizer = codec, tokenizer
+    def __init__(self, language: Language, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._language, self._tokenizer = language, tokenizer
 
     def node(self, step: Step) -> list[int]:
         """Returns the tokens of a step from its header to its rating, as in supervised training."""
-        return self._codec.marked([step.said], show_ratings=True, rating_weight=0.0).inputs
+        return self._language.supervised([step.said], show_ratings=True, rating_weight=0.0).inputs
 
     def asked(self, path: Sequence[Step]) -> list[int]:
         """Returns the tokens of a prompt: the path, and the header of the thought to come."""
-        return [*chain(*map(self.node, path)), *self._codec.header(len(path))]
+        return [*chain(*map(self.node, path)), *self._language.opening(len(path))]
 
     def answered(self, steps: Sequence[Step]) -> list[int]:
         """Returns the tokens of what follows the prompt: the steps without the first one's header,
         up to the end of the last thought."""
-        header = len(self._codec.header(steps[0].said.local))
-        return self._codec.unrated(list(chain(*map(self.node, steps)))[header:])
+        header = len(self._language.opening(steps[0].said.local))
+        return self._language.unrated(list(chain(*map(self.node, steps)))[header:])
 
     def texts(self, *pieces: Sequence[int]) -> list[str] | None:
         """Returns the text of each piece; None if the tokenizer reads the joined texts as other

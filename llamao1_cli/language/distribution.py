@@ -95,12 +95,6 @@ def entropy_figures(weights: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Te
     return total.log(), total.log() - first, (second - first**2).clamp(min=0.0)
 
 
-def rating_probability(logits: Tensor, positive: int, negative: int) -> Tensor:
-    """Returns the probability of success `[...]` from logits `[..., V]`: a softmax over the two
-    rating tokens alone."""
-    return torch.sigmoid(logits[..., positive].float() - logits[..., negative].float())
-
-
 def _first_above(cumulative: Tensor, target: Tensor) -> Tensor:
     """Returns the index `[B, 1]` of the first entry above the target; rounding never leads past the
     last entry that added something."""

@@ -30,7 +30,7 @@ class Packed(PackedTokens):
     """
 
     token: torch.Tensor  # [U] the token that is predicted
-    role: torch.Tensor  # [U] `Role` of that token
+    role: torch.Tensor  # [U] row of the language's grammar that the token follows
     predicted: torch.Tensor  # [A] prediction that scores the action, in [0, U)
     solution: torch.Tensor  # [A] which of the S solutions it belongs to
     solution_tree: torch.Tensor  # [S] index of the solution's tree in the batch

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.language.codec import Codec, role_of
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.learn.algorithms import configured_algorithm
 from llamao1_cli.learn.credit import has_signal, target_of
 from llamao1_cli.model.trie import Trie
@@ -25,7 +25,7 @@ class Actions:
     at: np.ndarray  # int32: the trie token whose logits predicted it
     token: np.ndarray  # int32
     path: np.ndarray  # int32: which of the tree's solutions it belongs to
-    role: np.ndarray  # uint8: `Role` in its thought
+    role: np.ndarray  # uint8: row of the language's grammar
     logprob: np.ndarray  # float32: behaviour log-prob
     advantage: np.ndarray  # float32: of its thought, times what it counts
 
@@ -58,7 +58,7 @@ class Experience:
 
 def experiences(
     trees: Sequence[Tree],
-    codec: Codec,
+    language: Language,
     config: LearnConfig,
     discount: float,
     *,
@@ -72,7 +72,7 @@ def experiences(
     """
     credit = scaled_advantages(trees, config, discount)
     learned = [pair for pair in zip(trees, credit, strict=True) if grew(pair[0])]
-    return [_experience(tree, values, codec, min_tokens) for tree, values in learned[share]]
+    return [_experience(tree, values, language, min_tokens) for tree, values in learned[share]]
 
 
 def grew(tree: Tree) -> bool:
@@ -103,7 +103,9 @@ def trains(tree: Tree, node: Node) -> bool:
     return node.id > tree.begun and node.mass != 0
 
 
-def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens: int) -> Experience:
+def _experience(
+    tree: Tree, credit: np.ndarray | None, language: Language, min_tokens: int
+) -> Experience:
     """Returns the experience of the whole tree, but for what stands for nothing; where all leaves
     are worth the same, of one path that stands for all. What was given is context alone."""
     alike = credit is None and not has_signal(tree)
@@ -115,7 +117,7 @@ def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens:
     acted: list[ActedThought] = []
     rated: list[tuple[Node, int]] = []
     for node in nodes:
-        tokens = node_tokens(tree, node, codec)
+        tokens = node_tokens(tree, node, language)
         own = tokens.ids if node.children else tokens.ids[: tokens.read + 1]
         indices = trie.extend(ends[node.parent], own)
         ends[node.id] = indices[-1]
@@ -129,7 +131,7 @@ def _experience(tree: Tree, credit: np.ndarray | None, codec: Codec, min_tokens:
     return Experience(
         np.array(trie.ids, np.int32),
         np.array(trie.before, np.int32),
-        _actions(acted, _solutions(tree), min_tokens),
+        _actions(acted, _solutions(tree), language, min_tokens),
         Ratings(
             np.array([at for _, at in rated], np.int32),
             *(np.array(c, np.float32) for c in (leaves, targets)),
@@ -158,7 +160,9 @@ def _depth_first(tree: Tree) -> list[Node]:
     return ordered
 
 
-def _actions(acted: list[ActedThought], solutions: list[int], min_tokens: int) -> Actions:
+def _actions(
+    acted: list[ActedThought], solutions: list[int], language: Language, min_tokens: int
+) -> Actions:
     """Returns the sampled tokens of the thoughts. One that was drawn for an earlier thought adds
     to the advantage that it has there."""
     rows: list[list[float]] = []
@@ -169,7 +173,7 @@ def _actions(acted: list[ActedThought], solutions: list[int], min_tokens: int) -
             if index < thought.known and (at, token) in drawn:
                 drawn[at, token][-1] += advantage
                 continue
-            role = role_of(index, thought.forced_meta, min_tokens)
+            role = language.role(index, thought.forced_meta, min_tokens)
             logprob = thought.logprobs[index]
             rows.append([at, token, solutions[node.id], role, logprob, advantage])
             drawn.setdefault((at, token), rows[-1])

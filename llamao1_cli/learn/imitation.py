@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.language.codec import MarkedIds
+from llamao1_cli.language.protocol import SupervisedIds
 from llamao1_cli.learn.warmup import Warmup
 
 
@@ -17,7 +17,7 @@ class Imitation:
     def __init__(self, warmup: Warmup, config: LearnConfig) -> None:
         self._warmup = warmup
         self._count = max(config.problems // warmup.config.batch_size, 1)  # batches an iteration
-        self._batches: Iterator[list[MarkedIds]] | None = None
+        self._batches: Iterator[list[SupervisedIds]] | None = None
 
     def learn(
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, number: int, rate: float

@@ -11,8 +11,8 @@ from accelerate import Accelerator
 
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.distributed.optimizer_step import optimizer_step
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.distribution import action_logprobs
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.learn.algorithms import configured_algorithm
 from llamao1_cli.learn.algorithms.protocol import ActionBatch
@@ -58,13 +58,13 @@ class Updater:
     def __init__(
         self,
         config: LearnConfig,
-        codec: Codec,
+        language: Language,
         sampling: Sampling,
         accelerator: Accelerator,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        self._config, self._codec = config, codec
+        self._config, self._language = config, language
         self._sampling, self._algorithm = sampling, configured_algorithm(config)
         self._accelerator, self._model, self._optimizer = accelerator, model, optimizer
         self._grammar: torch.Tensor | None = None
@@ -186,12 +186,11 @@ class Updater:
         policy, rating = logits.split([len(tokens), len(logits) - len(tokens)])
         allowed = self._allowed(logits)[packed.role]
         picked = action_logprobs(policy, tokens, allowed, self._sampling)
-        difference = rating[:, self._codec.positive] - rating[:, self._codec.negative]
-        return picked[packed.predicted], difference.float()[packed.rated]
+        return picked[packed.predicted], self._language.rating_logits(rating)[packed.rated]
 
     def _allowed(self, logits: torch.Tensor) -> torch.Tensor:
         if self._grammar is None:
-            self._grammar = self._codec.grammar(logits.shape[-1]).to(logits.device)
+            self._grammar = self._language.grammar(logits.shape[-1]).to(logits.device)
         return self._grammar
 
     def _reference_logprobs(self, packed: Packed) -> torch.Tensor:

@@ -15,7 +15,6 @@ from torch.nn import functional
 from llamao1_cli.config import WarmupConfig
 from llamao1_cli.distributed.optimizer_step import optimizer_step, ramp_and_cosine
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec, MarkedIds
 from llamao1_cli.language.marked import (
     FATHER_START,
     LOCAL_START,
@@ -23,6 +22,7 @@ from llamao1_cli.language.marked import (
     MarkedTextError,
     parse_tree,
 )
+from llamao1_cli.language.protocol import Language, SupervisedIds
 from llamao1_cli.tasks.fields import text_field
 from llamao1_cli.tasks.problem import Task
 from llamao1_cli.tasks.rows import read_rows
@@ -35,14 +35,18 @@ class Warmup:
     """Steps over marked texts, in an order that the seed decides: any step can be resumed."""
 
     def __init__(
-        self, config: WarmupConfig, texts: Sequence[MarkedIds], accelerator: Accelerator, seed: int
+        self,
+        config: WarmupConfig,
+        texts: Sequence[SupervisedIds],
+        accelerator: Accelerator,
+        seed: int,
     ) -> None:
         self.config, self._texts = config, texts
         self._accelerator, self._seed = accelerator, seed
         self._steps_an_epoch = math.ceil(len(texts) / config.batch_size)
         self.steps = self._steps_an_epoch * config.epochs
 
-    def batches(self) -> Iterator[list[MarkedIds]]:
+    def batches(self) -> Iterator[list[SupervisedIds]]:
         """Yields the batches of one epoch after the other, without end: shuffled, bucketed by
         length, shuffled again."""
         size = self.config.batch_size
@@ -69,7 +73,7 @@ class Warmup:
         self,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
-        batch: list[MarkedIds],
+        batch: list[SupervisedIds],
         rate: float,
         name: str,
     ) -> dict[str, float]:
@@ -106,18 +110,18 @@ class Warmup:
 def marked_texts(
     config: WarmupConfig,
     task: Task,
-    codec: Codec,
+    language: Language,
     *,
     show_ratings: bool,
     max_length: int,
     seed: int,
-) -> list[MarkedIds]:
+) -> list[SupervisedIds]:
     """Returns the warm-up's texts as tokens: the configured file's, or the task's demonstrations.
 
     Texts longer than the context are left out. Raises UserError for text that is not marked text.
     """
     texts = [
-        codec.marked(tree, show_ratings=show_ratings, rating_weight=config.rating_weight)
+        language.supervised(tree, show_ratings=show_ratings, rating_weight=config.rating_weight)
         for tree in marked_trees(config, task, seed, config.examples)
     ]
     fitting = [text for text in texts if len(text.inputs) <= max_length]
@@ -170,7 +174,7 @@ def _parse(text: str, where: str) -> list[MarkedNode]:
 
 def _loss(
     model: torch.nn.Module,
-    texts: list[MarkedIds],
+    texts: list[SupervisedIds],
     total: float,
     share: float,
     sums: list[torch.Tensor],

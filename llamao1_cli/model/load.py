@@ -22,8 +22,9 @@ from llamao1_cli.config import LoraConfig, ModelConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import check_model_folder
 from llamao1_cli.language.answer_forms import BOXED, AnswerForm
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta
+from llamao1_cli.language.marked_language import MarkedLanguage
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.build import build_llama, build_tokenizer
 from llamao1_cli.model.markers import add_marker_tokens, add_markers
 
@@ -41,9 +42,9 @@ class LanguageModel:
     tokenizer: PreTrainedTokenizerFast
     name: str
 
-    def codec(self, allowed_metas: Sequence[Meta], answers: AnswerForm = BOXED) -> Codec:
+    def language(self, allowed_metas: Sequence[Meta], answers: AnswerForm = BOXED) -> Language:
         """Returns the marked language under this model's tokenizer."""
-        return Codec(self.tokenizer, allowed_metas, answers)
+        return MarkedLanguage(self.tokenizer, allowed_metas, answers)
 
 
 def load_model(

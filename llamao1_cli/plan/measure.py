@@ -77,7 +77,7 @@ def measure_rates(config: Config, weights: Path | None, problems: int) -> Rates:
         write_trees(Path(folder) / "trees.jsonl", trees)
     items = experiences(
         trees,
-        parts.codec,
+        parts.language,
         config.learn,
         config.search.discount,
         min_tokens=config.search.min_thought_tokens,
@@ -119,7 +119,7 @@ def _timed_update(parts: Parts, items: Sequence[Experience]) -> float:
     learn, model = parts.config.learn, parts.language_model.model
     optimizer = make_optimizer(model, learn.betas, learn.weight_decay)
     updater = Updater(
-        learn, parts.codec, parts.config.search.sampling, parts.accelerator, model, optimizer
+        learn, parts.language, parts.config.search.sampling, parts.accelerator, model, optimizer
     )
     batches = [items[i : i + learn.batch_size] for i in range(0, len(items), learn.batch_size)]
     for batch in batches[:1]:

@@ -9,7 +9,8 @@ from rich.console import Console
 from llamao1_cli.config import Config
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.whole import check_writable, write_whole
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.load import load_tokenizer
 from llamao1_cli.preview.advice import refusals, warnings
 from llamao1_cli.preview.preview import preview
@@ -28,9 +29,9 @@ def data(config: Config, json_file: Path | None) -> None:
     check_writable("--json", json_file)
     task = load_task(config.task)
     tokenizer = load_tokenizer(config.model, task.corpus())
-    codec = Codec(tokenizer, config.search.allowed_metas, config.task.answer_form)
+    language = MarkedLanguage(tokenizer, config.search.allowed_metas, config.task.answer_form)
     with Grader(config.grading.workers, config.grading.timeout_s) as grader:
-        seen = preview(config, task, codec, grader.grade, warming=True)
+        seen = preview(config, task, language, grader.grade, warming=True)
     lost = warnings(seen, config)
     refused = refusals(seen, config, plays=True, evaluates=True)
     if json_file is not None:
@@ -52,7 +53,7 @@ def data(config: Config, json_file: Path | None) -> None:
 def say_what_is_seen(
     config: Config,
     task: Task,
-    codec: Codec,
+    language: Language,
     display: Display,
     *,
     warming: bool,
@@ -64,7 +65,7 @@ def say_what_is_seen(
     Raises UserError where nothing useful is left for a run that warms up, plays or evaluates.
     """
     with Grader(config.grading.workers, config.grading.timeout_s) as grader:
-        seen = preview(config, task, codec, grader.grade, warming=warming)
+        seen = preview(config, task, language, grader.grade, warming=warming)
     _refuse(refusals(seen, config, plays=plays, evaluates=evaluates))
     for line in summary(seen, config):
         display.say(line)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MarkedNode
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.preview.spread import Spread, share, spread
 
 
@@ -30,11 +30,12 @@ class DemonstrationFacts:
 
 
 def demonstration_facts(
-    trees: Sequence[list[MarkedNode]], codec: Codec, search: SearchConfig, max_length: int
+    trees: Sequence[list[MarkedNode]], language: Language, search: SearchConfig, max_length: int
 ) -> DemonstrationFacts:
     """Returns the facts about demonstrations under a context of `max_length` tokens."""
     lengths = [
-        len(codec.marked(tree, show_ratings=False, rating_weight=1.0).inputs) for tree in trees
+        len(language.supervised(tree, show_ratings=False, rating_weight=1.0).inputs)
+        for tree in trees
     ]
     whole = [
         length
@@ -42,7 +43,7 @@ def demonstration_facts(
         if all(node.imitate for node in tree[1:])
     ]
     depths = [_depth(tree) for tree in trees]
-    steps = _step_lengths(trees, codec, search)
+    steps = _step_lengths(trees, language, search)
     dropped = sum(length > max_length for length in lengths)
     whole_dropped = sum(length > max_length for length in whole)
     too_deep = sum(depth > search.max_depth for depth in depths)
@@ -66,12 +67,12 @@ def demonstration_facts(
 
 
 def _step_lengths(
-    trees: Sequence[list[MarkedNode]], codec: Codec, search: SearchConfig
+    trees: Sequence[list[MarkedNode]], language: Language, search: SearchConfig
 ) -> list[int]:
     """Returns the tokens of each thought as the model would sample them: its meta-action, unless
     the search writes that, its words, and its end."""
     nodes = [node for tree in trees for node in tree[1:]]
-    words = codec.encode_all([node.text for node in nodes])
+    words = language.encode_all([node.text for node in nodes])
     written = search.meta_actions == "model"
     return [
         len(ids) + (written and node.meta is not None) + 1

@@ -6,8 +6,8 @@ from itertools import islice
 
 from llamao1_cli.config import Config
 from llamao1_cli.evaluate.playable import prompt_room
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MarkedNode
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.learn.warmup import marked_trees
 from llamao1_cli.preview.demonstrations import DemonstrationFacts, demonstration_facts
 from llamao1_cli.preview.problems import ProblemFacts, problem_facts
@@ -33,26 +33,28 @@ class Preview:
     tokenizer: TokenizerFacts
 
 
-def preview(config: Config, task: Task, codec: Codec, equal: Equal, *, warming: bool) -> Preview:
+def preview(
+    config: Config, task: Task, language: Language, equal: Equal, *, warming: bool
+) -> Preview:
     """Returns what a run will see of its data; of its demonstrations only if it is `warming` up.
 
     Raises UserError for demonstrations that cannot be read.
     """
     train, test, held_out = _problems(config, task)
     compared = equal if task.reward == EQUALITY else None
-    room = prompt_room(codec, config.search, config.model.max_length)
+    room = prompt_room(language, config.search, config.model.max_length)
     trees = _demonstrations(config, task) if warming else []
     dropped = {"held out": held_out} if held_out else {}
     return Preview(
         task=task.name,
         generated=not isinstance(task, DataSet),
-        train=problem_facts(train, dropped, codec, room, compared),
-        test=problem_facts(test, {}, codec, room, compared),
+        train=problem_facts(train, dropped, language, room, compared),
+        test=problem_facts(test, {}, language, room, compared),
         overlap=held_out,
-        demonstrations=demonstration_facts(trees, codec, config.search, config.model.max_length)
+        demonstrations=demonstration_facts(trees, language, config.search, config.model.max_length)
         if warming and config.warmup
         else None,
-        tokenizer=tokenizer_facts(codec, _texts(train, trees)),
+        tokenizer=tokenizer_facts(language, _texts(train, trees)),
     )
 
 

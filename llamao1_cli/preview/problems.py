@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llamao1_cli.language.answer_forms import AnswerForm
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.preview.spread import Spread, spread
 from llamao1_cli.tasks.equality.groups import Equal
 from llamao1_cli.tasks.problem import Problem, written_alike
@@ -42,15 +42,15 @@ class ProblemFacts:
 def problem_facts(
     problems: Sequence[Problem],
     dropped: dict[str, int],
-    codec: Codec,
+    language: Language,
     room: int,
     equal: Equal | None,
 ) -> ProblemFacts:
     """Returns the facts about problems that were kept, with those about rows that were not; `equal`
     is None where no answers are compared."""
     looked_at = problems[:: -(-len(problems) // LOOKED_AT) or 1]
-    lengths = [len(ids) for ids in codec.encode_all([problem.text for problem in looked_at])]
-    wrong = [] if equal is None else _not_right(looked_at, codec.answers, equal)
+    lengths = [len(ids) for ids in language.encode_all([problem.text for problem in looked_at])]
+    wrong = [] if equal is None else _not_right(looked_at, language.answers, equal)
     return ProblemFacts(
         rows=len(problems) + sum(dropped.values()),
         dropped=dropped,

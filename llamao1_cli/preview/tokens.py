@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import neutralise
+from llamao1_cli.language.protocol import Language
 
 MUST_SURVIVE = "54"  # in the words that state an answer
 SHOWN = 3
@@ -28,10 +28,10 @@ class TokenizerFacts:
     examples: list[LostText]
 
 
-def tokenizer_facts(codec: Codec, texts: Sequence[str]) -> TokenizerFacts:
+def tokenizer_facts(language: Language, texts: Sequence[str]) -> TokenizerFacts:
     """Returns what becomes of texts, and of a stated answer, in the tokenizer."""
-    written = [codec.answers.statement(MUST_SURVIVE), *map(neutralise, texts)]
-    spelled = [codec.decode(ids)[1] for ids in codec.encode_all(written)]
+    written = [language.answers.statement(MUST_SURVIVE), *map(neutralise, texts)]
+    spelled = [language.decode(ids)[1] for ids in language.encode_all(written)]
     changed = [pair for pair in zip(written, spelled, strict=True) if pair[0] != pair[1]]
     letters = {letter for before, after in changed for letter in {*before} - {*after}}
     return TokenizerFacts(

@@ -97,8 +97,10 @@ def _pairs(
     if trees is None:
         pairs = labelled_pairs(settings)
     else:
-        codec = model.codec(config.search.allowed_metas, config.task.answer_form)
-        pairs = mined_pairs(tree for file in tree_files(trees) for tree in read_trees(file, codec))
+        language = model.language(config.search.allowed_metas, config.task.answer_form)
+        pairs = mined_pairs(
+            tree for file in tree_files(trees) for tree in read_trees(file, language)
+        )
     return split(pairs, config.run.seed, settings.held_out)
 
 

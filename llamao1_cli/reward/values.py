@@ -11,7 +11,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.calibration import value_quality
 from llamao1_cli.evaluate.judge_folder import language_model, reward_settings
 from llamao1_cli.files.run_folder import RunFolder
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.report.display import Display
 from llamao1_cli.reward.pairs import held_out
 from llamao1_cli.run.assembly import assemble
@@ -44,10 +44,10 @@ def train_values(
         write_trees(RunFolder(out).trees(1), measured_trees(config, weights, omega, display))
     assert trees is not None
     model = language_model(config, weights)
-    codec = model.codec(config.search.allowed_metas, config.task.answer_form)
+    language = model.language(config.search.allowed_metas, config.task.answer_form)
     trainer = HeadTrainer(head, settings)
     for number, file in enumerate(tree_files(trees), start=1):
-        taught = _of_questions(config, read_trees(file, codec), held=False)
+        taught = _of_questions(config, read_trees(file, language), held=False)
         if taught:
             with display.stage(f"{file}", "file"):
                 losses = trainer.learn(taught, number)
@@ -94,8 +94,8 @@ def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str,
     if head.untrained:
         raise UserError(f"{folder}: holds no trained value head; train it again")
     tokenizer = AutoTokenizer.from_pretrained(folder / "model", trust_remote_code=False)
-    codec = Codec(tokenizer, config.search.allowed_metas, config.task.answer_form)
-    forest = [tree for file in tree_files(trees) for tree in read_trees(file, codec)]
+    language = MarkedLanguage(tokenizer, config.search.allowed_metas, config.task.answer_form)
+    forest = [tree for file in tree_files(trees) for tree in read_trees(file, language)]
     test = _of_questions(config, forest, held=True)
     if not test:
         raise UserError(f"{trees}: no tree is of a held-out problem; give more")

@@ -17,7 +17,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.evaluator import Evaluator, OnNamedGrowth
 from llamao1_cli.evaluate.judges import Judges, make_judges
 from llamao1_cli.evaluate.playable import playable
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.load import LanguageModel
 from llamao1_cli.selfplay.local import SelfPlay
 from llamao1_cli.selfplay.make import make_selfplay
@@ -36,7 +36,7 @@ class Parts:
     accelerator: Accelerator
     task: Task
     language_model: LanguageModel
-    codec: Codec
+    language: Language
     value_function: ValueFunction | None
     engine: Engine
     selfplay: SelfPlay
@@ -80,7 +80,7 @@ class Parts:
     def _held_out(self) -> tuple[list[Problem], dict[str, Any]]:
         """Returns the held-out problems that can be played, and what an evaluation is of."""
         config, every = self.config, self.task.test_problems(self.config.eval.problems)
-        problems = playable(every, self.codec, config.search, config.model.max_length)
+        problems = playable(every, self.language, config.search, config.model.max_length)
         return problems, {
             "task": self.task.name,
             "split": "test",
@@ -121,7 +121,7 @@ def assemble(
         accelerator=accelerator,
         task=task,
         language_model=player.language_model,
-        codec=player.codec,
+        language=player.language,
         value_function=player.value_function,
         engine=player.engine,
         selfplay=make_selfplay(config, player, accelerator, interrupts),

@@ -17,7 +17,7 @@ from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.files.whole import write_whole
-from llamao1_cli.language.codec import MarkedIds
+from llamao1_cli.language.protocol import SupervisedIds
 from llamao1_cli.learn.warmup import marked_texts
 from llamao1_cli.preview.commands import say_what_is_seen
 from llamao1_cli.report.display import Display
@@ -50,7 +50,7 @@ def begun(
         say_what_is_seen(
             config,
             parts.task,
-            parts.codec,
+            parts.language,
             display,
             warming=bool(texts),
             plays=bool(strategies) and ALGORITHMS[config.learn.algorithm].plays,
@@ -103,7 +103,7 @@ def check_folder(folder: RunFolder, config: Config, *, resume: bool, overwrite: 
         )
 
 
-def _warmup_texts(parts: Parts, point: Path | None) -> list[MarkedIds]:
+def _warmup_texts(parts: Parts, point: Path | None) -> list[SupervisedIds]:
     """Returns the warm-up's texts; none where they are read no more."""
     config = parts.config
     over = point is not None and point.name.startswith("iteration")
@@ -112,7 +112,7 @@ def _warmup_texts(parts: Parts, point: Path | None) -> list[MarkedIds]:
     return marked_texts(
         config.warmup,
         parts.task,
-        parts.codec,
+        parts.language,
         show_ratings=config.search.show_ratings,
         max_length=config.model.max_length,
         seed=config.run.seed,

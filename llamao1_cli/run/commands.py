@@ -170,7 +170,7 @@ def _say_what_is_seen(parts: Parts, display: Display, *, plays: bool) -> None:
     say_what_is_seen(
         parts.config,
         parts.task,
-        parts.codec,
+        parts.language,
         display,
         warming=False,
         plays=plays,
@@ -181,8 +181,8 @@ def _say_what_is_seen(parts: Parts, display: Display, *, plays: bool) -> None:
 def _check_room(text: str, parts: Parts) -> None:
     """Raise UserError for a problem behind which no thought fits into the context."""
     search, length = parts.config.search, parts.config.model.max_length
-    room = prompt_room(parts.codec, search, length)
-    tokens = len(parts.codec.encode(text))
+    room = prompt_room(parts.language, search, length)
+    tokens = len(parts.language.encode(text))
     if tokens > room:
         raise UserError(
             f"the problem has {tokens} tokens, and model.max_length ({length}) has room for "

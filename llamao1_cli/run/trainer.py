@@ -17,7 +17,7 @@ from llamao1_cli.distributed.ranks import main_says
 from llamao1_cli.distributed.sharding import prepare_model, prepare_optimizer
 from llamao1_cli.errors import InterruptedRunError
 from llamao1_cli.files.run_folder import RunFolder
-from llamao1_cli.language.codec import MarkedIds
+from llamao1_cli.language.protocol import SupervisedIds
 from llamao1_cli.learn.experience import Experience, experiences, grew
 from llamao1_cli.learn.imitation import Imitation
 from llamao1_cli.learn.iteration import learn_from, learning_rate
@@ -43,7 +43,7 @@ class RLSPTrainer:
         self,
         parts: Parts,
         folder: RunFolder,
-        texts: Sequence[MarkedIds],
+        texts: Sequence[SupervisedIds],
         data: Mapping[str, str],
         display: Display,
         interrupts: Interrupts,
@@ -166,7 +166,7 @@ class RLSPTrainer:
         with self._spending.timed("experience"):
             kept = experiences(
                 taught,
-                self._parts.codec,
+                self._parts.language,
                 config.learn,
                 config.search.discount,
                 min_tokens=config.search.min_thought_tokens,
@@ -233,7 +233,7 @@ class RLSPTrainer:
         self._optimizer = prepare_optimizer(self._accelerator, optimizer)
         self._updater = Updater(
             self._config.learn,
-            self._parts.codec,
+            self._parts.language,
             self._config.search.sampling,
             self._accelerator,
             self._model,

@@ -63,7 +63,7 @@ class TreeSource:
         Raises UserError for a file that holds something else.
         """
         with self._spending.timed("reading"):
-            trees = read_trees(path, self._parts.codec)
+            trees = read_trees(path, self._parts.language)
         for tree in trees:
             tree.iteration = number
         return trees

@@ -7,8 +7,8 @@ import numpy as np
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Beginning, Engine, Request, Thought
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.search.frontier import Frontier
 from llamao1_cli.search.pending import Expansion, PendingExpansions, TokenBudget
 from llamao1_cli.search.protocol import (
@@ -88,7 +88,7 @@ def _children_frontier(tree: Tree, node: Node) -> Frontier:
     return frontier
 
 
-def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
+def grow(request: SearchRequest, engine: Engine, language: Language) -> list[Tree]:
     """Returns a searched tree for each problem, reproducible from its seed.
 
     A tree goes on as soon as its own expansions are back, whatever the others do. It stops where
@@ -96,17 +96,17 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
     """
     search, judge = request.search, request.judge or keep_ratings
     rule = request.rule or configured_rule(search)
-    trees = _plant(request, engine, codec)
+    trees = _plant(request, engine, language)
     siblings = _Siblings(search)
     waiting: Waiting = {}
     picks = rule.pick(trees)
     while picks or waiting:
         while picks:
-            asked, idle = _ask(picks, rule, request, siblings, engine, codec)
+            asked, idle = _ask(picks, rule, request, siblings, engine, language)
             waiting |= asked
             picks = rule.pick(idle) if idle else []
         complete = _answered(waiting, engine) if waiting else []
-        grown = [(each.tree, chain) for each in complete for chain in each.attach(codec.answers)]
+        grown = [(each.tree, chain) for each in complete for chain in each.attach(language.answers)]
         judge([each.tree for each in complete])
         if request.rewards is not None:
             reward_nodes([(t, node) for t, nodes in grown for node in nodes], request.rewards)
@@ -124,12 +124,12 @@ def grow(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
     return trees
 
 
-def _plant(request: SearchRequest, engine: Engine, codec: Codec) -> list[Tree]:
+def _plant(request: SearchRequest, engine: Engine, language: Language) -> list[Tree]:
     """Returns a tree of the rated root, and of what is given, for each problem."""
-    paths = [codec.unrated(codec.root(problem.text)) for problem in request.problems]
+    paths = [language.unrated(language.root(problem.text)) for problem in request.problems]
     given = request.given or [()] * len(paths)
     rows = zip(request.problems, request.seeds, engine.rate(paths), given, strict=True)
-    return [Tree.plant(*row, codec.answers) for row in rows]
+    return [Tree.plant(*row, language.answers) for row in rows]
 
 
 def _ask(
@@ -138,7 +138,7 @@ def _ask(
     request: SearchRequest,
     siblings: _Siblings,
     engine: Engine,
-    codec: Codec,
+    language: Language,
 ) -> tuple[Waiting, list[Tree]]:
     """Submit all picks that can be paid for; returns what each ticket stands for, and the trees
     whose picks turned out to have nothing left."""
@@ -158,7 +158,7 @@ def _ask(
             owners.append((mine, expansion))
             known = tree.problem.answer if request.rewards is not None else None
             thoughts = rule.reach(expansion.node)
-            asked.append(_request(tree, expansion, thoughts, request.search, known, codec))
+            asked.append(_request(tree, expansion, thoughts, request.search, known, language))
     idle = [m.tree for m in pending.values() if not m.expansions and siblings.waits(m.tree)]
     for tree in idle:
         siblings.resumed(tree)  # none is: nothing is left where they were
@@ -202,7 +202,7 @@ def _request(
     thoughts: int,
     search: SearchConfig,
     known: str | None,
-    codec: Codec,
+    language: Language,
 ) -> Request:
     """Returns the request for up to `thoughts` thoughts of an expansion; `known` is the true answer
     where a hint may tell it."""
@@ -216,11 +216,11 @@ def _request(
     answer = known if search.hints == "answer" else None
     told = search.hints != "none"
     return Request(
-        path=tree.path_ids(node, codec),
+        path=tree.path_ids(node, language),
         depth=node.depth + 1,
         metas=metas,
         hints=tuple(
-            hint(meta, answer, codec.answers.where) if told and meta else None for meta in metas
+            hint(meta, answer, language.answers.where) if told and meta else None for meta in metas
         ),
         sampling=search.sampling,
         seed=int(rng.integers(2**62)),

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.language.answer_forms import BOXED, AnswerForm
-from llamao1_cli.language.codec import Codec, NodeTokens
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
+from llamao1_cli.language.protocol import Language, NodeTokens
 from llamao1_cli.tasks.problem import Problem, Solution
 
 FORMAT = 3  # of trees as JSON; format 2 had outcomes, but no rewards
@@ -164,12 +164,12 @@ class Tree:
             parent = node
         return added
 
-    def path_ids(self, node: Node, codec: Codec) -> list[int]:
+    def path_ids(self, node: Node, language: Language) -> list[int]:
         """Returns the tokens of the path to `node`, every node closed by the rating it was given
         when made."""
-        ids = codec.root(self.problem.text)
+        ids = language.root(self.problem.text)
         for step in self.path(node)[1:]:
-            ids += node_tokens(self, step, codec).ids
+            ids += node_tokens(self, step, language).ids
         return ids
 
     def marked(self) -> list[MarkedNode]:
@@ -209,17 +209,17 @@ def solution_text(steps: Sequence[Node]) -> str:
     return "\n".join(step.thought.text.strip() for step in steps)
 
 
-def node_tokens(tree: Tree, node: Node, codec: Codec) -> NodeTokens:
+def node_tokens(tree: Tree, node: Node, language: Language) -> NodeTokens:
     """Returns the tokens of a node of the tree as they stand on every path through it."""
     if node.parent is None:
-        return codec.root_node(tree.problem.text)
+        return language.root_node(tree.problem.text)
     thought = node.thought
-    return codec.node(
+    return language.node(
         node.depth,
         thought.ids,
         forced_meta=thought.meta if thought.forced_meta else None,
         complete=thought.complete,
-        rating=Rating(thought.shown),
+        shown=thought.shown,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.whole import write_whole
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.search.tree import Tree
 
 
@@ -16,7 +16,7 @@ def write_trees(path: Path, trees: Sequence[Tree]) -> None:
     write_whole(path, "".join(json.dumps(tree.to_json()) + "\n" for tree in trees))
 
 
-def read_trees(path: Path, codec: Codec | None) -> list[Tree]:
+def read_trees(path: Path, language: Language | None) -> list[Tree]:
     """Returns trees from JSONL.
 
     Raises UserError naming the line of one that is broken or cut short, that was not rectified, or
@@ -31,8 +31,8 @@ def read_trees(path: Path, codec: Codec | None) -> list[Tree]:
         try:
             tree = Tree.from_json(json.loads(line))
             _check_figures(tree)
-            if codec is not None:
-                _check_tokens(tree, codec)
+            if language is not None:
+                _check_tokens(tree, language)
         except (ValueError, RecursionError) as error:
             torn = "; the line was cut short: restore the file, or delete the line"
             end = torn if number > len(lines) else ""
@@ -60,11 +60,11 @@ def _check_figures(tree: Tree) -> None:
             raise ValueError(f"node {node.id} has figures that are not finite")
 
 
-def _check_tokens(tree: Tree, codec: Codec) -> None:
+def _check_tokens(tree: Tree, language: Language) -> None:
     for node in tree.nodes:
         ids = node.thought.ids
-        known = max(ids, default=0) < len(codec.tokenizer)
-        if node.parent is not None and (not known or codec.decode(ids)[1] != node.thought.text):
+        known = max(ids, default=0) < len(language.tokenizer)
+        if node.parent is not None and (not known or language.decode(ids)[1] != node.thought.text):
             raise ValueError(
                 f"node {node.id} was written with another tokenizer; use the model that grew it"
             )

@@ -13,7 +13,7 @@ from llamao1_cli.distributed.interrupts import Interrupts
 from llamao1_cli.distributed.ranks import gather_bytes
 from llamao1_cli.engine.protocol import Engine, Thought
 from llamao1_cli.errors import InterruptedRunError
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.protocol import OnGrowth, unwatched
 from llamao1_cli.search.refine.self_refine import Prefer, self_refine
@@ -35,13 +35,13 @@ class SelfPlay:
     def __init__(
         self,
         engine: Engine,
-        codec: Codec,
+        language: Language,
         accelerator: Accelerator,
         seed: int,
         value_function: ValueFunction | None = None,
         interrupts: Interrupts | None = None,
     ) -> None:
-        self._engine, self._codec, self._value_function = engine, codec, value_function
+        self._engine, self._language, self._value_function = engine, language, value_function
         self._accelerator, self._seed = accelerator, seed
         self._interrupts = interrupts or Interrupts()
 
@@ -52,7 +52,7 @@ class SelfPlay:
         the request's judge, and without one from the run's own value function.
         """
         mine = self._share(request, name)
-        return self._together(lambda: grow(mine, self._engine, self._codec))
+        return self._together(lambda: grow(mine, self._engine, self._language))
 
     def iterate(
         self,
@@ -107,7 +107,7 @@ class SelfPlay:
         `self_refine`."""
         mine = self._share(request, name)
         return self._together(
-            lambda: self_refine(mine, self._engine, self._codec, refinement, prefer)
+            lambda: self_refine(mine, self._engine, self._language, refinement, prefer)
         )
 
     def _share(self, request: SearchRequest, name: str | int) -> SearchRequest:

@@ -32,7 +32,7 @@ def make_selfplay(
         )
     return SelfPlay(
         player.engine,
-        player.codec,
+        player.language,
         accelerator,
         config.run.seed,
         player.value_function,

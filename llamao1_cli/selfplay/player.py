@@ -9,7 +9,7 @@ from llamao1_cli.config import Config
 from llamao1_cli.engine.make import make_engine
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.files.run_folder import RunFolder
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.load import LanguageModel, load_model
 from llamao1_cli.tasks.problem import Task
 from llamao1_cli.tasks.verifier import Verifier
@@ -23,7 +23,7 @@ class Player:
     closed."""
 
     language_model: LanguageModel
-    codec: Codec
+    language: Language
     value_function: ValueFunction | None  # None: a node's value is its rating
     engine: Engine  # runs a copy of the model's weights
     verifier: Verifier
@@ -40,11 +40,11 @@ def make_player(
     """
     language_model = load_model(config.model, task.corpus(), config.run.seed, weights)
     model = language_model.model.to(device)
-    codec = language_model.codec(config.search.allowed_metas, config.task.answer_form)
+    language = language_model.language(config.search.allowed_metas, config.task.answer_form)
     value_function = make_value_function(
         config.value_head,
         model,
-        codec,
+        language,
         seed=config.run.seed,
         micro_batch_tokens=config.learn.micro_batch_tokens,
         weights=weights,
@@ -52,11 +52,11 @@ def make_player(
     engine = make_engine(
         config.engine,
         model,
-        codec,
+        language,
         dtype=config.model.dtype,
         max_length=config.model.max_length,
         show_ratings=config.search.show_ratings,
     )
     log = RunFolder(Path(config.run.dir)).reward_log
     verifier = Verifier(config.grading, task.reward, config.task.solved_at, log)
-    return Player(language_model, codec, value_function, engine, verifier)
+    return Player(language_model, language, value_function, engine, verifier)

@@ -22,7 +22,7 @@ from transformers.pytorch_utils import Conv1D
 
 from llamao1_cli.distributed.sharding import unsharded
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.packed_attention import attending_packed
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.value.head import VALUE_FOLDER, saved_head
@@ -38,10 +38,10 @@ class ValueAdapter:
     """A policy's network with `weights` of its own, in fp32, that give the logits of values."""
 
     def __init__(
-        self, model: PreTrainedModel, codec: Codec, rank: int, seed: int, max_tokens: int
+        self, model: PreTrainedModel, language: Language, rank: int, seed: int, max_tokens: int
     ) -> None:
         plain = model.get_base_model() if isinstance(model, PeftModel) else model
-        self._model, self._codec, self._max_tokens = model, codec, max_tokens
+        self._model, self._language, self._max_tokens = model, language, max_tokens
         self._decoder: PreTrainedModel = plain.base_model
         self._linears = dict(_linears(self._decoder))
         self.weights = self._initial(rank, seed)
@@ -53,11 +53,11 @@ class ValueAdapter:
 
     def judge(self) -> "AdapterJudge":
         """Returns a judge for trees that grow together; see `ValueFunction`."""
-        return AdapterJudge(self, self._codec)
+        return AdapterJudge(self, self._language)
 
     def read(self, trees: Sequence[Tree]) -> list[TreeTokens]:
         """Returns the tokens of whole trees."""
-        return [TokenReader(self._codec).read(tree) for tree in trees]
+        return [TokenReader(self._language).read(tree) for tree in trees]
 
     def batches(self, items: Sequence[TreeTokens]) -> list[TokenBatch]:
         """Returns all nodes of all trees in micro-batches."""
@@ -158,8 +158,8 @@ class ValueAdapter:
 class AdapterJudge:
     """Sets the values of the nodes of growing trees; reads the paths of new nodes alone."""
 
-    def __init__(self, adapter: ValueAdapter, codec: Codec) -> None:
-        self._adapter, self._codec = adapter, codec
+    def __init__(self, adapter: ValueAdapter, language: Language) -> None:
+        self._adapter, self._language = adapter, language
         self._readers: dict[int, TokenReader] = {}  # by the tree's id
 
     def __call__(self, trees: Sequence[Tree]) -> None:
@@ -168,7 +168,7 @@ class AdapterJudge:
             return  # a node starts with its rating
         nodes, items = [], []
         for tree in trees:
-            reader = self._readers.setdefault(id(tree), TokenReader(self._codec))
+            reader = self._readers.setdefault(id(tree), TokenReader(self._language))
             items.append(reader.read(tree))
             nodes += tree.nodes[len(tree.nodes) - len(items[-1].at) :]
         for node, value in zip(nodes, self._adapter.values(items), strict=True):

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel
 
 from llamao1_cli.config import ValueAdapterConfig, ValueHeadConfig
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.packed_forward import check_packs
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.value.adapter import ValueAdapter
@@ -19,7 +19,7 @@ from llamao1_cli.value.protocol import ValueFunction, ValueTrainer
 def make_value_function(
     settings: ValueHeadConfig | ValueAdapterConfig | None,
     model: PreTrainedModel,
-    codec: Codec,
+    language: Language,
     *,
     seed: int,
     micro_batch_tokens: int,
@@ -38,7 +38,7 @@ def make_value_function(
     if isinstance(settings, ValueAdapterConfig):
         check_packs(model)
         value_function = ValueAdapter(
-            model, codec, settings.rank, value_seed(seed), max_tokens=micro_batch_tokens
+            model, language, settings.rank, value_seed(seed), max_tokens=micro_batch_tokens
         )
     else:
         value_function = head = ValueHead(settings.hidden_size, value_seed(seed))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from llamao1_cli.language.codec import Codec
-from llamao1_cli.language.marked import Rating
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.packed_attention import Layout
 from llamao1_cli.model.trie import Trie
 from llamao1_cli.model.trie_layout import filled, layout_of, numbers, side_by_side, whole_paths
@@ -57,8 +56,8 @@ class TokenReader:
     behind it, which close the node, stand before the first token of each child.
     """
 
-    def __init__(self, codec: Codec) -> None:
-        self._codec, self._trie = codec, Trie()
+    def __init__(self, language: Language) -> None:
+        self._language, self._trie = language, Trie()
         self._logprobs: list[float] = []
         self._at: list[int] = []  # index of the token at which each node read so far has its value
 
@@ -80,10 +79,10 @@ class TokenReader:
         return whole.part(self._tokens_up_to(at), np.arange(len(fresh)))
 
     def _add(self, tree: Tree, node: Node) -> None:
-        tokens = node_tokens(tree, node, self._codec)
+        tokens = node_tokens(tree, node, self._language)
         own, sampled, last = tokens.ids[: tokens.read + 1], tokens.sampled, -1
         if node.parent is not None:
-            behind = self._codec.behind_read(Rating(tree.nodes[node.parent].thought.shown))
+            behind = self._language.behind_rating(tree.nodes[node.parent].thought.shown)
             own, sampled, last = behind + own, sampled + len(behind), self._at[node.parent]
         known = len(self._trie.ids)
         added = self._trie.extend(last, own)

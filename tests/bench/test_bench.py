@@ -23,8 +23,8 @@ from llamao1_cli.config.file import load_config
 from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.engine.protocol import Request, complete
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.learn.experience import experiences
 from llamao1_cli.learn.update import Updater
@@ -44,11 +44,11 @@ WORK = Workload(
 )
 
 
-def test_all_variants_grow_trees_of_the_same_shape(codec: Codec) -> None:
-    model = toy_model(codec)
+def test_all_variants_grow_trees_of_the_same_shape(language: MarkedLanguage) -> None:
+    model = toy_model(language)
     result = bench_rollout(
         model,
-        codec,
+        language,
         WORK,
         variants=BUILTIN,
         baseline_trees=3,
@@ -70,64 +70,74 @@ def test_all_variants_grow_trees_of_the_same_shape(codec: Codec) -> None:
 
 
 @pytest.mark.parametrize("batched", [True, False])
-def test_the_baselines_give_true_figures(codec: Codec, batched: bool) -> None:
+def test_the_baselines_give_true_figures(language: MarkedLanguage, batched: bool) -> None:
     """They are measured against, so they must do the whole work and do it right."""
-    model = toy_model(codec)
-    engine = GenerateEngine(model, codec, max_length=512, batched=batched)
+    model = toy_model(language)
+    engine = GenerateEngine(model, language, max_length=512, batched=batched)
     asked = [
-        Request(codec.root(text), 1, (None,), (None,), Sampling(size, min_tokens=size), seed)
+        Request(language.root(text), 1, (None,), (None,), Sampling(size, min_tokens=size), seed)
         for seed, (text, size) in enumerate([("How many?", 4), ("How many are there?", 6)])
     ]
     for request, (thought,) in zip(asked, complete(engine, asked), strict=True):
         assert len(thought.ids) == request.sampling.max_tokens
         assert not thought.forced_meta
-        text = [token for token in thought.ids if token != codec.thought_end]
+        text = [token for token in thought.ids if token != language.thought_end]
         assert text == thought.ids
         forward = torch.tensor(
-            [[*request.path, *codec.header(1), *thought.ids, codec.thought_end, codec.rating_start]]
+            [
+                [
+                    *request.path,
+                    *language.opening(1),
+                    *thought.ids,
+                    language.thought_end,
+                    language.rating_start,
+                ]
+            ]
         )
         with torch.no_grad():
             logits = model(forward).logits[0, -1]
-        expected = torch.sigmoid(logits[codec.positive] - logits[codec.negative])
+        expected = torch.sigmoid(logits[language.positive] - logits[language.negative])
         assert thought.rating == pytest.approx(float(expected), abs=1e-4)
 
 
-def test_a_workload_is_the_same_for_all_and_of_its_sizes(codec: Codec) -> None:
+def test_a_workload_is_the_same_for_all_and_of_its_sizes(language: MarkedLanguage) -> None:
     engine = TreeEngine(
-        toy_model(codec), codec, dtype=torch.float32, rows=8, memory=2**28, max_length=512
+        toy_model(language), language, dtype=torch.float32, rows=8, memory=2**28, max_length=512
     )
-    trees = WORK.grow(engine, codec)
+    trees = WORK.grow(engine, language)
     for tree in trees:
         assert tree.simulations == 4
-        assert 10 <= len(codec.encode(tree.problem.text)) <= 16
+        assert 10 <= len(language.encode(tree.problem.text)) <= 16
         assert max(len(node.children) for node in tree.nodes) <= 3
     assert all(3 <= len(thought.ids) <= 6 for thought in thoughts(trees))
-    assert engine.forwarded >= unique_tokens(trees, codec)
+    assert engine.forwarded >= unique_tokens(trees, language)
     assert WORK.room == (1 + 3 + 9 + 27) * 2
 
 
 @pytest.mark.parametrize("work", [WORK, replace(WORK, chains=3, forks=2)], ids=["mcts", "forks"])
-def test_an_update_is_measured_against_the_same_loss(codec: Codec, work: Workload) -> None:
+def test_an_update_is_measured_against_the_same_loss(
+    language: MarkedLanguage, work: Workload
+) -> None:
     """All variants of the bench move the weights alike, so they did the same work."""
-    start, search = toy_model(codec), SearchConfig(temperature=0.9, discount=0.9)
-    trees = grown(start, codec, work, rows=8, memory=2**28)
+    start, search = toy_model(language), SearchConfig(temperature=0.9, discount=0.9)
+    trees = grown(start, language, work, rows=8, memory=2**28)
     if work.chains:
         assert all(len(list(tree.leaf_nodes())) == 5 for tree in trees)
         assert all(node.depth == 4 for tree in trees for node in tree.leaf_nodes())
     config = LearnConfig(value_weight=0.5, micro_batch_tokens=300)
     sampling = search.sampling
-    batch = experiences(trees, codec, config, 0.9)
+    batch = experiences(trees, language, config, 0.9)
     moved = []
     for name in ("padded", "paths", "packed"):
         model = copy.deepcopy(start)
         sgd = torch.optim.SGD(model.parameters(), lr=0.0)
         if name == "packed":
-            update = Updater(config, codec, sampling, Accelerator(cpu=True), model, sgd)
+            update = Updater(config, language, sampling, Accelerator(cpu=True), model, sgd)
             update.step(batch, np.ones(len(batch), np.float32), 1.0, "a batch")
         else:
-            paths = tree_paths(trees, codec, config, 0.9)
+            paths = tree_paths(trees, language, config, 0.9)
             lean = name == "paths"
-            PathStep(model, codec, config, sampling, sgd, paths, lean=lean)(1.0)
+            PathStep(model, language, config, sampling, sgd, paths, lean=lean)(1.0)
         pairs = zip(model.parameters(), start.parameters(), strict=True)
         moved.append(torch.cat([(a - b).flatten() for a, b in pairs]).detach())
     assert float(moved[0].norm()) > 0.1
@@ -135,18 +145,18 @@ def test_an_update_is_measured_against_the_same_loss(codec: Codec, work: Workloa
         assert torch.allclose(moved[0], other, atol=1e-6)
 
 
-def test_the_figures_of_an_update_are_those_of_its_trees(codec: Codec) -> None:
-    model = toy_model(codec)
-    trees = grown(model, codec, WORK, rows=8, memory=2**28)
-    result = bench_update(model, codec, trees, LearnConfig(), SearchConfig(), repeats=2)
+def test_the_figures_of_an_update_are_those_of_its_trees(language: MarkedLanguage) -> None:
+    model = toy_model(language)
+    trees = grown(model, language, WORK, rows=8, memory=2**28)
+    result = bench_update(model, language, trees, LearnConfig(), SearchConfig(), repeats=2)
     rows = result["variants"]
     assert list(rows) == ["padded", "paths", "packed"]
-    paths = [tree.path_ids(leaf, codec) for tree in trees for leaf in tree.leaf_nodes()]
+    paths = [tree.path_ids(leaf, language) for tree in trees for leaf in tree.leaf_nodes()]
     unique = {
         (tree.seed, *path[: n + 1])
         for tree in trees
         for leaf in tree.leaf_nodes()
-        for path in [tree.path_ids(leaf, codec)[:-2]]
+        for path in [tree.path_ids(leaf, language)[:-2]]
         for n in range(len(path))
     }
     assert rows["packed"]["forwarded_tokens"] == len(unique)
@@ -210,7 +220,7 @@ def test_updates_that_are_no_comparison_are_refused(setting: str, message: str) 
 def test_an_update_is_measured_on_the_trees_of_a_run(tmp_path: Path) -> None:
     config = load_config(Path("configs/tiny.yaml"))
     loaded = load_model(config.model, load_task(config.task).corpus(), config.run.seed)
-    trees = grown(loaded.model, loaded.codec(METAS), WORK, rows=8, memory=2**28)
+    trees = grown(loaded.model, loaded.language(METAS), WORK, rows=8, memory=2**28)
     stored, out = tmp_path / "trees.jsonl", tmp_path / "update.json"
     write_trees(stored, trees)
     arguments = ["bench", "update", "--config", "configs/tiny.yaml", "--repeats", "1"]

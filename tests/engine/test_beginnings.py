@@ -12,7 +12,7 @@ from toy_models import toy_model
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Beginning, Request, Thought, complete
 from llamao1_cli.engine.sampler import NO_TOKEN, Sampler, make_choice
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.search.coverage import covered
 from llamao1_cli.search.grow import SearchRequest, grow
@@ -58,10 +58,12 @@ def test_barred_tokens_leave_the_others_their_shares(seed: int, size: int) -> No
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2-sliding"])
 @pytest.mark.parametrize("burst", [0, 3])
-def test_figures_are_those_of_a_plain_forward(codec: Codec, kind: str, burst: int) -> None:
-    model = toy_model(codec, kind)
-    one = engine(model, codec, burst=burst)
-    asked = requests(codec, 12, temperature=1.3)
+def test_figures_are_those_of_a_plain_forward(
+    language: MarkedLanguage, kind: str, burst: int
+) -> None:
+    model = toy_model(language, kind)
+    one = engine(model, language, burst=burst)
+    asked = requests(language, 12, temperature=1.3)
     chains = complete(one, asked)
     again = [
         begun(request, chain[0], len(chain[0].ids) // 2, frozenset())
@@ -71,13 +73,13 @@ def test_figures_are_those_of_a_plain_forward(codec: Codec, kind: str, burst: in
         half = len(first[0].ids) // 2
         assert chain[0].ids[:half] == first[0].ids[:half]
         assert chain[0].known == half
-        check(model, codec, request, chain)
+        check(model, language, request, chain)
 
 
-def test_a_beginning_costs_its_suffix_alone(codec: Codec) -> None:
+def test_a_beginning_costs_its_suffix_alone(language: MarkedLanguage) -> None:
     """What leads up to the branch is not read again, but for the token whose logits are needed."""
-    one = engine(toy_model(codec), codec)
-    (request,) = requests(codec, 1, max_tokens=7)
+    one = engine(toy_model(language), language)
+    (request,) = requests(language, 1, max_tokens=7)
     (first,) = complete(one, [request])
     ids = first[0].ids
     for index in range(len(ids)):
@@ -90,9 +92,9 @@ def test_a_beginning_costs_its_suffix_alone(codec: Codec) -> None:
         assert one.forwarded - before == 1 + thought.generated + ends
 
 
-def test_the_last_thought_is_left_where_all_is_barred(codec: Codec) -> None:
-    one = engine(toy_model(codec), codec)
-    (request,) = requests(codec, 1, top_k=2)
+def test_the_last_thought_is_left_where_all_is_barred(language: MarkedLanguage) -> None:
+    one = engine(toy_model(language), language)
+    (request,) = requests(language, 1, top_k=2)
     tokens: set[int] = set()
     for _ in range(3):
         (chain,) = complete(one, [replace(request, begins=Beginning(barred=frozenset(tokens)))])
@@ -101,12 +103,14 @@ def test_the_last_thought_is_left_where_all_is_barred(codec: Codec) -> None:
     assert chain == []
 
 
-def distinct(codec: Codec, problems: list[Problem], burst: int = 0, **search: object) -> list[Tree]:
+def distinct(
+    language: MarkedLanguage, problems: list[Problem], burst: int = 0, **search: object
+) -> list[Tree]:
     """Trees of distinct solutions of a toy model."""
     config = SearchConfig(**{"algorithm": "distinct", "max_thought_tokens": 2, **search})
-    one = engine(toy_model(codec, seed=1), codec, burst=burst, max_length=512)
+    one = engine(toy_model(language, seed=1), language, burst=burst, max_length=512)
     seeds = [int(problem.id[1:]) for problem in problems]
-    return grow(SearchRequest(problems, config, seeds), one, codec)
+    return grow(SearchRequest(problems, config, seeds), one, language)
 
 
 @pytest.mark.parametrize(
@@ -117,24 +121,28 @@ def distinct(codec: Codec, problems: list[Problem], burst: int = 0, **search: ob
         {"top_k": 3, "top_p": 0.9, "min_thought_tokens": 2, "max_thought_tokens": 3},
     ],
 )
-def test_all_solutions_of_a_model_add_up_to_one(codec: Codec, sampling: dict[str, float]) -> None:
+def test_all_solutions_of_a_model_add_up_to_one(
+    language: MarkedLanguage, sampling: dict[str, float]
+) -> None:
     """Temperature, truncation, grammar and cut thoughts are all part of the probabilities."""
-    for tree in distinct(codec, PROBLEMS[:2], solutions=100_000, max_depth=2, **sampling):
+    for tree in distinct(language, PROBLEMS[:2], solutions=100_000, max_depth=2, **sampling):
         chances = [tree.probability(leaf) for leaf in tree.leaf_nodes()]
         assert sum(chances) == pytest.approx(1, abs=1e-4)
         assert covered(tree) <= sum(chances) + 1e-9
-        paths = {tuple(tree.path_ids(leaf, codec)) for leaf in tree.leaf_nodes()}
+        paths = {tuple(tree.path_ids(leaf, language)) for leaf in tree.leaf_nodes()}
         assert len(paths) == len(chances) > 3
         if sampling.get("min_thought_tokens") == 2:
             assert any(not node.thought.complete for node in tree.nodes[1:])
 
 
 @pytest.mark.parametrize("burst", [0, 4])
-def test_distinct_trees_do_not_depend_on_what_else_is_in_flight(codec: Codec, burst: int) -> None:
+def test_distinct_trees_do_not_depend_on_what_else_is_in_flight(
+    language: MarkedLanguage, burst: int
+) -> None:
     search = {"max_thought_tokens": 5, "max_depth": 3, "solutions": 5, "branches_at_once": 2}
-    together = distinct(codec, PROBLEMS, burst, **search)
+    together = distinct(language, PROBLEMS, burst, **search)
     for problem, tree in zip(PROBLEMS, together, strict=True):
-        (alone,) = distinct(codec, [problem], 0, **search)
+        (alone,) = distinct(language, [problem], 0, **search)
         assert [n.thought.ids for n in tree.nodes] == [n.thought.ids for n in alone.nodes]
         ours = [p for n in tree.nodes for p in n.thought.logprobs]
         assert ours == pytest.approx([p for n in alone.nodes for p in n.thought.logprobs], abs=1e-4)

@@ -20,17 +20,17 @@ from llamao1_cli.engine.builtin.waiting import waits
 from llamao1_cli.engine.builtin.weights import shape_of
 from llamao1_cli.engine.protocol import Thought, complete
 from llamao1_cli.engine.sampler import Sampler
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 
 
 def played(
-    model: PreTrainedModel, codec: Codec, burst: int, rows: int = 12, **changes: object
+    model: PreTrainedModel, language: MarkedLanguage, burst: int, rows: int = 12, **changes: object
 ) -> list[list[Thought]]:
     """Ragged requests, more than fit at once; a model that decodes token by token would warn."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        busy = engine(model, codec, rows=rows, burst=burst)
-        return complete(busy, requests(codec, 20, **changes))
+        busy = engine(model, language, rows=rows, burst=burst)
+        return complete(busy, requests(language, 20, **changes))
 
 
 def same(one: list[list[Thought]], other: list[list[Thought]]) -> None:
@@ -44,11 +44,11 @@ def same(one: list[list[Thought]], other: list[list[Thought]]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_figures_of_a_burst_equal_a_plain_forward(codec: Codec, kind: str) -> None:
-    model = toy_model(codec, kind)
-    chains = played(model, codec, 3)
-    for request, thoughts in zip(requests(codec, 20), chains, strict=True):
-        check(model, codec, request, thoughts)
+def test_figures_of_a_burst_equal_a_plain_forward(language: MarkedLanguage, kind: str) -> None:
+    model = toy_model(language, kind)
+    chains = played(model, language, 3)
+    for request, thoughts in zip(requests(language, 20), chains, strict=True):
+        check(model, language, request, thoughts)
 
 
 @pytest.mark.parametrize(
@@ -63,49 +63,49 @@ def test_figures_of_a_burst_equal_a_plain_forward(codec: Codec, kind: str) -> No
     ],
 )
 def test_a_burst_samples_what_single_steps_do(
-    codec: Codec, burst: int, changes: dict[str, object]
+    language: MarkedLanguage, burst: int, changes: dict[str, object]
 ) -> None:
-    model = toy_model(codec)
-    same(played(model, codec, burst, **changes), played(model, codec, 0, **changes))
+    model = toy_model(language)
+    same(played(model, language, burst, **changes), played(model, language, 0, **changes))
 
 
-def test_a_stop_token_ends_a_thought_within_a_burst(codec: Codec) -> None:
-    model = toy_model(codec)
-    (first,) = codec.encode("7")[:1]
-    one = played(model, codec, 8, stop_ids=(first,))
-    same(one, played(model, codec, 0, stop_ids=(first,)))
+def test_a_stop_token_ends_a_thought_within_a_burst(language: MarkedLanguage) -> None:
+    model = toy_model(language)
+    (first,) = language.encode("7")[:1]
+    one = played(model, language, 8, stop_ids=(first,))
+    same(one, played(model, language, 0, stop_ids=(first,)))
     assert any(thought.ids[-1] == first for thought in chain.from_iterable(one))
 
 
-def test_an_engine_is_used_again_after_its_weights_changed(codec: Codec) -> None:
+def test_an_engine_is_used_again_after_its_weights_changed(language: MarkedLanguage) -> None:
     """Buffers stay, what they hold must not: every figure is one of the new weights."""
-    model = toy_model(codec)
-    busy = engine(model, codec, rows=12, burst=4)
-    complete(busy, requests(codec, 20))
+    model = toy_model(language)
+    busy = engine(model, language, rows=12, burst=4)
+    complete(busy, requests(language, 20))
     buffers = busy._memory.buffers.prefix_keys
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.9)
     busy.refresh()
     for request, thoughts in zip(
-        requests(codec, 20), complete(busy, requests(codec, 20)), strict=True
+        requests(language, 20), complete(busy, requests(language, 20)), strict=True
     ):
-        check(model, codec, request, thoughts)
+        check(model, language, request, thoughts)
     assert busy._memory.buffers.prefix_keys is buffers
 
 
-def test_a_model_that_has_to_look_decodes_token_by_token(codec: Codec) -> None:
+def test_a_model_that_has_to_look_decodes_token_by_token(language: MarkedLanguage) -> None:
     """Rotations that are stretched as paths grow ask how long these are."""
-    model = toy_model(codec)
+    model = toy_model(language)
     parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}
     model.config.rope_parameters = parameters
     model = type(model)(model.config).eval()
     with pytest.warns(UserWarning, match="LlamaForCausalLM decodes token by token: it has aten"):
-        busy = engine(model, codec, burst=4)
+        busy = engine(model, language, burst=4)
     for request, thoughts in zip(
-        requests(codec, 6), complete(busy, requests(codec, 6)), strict=True
+        requests(language, 6), complete(busy, requests(language, 6)), strict=True
     ):
-        check(model, codec, request, thoughts)
+        check(model, language, request, thoughts)
 
 
 class Found(TorchDispatchMode):
@@ -131,12 +131,12 @@ def addresses(tensors: Iterable[torch.Tensor]) -> set[int]:
     return {tensor.untyped_storage().data_ptr() for tensor in tensors} - {0}
 
 
-def test_what_a_step_finds_outlives_it(codec: Codec) -> None:
+def test_what_a_step_finds_outlives_it(language: MarkedLanguage) -> None:
     """A graph replays the addresses that it was captured with: nothing there may be freed."""
-    model = toy_model(codec, "gemma2")  # windows, soft caps
-    sampler = Sampler(codec.grammar(model.get_output_embeddings().out_features))
+    model = toy_model(language, "gemma2")  # windows, soft caps
+    sampler = Sampler(language.grammar(model.get_output_embeddings().out_features))
     with torch.no_grad():
-        busy = engine(model, codec, burst=2)
+        busy = engine(model, language, burst=2)
         decoder = Decoder(busy.model, sampler, steps=2, max_length=64)
         buffers = Buffers(shape_of(busy.model), 2)
         buffers.ensure(2, 64, 64)
@@ -184,6 +184,6 @@ def test_what_stays_on_the_device_is_not_found() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("kind", KINDS)
-def test_graphs_give_what_single_steps_give(codec: Codec, kind: str) -> None:
-    model = toy_model(codec, kind).to("cuda")
-    same(played(model, codec, 4), played(model, codec, 0))
+def test_graphs_give_what_single_steps_give(language: MarkedLanguage, kind: str) -> None:
+    model = toy_model(language, kind).to("cuda")
+    same(played(model, language, 4), played(model, language, 0))

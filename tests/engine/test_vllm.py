@@ -21,8 +21,8 @@ from llamao1_cli.engine.vllm.engine import VllmEngine
 from llamao1_cli.engine.vllm.processor import NAME, processor_for
 from llamao1_cli.engine.vllm.request import VllmRequest
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.tasks.problem import Problem
@@ -38,11 +38,11 @@ HINTED = {
 
 
 @pytest.fixture(scope="module")
-def model(codec: Codec) -> PreTrainedModel:
+def model(language: MarkedLanguage) -> PreTrainedModel:
     """A random model with adapters and trained marker rows; its weights change in one test."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(codec.tokenizer),
+        vocab_size=len(language.tokenizer),
         hidden_size=64,
         intermediate_size=96,
         num_hidden_layers=2,
@@ -54,7 +54,7 @@ def model(codec: Codec) -> PreTrainedModel:
         eos_token_id=None,
         pad_token_id=None,
     )
-    rows = [codec.thought_end, codec.positive, codec.negative]
+    rows = [language.thought_end, language.positive, language.negative]
     adapters = LoraConfig(
         r=4,
         target_modules="all-linear",
@@ -66,18 +66,18 @@ def model(codec: Codec) -> PreTrainedModel:
 
 
 @pytest.fixture(scope="module")
-def engines(model: PreTrainedModel, codec: Codec) -> tuple[VllmEngine, TreeEngine]:
-    return VllmEngine(model, codec, **SETTINGS), TreeEngine(model, codec, **SETTINGS)
+def engines(model: PreTrainedModel, language: MarkedLanguage) -> tuple[VllmEngine, TreeEngine]:
+    return VllmEngine(model, language, **SETTINGS), TreeEngine(model, language, **SETTINGS)
 
 
-def requests(codec: Codec, count: int, **changes: object) -> list[Request]:
+def requests(language: MarkedLanguage, count: int, **changes: object) -> list[Request]:
     drawn = {"max_tokens": 8}
     drawn |= {name: value for name, value in changes.items() if name in Sampling.__match_args__}
     asked = {name: value for name, value in changes.items() if name not in drawn}
     three: tuple[None, ...] = (None,) * 3
     fields = {"metas": three, "hints": three, **asked}
     return [
-        Request(codec.root(TEXTS[i % 3]), 1, sampling=Sampling(**drawn), seed=i, **fields)
+        Request(language.root(TEXTS[i % 3]), 1, sampling=Sampling(**drawn), seed=i, **fields)
         for i in range(count)
     ]
 
@@ -98,17 +98,19 @@ def requests(codec: Codec, count: int, **changes: object) -> list[Request]:
     ids=str,
 )
 def test_the_same_requests_give_the_same_thoughts(
-    codec: Codec, engines: tuple[VllmEngine, TreeEngine], changes: dict
+    language: MarkedLanguage, engines: tuple[VllmEngine, TreeEngine], changes: dict
 ) -> None:
-    asked = requests(codec, 24, **changes)
+    asked = requests(language, 24, **changes)
     equal = [_alike(*pair) for pair in zip(*_both(engines, asked), strict=True)]
     # Rounding decides a token now and then: what one engine draws on an edge the other may not.
     assert np.mean(equal) > 0.9
 
 
 @needs_vllm
-def test_ratings_are_the_same(codec: Codec, engines: tuple[VllmEngine, TreeEngine]) -> None:
-    paths = [codec.unrated(codec.root(text)) for text in TEXTS]
+def test_ratings_are_the_same(
+    language: MarkedLanguage, engines: tuple[VllmEngine, TreeEngine]
+) -> None:
+    paths = [language.unrated(language.root(text)) for text in TEXTS]
     vllm, builtin = (engine.rate(paths) for engine in engines)
     assert vllm == pytest.approx(builtin, abs=1e-4)
     assert len({round(value, 4) for value in vllm}) == 3
@@ -116,18 +118,18 @@ def test_ratings_are_the_same(codec: Codec, engines: tuple[VllmEngine, TreeEngin
 
 @needs_vllm
 def test_many_samples_have_the_same_distribution(
-    codec: Codec, engines: tuple[VllmEngine, TreeEngine]
+    language: MarkedLanguage, engines: tuple[VllmEngine, TreeEngine]
 ) -> None:
     """Seeds of its own for each engine, so that only the distributions can agree."""
     counts = []
     for offset, engine in enumerate(engines):
         asked = [
-            replace(request, path=codec.root(TEXTS[0]), seed=5000 * offset + index)
-            for index, request in enumerate(requests(codec, 1500, max_tokens=1, min_tokens=1))
+            replace(request, path=language.root(TEXTS[0]), seed=5000 * offset + index)
+            for index, request in enumerate(requests(language, 1500, max_tokens=1, min_tokens=1))
         ]
         asked = [replace(request, metas=(None,), hints=(None,)) for request in asked]
         tokens = [chain[0].ids[0] for chain in complete(engine, asked)]
-        counts.append(np.bincount(tokens, minlength=len(codec.tokenizer)))
+        counts.append(np.bincount(tokens, minlength=len(language.tokenizer)))
     often = counts[0] + counts[1] >= 20
     table = np.array([[*c[often], c[~often].sum()] for c in counts], float)
     table = table[:, table.sum(0) > 0]
@@ -141,11 +143,11 @@ def test_many_samples_have_the_same_distribution(
 
 @needs_vllm
 def test_a_seeded_search_grows_the_same_trees(
-    codec: Codec, engines: tuple[VllmEngine, TreeEngine]
+    language: MarkedLanguage, engines: tuple[VllmEngine, TreeEngine]
 ) -> None:
     config = SearchConfig(simulations=5, max_depth=4, max_thought_tokens=6)
     problems = [Problem(str(i), f"How many are {i} and {3 * i}?", "7") for i in range(6)]
-    forests = [grow(SearchRequest(problems, config, range(6)), e, codec) for e in engines]
+    forests = [grow(SearchRequest(problems, config, range(6)), e, language) for e in engines]
     same = [
         [node.thought.ids for node in one.nodes] == [node.thought.ids for node in other.nodes]
         for one, other in zip(*forests, strict=True)
@@ -155,9 +157,9 @@ def test_a_seeded_search_grows_the_same_trees(
 
 @needs_vllm
 def test_a_refresh_takes_over_new_weights_in_place(
-    codec: Codec, model: PreTrainedModel, engines: tuple[VllmEngine, TreeEngine]
+    language: MarkedLanguage, model: PreTrainedModel, engines: tuple[VllmEngine, TreeEngine]
 ) -> None:
-    asked = requests(codec, 12)
+    asked = requests(language, 12)
     before = complete(engines[0], asked)
     _disturb(model)
     for engine in engines:
@@ -169,29 +171,29 @@ def test_a_refresh_takes_over_new_weights_in_place(
 
 @needs_vllm
 def test_a_cached_prefix_is_not_read_again(
-    codec: Codec, engines: tuple[VllmEngine, object]
+    language: MarkedLanguage, engines: tuple[VllmEngine, object]
 ) -> None:
-    path = codec.root("Ben has 4 pens. " * 40)
+    path = language.root("Ben has 4 pens. " * 40)
     read = []
     for seed in range(2):
         before = engines[0].forwarded
-        complete(engines[0], [replace(requests(codec, 1)[0], path=path, seed=seed)])
+        complete(engines[0], [replace(requests(language, 1)[0], path=path, seed=seed)])
         read.append(engines[0].forwarded - before)
     assert read[1] < read[0] - len(path) / 2
 
 
-def test_a_question_asked_again_gets_the_same_answer(codec: Codec) -> None:
+def test_a_question_asked_again_gets_the_same_answer(language: MarkedLanguage) -> None:
     """vLLM asks again when it has read a prompt in parts; the row must not go on twice."""
-    chooser = TokenChooser(codec)
-    (request,) = requests(codec, 1)
-    row = Row(request, 1, Rules(codec, 300, show_ratings=False), shared=len(request.path))
+    chooser = TokenChooser(language)
+    (request,) = requests(language, 1)
+    row = Row(request, 1, Rules(language, 300, show_ratings=False), shared=len(request.path))
     opening = row.opening()
     assert opening
     row.begin(opening)
-    asked = VllmRequest(1, row, [*request.path, *row.take()], forced=[codec.thought_end])
+    asked = VllmRequest(1, row, [*request.path, *row.take()], forced=[language.thought_end])
     generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(4, 1, len(codec.tokenizer), generator=generator) * 5
-    assert chooser.choose([(asked, 0)], logits[0]) == [codec.thought_end]  # it was forced
+    logits = torch.randn(4, 1, len(language.tokenizer), generator=generator) * 5
+    assert chooser.choose([(asked, 0)], logits[0]) == [language.thought_end]  # it was forced
     first = chooser.choose([(asked, 1)], logits[1])
     assert chooser.choose([(asked, 1)], logits[2]) == first
     assert row.thought.ids == first
@@ -201,11 +203,11 @@ def test_a_question_asked_again_gets_the_same_answer(codec: Codec) -> None:
 
 @needs_vllm
 def test_distinct_solutions_are_the_same(
-    codec: Codec, engines: tuple[VllmEngine, TreeEngine]
+    language: MarkedLanguage, engines: tuple[VllmEngine, TreeEngine]
 ) -> None:
     search = SearchConfig(algorithm="distinct", solutions=5, max_depth=3, max_thought_tokens=6)
     problems = [Problem(str(seed), TEXTS[seed % 3], "7") for seed in range(8)]
-    forests = [grow(SearchRequest(problems, search, range(8)), e, codec) for e in engines]
+    forests = [grow(SearchRequest(problems, search, range(8)), e, language) for e in engines]
     same = [
         [node.thought.ids for node in one.nodes] == [node.thought.ids for node in other.nodes]
         for one, other in zip(*forests, strict=True)
@@ -213,16 +215,20 @@ def test_distinct_solutions_are_the_same(
     assert np.mean(same) > 0.8
 
 
-def test_the_first_choice_behind_a_beginning_is_none_of_the_barred(codec: Codec) -> None:
-    chooser = TokenChooser(codec)
-    (request,) = requests(codec, 1)
-    logits = torch.randn(1, len(codec.tokenizer), generator=torch.Generator().manual_seed(1))
-    allowed = codec.grammar(len(codec.tokenizer))[0].nonzero().flatten().tolist()
-    begun, last = codec.encode("7"), allowed[5]
+def test_the_first_choice_behind_a_beginning_is_none_of_the_barred(
+    language: MarkedLanguage,
+) -> None:
+    chooser = TokenChooser(language)
+    (request,) = requests(language, 1)
+    logits = torch.randn(1, len(language.tokenizer), generator=torch.Generator().manual_seed(1))
+    allowed = language.grammar(len(language.tokenizer))[0].nonzero().flatten().tolist()
+    begun, last = language.encode("7"), allowed[5]
     for barred in (frozenset(allowed) - {last}, frozenset(allowed)):
         zeros = tuple([0.0] * len(begun))
         begins = Beginning(tuple(begun), zeros, zeros, zeros, barred)
-        row = Row(replace(request, begins=begins), 1, Rules(codec, 300, False), len(request.path))
+        row = Row(
+            replace(request, begins=begins), 1, Rules(language, 300, False), len(request.path)
+        )
         row.begin(row.opening() or [])
         asked = VllmRequest(1, row, [*request.path, *row.take()])
         assert asked.path[-len(begun) :] == begun
@@ -237,7 +243,7 @@ def test_the_first_choice_behind_a_beginning_is_none_of_the_barred(codec: Codec)
 
 
 def test_rows_keep_their_requests_when_vllm_moves_them(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
+    language: MarkedLanguage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     direction = Enum("MoveDirectionality", ["UNIDIRECTIONAL", "SWAP"])
     package = SimpleNamespace(LogitsProcessor=object)
@@ -267,13 +273,13 @@ def test_rows_keep_their_requests_when_vllm_moves_them(
 
 
 @pytest.mark.skipif(INSTALLED, reason="vLLM is installed")
-def test_without_vllm_the_error_names_the_extra(codec: Codec) -> None:
+def test_without_vllm_the_error_names_the_extra(language: MarkedLanguage) -> None:
     config = LlamaConfig(
         vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
         num_attention_heads=2,
     )  # fmt: skip
     with pytest.raises(UserError, match=r"llamao1-cli\[vllm\]"):
-        VllmEngine(LlamaForCausalLM(config), codec, **SETTINGS)
+        VllmEngine(LlamaForCausalLM(config), language, **SETTINGS)
 
 
 def _both(

@@ -14,7 +14,7 @@ from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.play import play
 from llamao1_cli.evaluate.strategies import GROWTHS, SAMPLES, SELF_REFINE, Growth
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.pending import TokenBudget
 from llamao1_cli.search.rules.beam import Beam
@@ -32,9 +32,9 @@ FLAT = SearchConfig(algorithm="forks", max_depth=5)
 class Ledger(FakeEngine):
     """Remembers how many tokens it generated for each problem."""
 
-    def __init__(self, codec: Codec, **changes: object) -> None:
-        super().__init__(codec, **changes)
-        self.roots = [codec.root(problem.text) for problem in PROBLEMS]
+    def __init__(self, language: MarkedLanguage, **changes: object) -> None:
+        super().__init__(language, **changes)
+        self.roots = [language.root(problem.text) for problem in PROBLEMS]
         self.generated = [0] * len(PROBLEMS)
 
     def poll(self) -> list[tuple[int, list[Thought]]]:
@@ -49,12 +49,12 @@ class Ledger(FakeEngine):
 def grown(
     growth: Growth,
     engine: FakeEngine,
-    codec: Codec,
+    language: MarkedLanguage,
     budget: int,
     seed: int,
     endpoint: FakeEndpoint | None = None,
 ) -> list[Tree]:
-    selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed)
+    selfplay = SelfPlay(engine, language, Accelerator(cpu=True), seed)
     judges = Judges(endpoint=endpoint)
     return play(growth, PROBLEMS, selfplay, SearchConfig(), EvalConfig(), judges, budget=budget)
 
@@ -66,10 +66,10 @@ def grown(
     batch=st.sampled_from([1, 3, 10_000]),
 )
 def test_a_tree_counts_what_was_generated_and_never_spends_more_than_its_budget(
-    codec: Codec, growth: Growth, budget: int, seed: int, batch: int
+    language: MarkedLanguage, growth: Growth, budget: int, seed: int, batch: int
 ) -> None:
-    engine = Ledger(codec, batch=batch)
-    trees = grown(growth, engine, codec, budget, seed)
+    engine = Ledger(language, batch=batch)
+    trees = grown(growth, engine, language, budget, seed)
     assert [tree.generated_tokens for tree in trees] == engine.generated
     for tree, spent in zip(trees, engine.generated, strict=True):
         assert 0 < spent <= budget
@@ -91,10 +91,10 @@ def test_a_tree_counts_what_was_generated_and_never_spends_more_than_its_budget(
     price=st.integers(0, 9),
 )
 def test_strategies_pay_for_their_external_judge(
-    codec: Codec, growth: Growth, budget: int, seed: int, price: int
+    language: MarkedLanguage, growth: Growth, budget: int, seed: int, price: int
 ) -> None:
-    engine, endpoint = Ledger(codec), FakeEndpoint(price)
-    trees = grown(growth, engine, codec, budget, seed, endpoint)
+    engine, endpoint = Ledger(language), FakeEndpoint(price)
+    trees = grown(growth, engine, language, budget, seed, endpoint)
     for tree, generated in zip(trees, engine.generated, strict=True):
         judged = len(tree.nodes) if generated else 0  # a tree that cannot begin asks nothing
         assert tree.judging_tokens == price * judged
@@ -103,14 +103,14 @@ def test_strategies_pay_for_their_external_judge(
 
 
 def test_self_refine_spends_its_budget_where_there_is_always_a_solution_to_rewrite(
-    codec: Codec,
+    language: MarkedLanguage,
 ) -> None:
     def think(request, depth, meta, rng):
         return "\\boxed{7}", float(rng.random())
 
     budget = 101
-    engine = Ledger(codec, script=think)
-    for tree in grown(SELF_REFINE, engine, codec, budget, 0):
+    engine = Ledger(language, script=think)
+    for tree in grown(SELF_REFINE, engine, language, budget, 0):
         assert tree.generated_tokens == budget
         cut = [node for node in tree.nodes if not node.thought.complete]
         assert [node.answer for node in cut] == [None] * len(cut)
@@ -120,16 +120,16 @@ def test_self_refine_spends_its_budget_where_there_is_always_a_solution_to_rewri
 
 @given(budget=st.integers(1, 300), seed=st.integers(0, 99), count=st.integers(1, 9))
 def test_chains_are_those_of_one_after_the_other_cut_where_the_tokens_are_spent(
-    codec: Codec, budget: int, seed: int, count: int
+    language: MarkedLanguage, budget: int, seed: int, count: int
 ) -> None:
     """Against a forest without a budget, whose tokens are counted off by hand."""
 
     def played(rule: Samples, most: float) -> Tree:
-        engine = FakeEngine(codec)
+        engine = FakeEngine(language)
         return grow(
             SearchRequest([PROBLEMS[0]], FLAT, [seed], budget=TokenBudget(most), rule=rule),
             engine,
-            codec,
+            language,
         )[0]
 
     tree = played(Samples(count, FLAT.max_depth, endless=True), budget)
@@ -148,9 +148,11 @@ def test_chains_are_those_of_one_after_the_other_cut_where_the_tokens_are_spent(
     assert not any(answers[whole:])  # a cut thought states nothing
 
 
-def test_a_cut_thought_states_no_answer(codec: Codec) -> None:
-    engine = FakeEngine(codec, lambda *_: ("The answer is \\boxed{7}. That is it, I think.", 0.5))
-    size = len(codec.encode("The answer is \\boxed{7}. That is it"))
+def test_a_cut_thought_states_no_answer(language: MarkedLanguage) -> None:
+    engine = FakeEngine(
+        language, lambda *_: ("The answer is \\boxed{7}. That is it, I think.", 0.5)
+    )
+    size = len(language.encode("The answer is \\boxed{7}. That is it"))
     (tree,) = grow(
         SearchRequest(
             [PROBLEMS[0]],
@@ -160,7 +162,7 @@ def test_a_cut_thought_states_no_answer(codec: Codec) -> None:
             rule=Samples(1, FLAT.max_depth, endless=True),
         ),
         engine,
-        codec,
+        language,
     )
     assert "\\boxed{7}" in tree.nodes[1].thought.text
     assert not tree.nodes[1].terminal
@@ -169,9 +171,9 @@ def test_a_cut_thought_states_no_answer(codec: Codec) -> None:
 
 @given(budget=st.integers(1, 300), seed=st.integers(0, 99), price=st.integers(0, 9))
 def test_judging_is_charged_and_stays_within_the_budget(
-    codec: Codec, budget: int, seed: int, price: int
+    language: MarkedLanguage, budget: int, seed: int, price: int
 ) -> None:
-    engine, judged = Ledger(codec), [0] * len(PROBLEMS)
+    engine, judged = Ledger(language), [0] * len(PROBLEMS)
 
     def judge(trees: Sequence[Tree]) -> None:
         for tree in trees:
@@ -190,7 +192,7 @@ def test_judging_is_charged_and_stays_within_the_budget(
             rule=Samples(4, FLAT.max_depth, endless=True),
         ),
         engine,
-        codec,
+        language,
     )
     for tree, generated, thoughts in zip(trees, engine.generated, judged, strict=True):
         assert tree.generated_tokens == generated + price * thoughts <= budget
@@ -200,23 +202,23 @@ def test_judging_is_charged_and_stays_within_the_budget(
 
 
 @pytest.mark.parametrize("growth", UNJUDGED, ids=lambda growth: growth.name)
-def test_a_problem_without_room_ends_at_once(codec: Codec, growth: Growth) -> None:
-    engine = Ledger(codec, full=lambda request: True)
-    for tree in grown(growth, engine, codec, 50, 0):
+def test_a_problem_without_room_ends_at_once(language: MarkedLanguage, growth: Growth) -> None:
+    engine = Ledger(language, full=lambda request: True)
+    for tree in grown(growth, engine, language, 50, 0):
         assert tree.root.closed
         assert tree.generated_tokens == 0
 
 
-def test_later_beams_are_as_wide_as_what_is_left_pays_for(codec: Codec) -> None:
+def test_later_beams_are_as_wide_as_what_is_left_pays_for(language: MarkedLanguage) -> None:
     texts = ("step 1", "The answer is \\boxed{7}.")
 
     def think(request, depth, meta, rng):
         return texts[depth - 1], 0.5
 
-    first, second = (len(codec.encode(text)) + 1 for text in texts)
+    first, second = (len(language.encode(text)) + 1 for text in texts)
     search = SearchConfig(rollout=False, max_thought_tokens=second)
     for units, widths in ((1, [1]), (2, [1, 1]), (4, [1, 3]), (6, [1, 4, 1]), (7, [1, 4, 2])):
-        engine = FakeEngine(codec, think)
+        engine = FakeEngine(language, think)
         budget = units * 2 * (first + second)  # a unit pays for a prefix, at two candidates a step
         (tree,) = grow(
             SearchRequest(
@@ -227,7 +229,7 @@ def test_later_beams_are_as_wide_as_what_is_left_pays_for(codec: Codec) -> None:
                 rule=Beam(4, 2, search.max_depth, budget),
             ),
             engine,
-            codec,
+            language,
         )
         assert tree.generated_tokens == budget
         depths = [request.depth for request in engine.requests]
@@ -235,15 +237,15 @@ def test_later_beams_are_as_wide_as_what_is_left_pays_for(codec: Codec) -> None:
         assert depths == expected
 
 
-def test_without_a_budget_nothing_is_limited(codec: Codec) -> None:
-    engine = FakeEngine(codec, wander)
-    grow(SearchRequest(PROBLEMS, SearchConfig(), [1, 2, 3]), engine, codec)
+def test_without_a_budget_nothing_is_limited(language: MarkedLanguage) -> None:
+    engine = FakeEngine(language, wander)
+    grow(SearchRequest(PROBLEMS, SearchConfig(), [1, 2, 3]), engine, language)
     assert {request.budget for request in engine.requests} == {None}
 
 
-def test_what_tokens_a_tree_has_survives_its_file(codec: Codec) -> None:
+def test_what_tokens_a_tree_has_survives_its_file(language: MarkedLanguage) -> None:
     tree = Tree.plant(PROBLEMS[0], 0, 0.5)
-    tree.attach(tree.root, [thought(codec, np.random.default_rng(0), "step 1", 0.5)])
+    tree.attach(tree.root, [thought(language, np.random.default_rng(0), "step 1", 0.5)])
     tree.judging_tokens = 11
     again = Tree.from_json(tree.to_json())
     assert again.generated_tokens == tree.generated_tokens == 11 + len(tree.nodes[1].thought.ids)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamao1_cli.evaluate.calibration import BINS, calibration_error, reliability, step_quality
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 
 ITEMS = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
 
@@ -48,8 +48,10 @@ def test_a_calibrated_judge_has_no_error_and_a_sure_wrong_one_has_all() -> None:
 
 
 @given(seed=st.integers(0, 50))
-def test_every_thought_is_held_to_the_outcomes_of_its_samples(codec: Codec, seed: int) -> None:
-    trees = [random_tree(codec, seed + offset) for offset in (0, 100)]
+def test_every_thought_is_held_to_the_outcomes_of_its_samples(
+    language: MarkedLanguage, seed: int
+) -> None:
+    trees = [random_tree(language, seed + offset) for offset in (0, 100)]
     outcomes = [[leaf.outcome is True for leaf in tree.leaf_nodes()] for tree in trees]
     quality = step_quality(trees, outcomes, lambda node: node.value)
     pairs = []

@@ -16,7 +16,7 @@ from llamao1_cli.evaluate.evaluator import Evaluator
 from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.scoring import Forest, sample_rewards
 from llamao1_cli.evaluate.strategies import STRATEGIES
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.report.tables import evaluation_table
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.selfplay.local import SelfPlay
@@ -29,7 +29,7 @@ Solved = Sequence[tuple[Problem, Solution]]
 
 
 def evaluator(
-    codec: Codec, of: Any, solved_at: float, monkeypatch: pytest.MonkeyPatch
+    language: MarkedLanguage, of: Any, solved_at: float, monkeypatch: pytest.MonkeyPatch
 ) -> Evaluator:
     """An evaluator that fails where something is rewarded while trees grow or are chosen from."""
     searching = False
@@ -49,7 +49,7 @@ def evaluator(
         assert not searching
         return of(solved)
 
-    selfplay = SelfPlay(FakeEngine(codec), codec, Accelerator(cpu=True), seed=0)
+    selfplay = SelfPlay(FakeEngine(language), language, Accelerator(cpu=True), seed=0)
     monkeypatch.setattr(selfplay, "play", sealed(selfplay.play))
     monkeypatch.setattr(selfplay, "refine", sealed(selfplay.refine))
     verifier: Any = SimpleNamespace(equal=by_equality, rewards=Rewards(rewarded, solved_at))
@@ -60,13 +60,13 @@ def evaluator(
 @pytest.mark.parametrize("budget", [None, 150])
 @pytest.mark.parametrize(("solved_at", "accuracy"), [(1.0, 0.0), (0.5, 1.0)])
 def test_every_strategy_earns_partial_rewards(
-    codec: Codec,
+    language: MarkedLanguage,
     monkeypatch: pytest.MonkeyPatch,
     budget: int | None,
     solved_at: float,
     accuracy: float,
 ) -> None:
-    runs = evaluator(codec, lambda solved: [0.5] * len(solved), solved_at, monkeypatch)
+    runs = evaluator(language, lambda solved: [0.5] * len(solved), solved_at, monkeypatch)
     result = runs.run(EVERY) if budget is None else runs.at_budget(EVERY, budget)
     assert len(result["strategies"]) >= len(STRATEGIES)
     for row in result["strategies"].values():
@@ -79,7 +79,7 @@ def test_every_strategy_earns_partial_rewards(
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_solution_that_a_strategy_chose_is_rewarded(
-    codec: Codec, name: str, monkeypatch: pytest.MonkeyPatch
+    language: MarkedLanguage, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Problem, Solution]] = []
 
@@ -87,7 +87,7 @@ def test_the_solution_that_a_strategy_chose_is_rewarded(
         seen[:] = solved
         return [len(said.text) / 1000 for _, said in solved]
 
-    result = evaluator(codec, note, 1.0, monkeypatch).run([name])
+    result = evaluator(language, note, 1.0, monkeypatch).run([name])
     (row,) = result["strategies"].values()
     assert seen
     assert all(said.answer in said.text for _, said in seen)
@@ -96,9 +96,9 @@ def test_the_solution_that_a_strategy_chose_is_rewarded(
 
 
 def test_failed_rewards_of_an_evaluation_are_counted_and_shown(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
+    language: MarkedLanguage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = evaluator(codec, lambda solved: [None] * len(solved), 1.0, monkeypatch)
+    runs = evaluator(language, lambda solved: [None] * len(solved), 1.0, monkeypatch)
     result = runs.run(["majority"])
     assert result["failed_rewards"] > 0
     assert result["strategies"]["majority@3"]["reward"] == 0.0
@@ -107,17 +107,17 @@ def test_failed_rewards_of_an_evaluation_are_counted_and_shown(
 
 
 def test_the_table_has_rewards_where_they_are_not_the_accuracy(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
+    language: MarkedLanguage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for reward, shown in ((0.5, True), (1.0, False)):
-        runs = evaluator(codec, lambda solved, r=reward: [r] * len(solved), 1.0, monkeypatch)
+        runs = evaluator(language, lambda solved, r=reward: [r] * len(solved), 1.0, monkeypatch)
         table = evaluation_table(runs.run(["majority", "greedy"]), "held-out")
         assert ("reward" in [column.header for column in table.columns]) is shown
 
 
-def test_values_are_held_to_partial_rewards(codec: Codec) -> None:
+def test_values_are_held_to_partial_rewards(language: MarkedLanguage) -> None:
     request = SearchRequest(PROBLEMS, SearchConfig(), range(3))
-    trees = grow(request, FakeEngine(codec), codec)
+    trees = grow(request, FakeEngine(language), language)
     rewards = Rewards(lambda solved: [0.25 if said.answer == "7" else 0.75 for _, said in solved])
     earned = sample_rewards(Forest(trees, 0.0), rewards)
     flat = np.array([each for row in earned for each in row])

@@ -16,7 +16,7 @@ from llamao1_cli.config import JudgeConfig, SearchConfig
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import RunFailedError, UserError
 from llamao1_cli.evaluate.endpoint import SYSTEM, Endpoint, parse_probability, question
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
@@ -202,14 +202,14 @@ def test_the_key_comes_from_the_variable_that_is_named(
         Endpoint(config(server, key_variable="OTHER_KEY"))
 
 
-def test_a_search_grows_by_the_judges_values(server: Server, codec: Codec) -> None:
+def test_a_search_grows_by_the_judges_values(server: Server, language: MarkedLanguage) -> None:
     server.answer = lambda text: (200, completion(f"0.{len(text) % 10}"))
     endpoint = Endpoint(config(server))
     problems = [Problem(f"p{n}", f"How many are {n}?", "a secret") for n in range(3)]
     trees = grow(
         SearchRequest(problems, SearchConfig(simulations=4), [1, 2, 3], judge=endpoint.judge()),
-        FakeEngine(codec),
-        codec,
+        FakeEngine(language),
+        language,
     )
     for tree in trees:
         expected = [float(f"0.{len(question(tree, node)) % 10}") for node in tree.nodes]

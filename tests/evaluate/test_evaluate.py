@@ -17,7 +17,7 @@ from llamao1_cli.evaluate.evaluator import Evaluator
 from llamao1_cli.evaluate.intervals import paired_difference
 from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.strategies import STRATEGIES
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.report.evaluation_charts import budget_picture, reliability_picture
 from llamao1_cli.report.reading import BudgetEvaluation, Quality
 from llamao1_cli.report.tables import budget_table, evaluation_table
@@ -32,10 +32,14 @@ SECRET = "zq98123"
 
 
 def evaluator(
-    engine: FakeEngine, codec: Codec, answers: list[str], search: SearchConfig, **changes: object
+    engine: FakeEngine,
+    language: MarkedLanguage,
+    answers: list[str],
+    search: SearchConfig,
+    **changes: object,
 ) -> Evaluator:
     problems = [Problem(str(i), f"How many are {i}?", a) for i, a in enumerate(answers)]
-    selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed=0)
+    selfplay = SelfPlay(engine, language, Accelerator(cpu=True), seed=0)
     config = EvalConfig(**{"samples": 4, "simulations": 3, **changes})
     judges = Judges(endpoint=FakeEndpoint())
     return Evaluator(problems, selfplay, VERIFIER, search, config, judges)
@@ -81,26 +85,28 @@ def test_a_rating_of_zero_still_votes() -> None:
     ] * 3
 
 
-def test_no_strategy_learns_the_answer_nor_what_was_right(codec: Codec) -> None:
-    engine = FakeEngine(codec)
+def test_no_strategy_learns_the_answer_nor_what_was_right(language: MarkedLanguage) -> None:
+    engine = FakeEngine(language)
     search = SearchConfig(meta_actions="matrix", hints="answer", patience=1)
     watched: list[Tree] = []
-    evaluator(engine, codec, [SECRET] * 3, search).run(
+    evaluator(engine, language, [SECRET] * 3, search).run(
         EVERYTHING, lambda name, trees: watched.extend(trees)
     )
     assert len(engine.requests) >= 3 * (1 + 4 + 3)
     for request in engine.requests:
         assert not any(request.hints)
-        assert SECRET not in codec.tokenizer.decode(request.path)
+        assert SECRET not in language.tokenizer.decode(request.path)
     assert {node.outcome for tree in watched for node in tree.nodes} == {None}
 
 
-def by_problem(codec: Codec) -> Script:
+def by_problem(language: MarkedLanguage) -> Script:
     """Problem 0 is always solved, 1 in the sample after a long thought only, 2 never answered."""
 
     def think(request, depth, meta, rng):
         number = next(
-            i for i in range(3) if request.path[: len(p := codec.root(f"How many are {i}?"))] == p
+            i
+            for i in range(3)
+            if request.path[: len(p := language.root(f"How many are {i}?"))] == p
         )
         if number == 2:
             return "Let us think.", 0.5
@@ -110,10 +116,10 @@ def by_problem(codec: Codec) -> Script:
     return think
 
 
-def test_accuracies_by_hand(codec: Codec) -> None:
-    engine = FakeEngine(codec, by_problem(codec))
+def test_accuracies_by_hand(language: MarkedLanguage) -> None:
+    engine = FakeEngine(language, by_problem(language))
     forests: dict[str, list[Tree]] = {}
-    result = evaluator(engine, codec, ["7"] * 3, SearchConfig()).run(
+    result = evaluator(engine, language, ["7"] * 3, SearchConfig()).run(
         EVERYTHING, forests.__setitem__
     )
     assert result["rating"] == result["value"]  # there is no head
@@ -148,21 +154,21 @@ def test_accuracies_by_hand(codec: Codec) -> None:
     assert result["value"]["auc_within"] == 1.0
 
 
-def test_greedy_takes_the_likeliest_token_once_and_samples_do_not(codec: Codec) -> None:
-    engine = FakeEngine(codec)
+def test_greedy_takes_the_likeliest_token_once_and_samples_do_not(language: MarkedLanguage) -> None:
+    engine = FakeEngine(language)
     search = SearchConfig(temperature=0.3)
-    evaluator(engine, codec, ["7"] * 2, search, temperature=0.9).run(["greedy"])
+    evaluator(engine, language, ["7"] * 2, search, temperature=0.9).run(["greedy"])
     assert [request.sampling.temperature for request in engine.requests] == [0.0] * 2
-    evaluator(engine, codec, ["7"] * 2, search, temperature=0.9).run(["majority", "mcts"])
+    evaluator(engine, language, ["7"] * 2, search, temperature=0.9).run(["majority", "mcts"])
     assert {request.sampling.temperature for request in engine.requests[2:]} == {0.9}
 
 
-def test_a_problem_without_room_counts_as_failed(codec: Codec) -> None:
-    full = codec.root("How many are 1?")
+def test_a_problem_without_room_counts_as_failed(language: MarkedLanguage) -> None:
+    full = language.root("How many are 1?")
     engine = FakeEngine(
-        codec, by_problem(codec), full=lambda request: request.path[: len(full)] == full
+        language, by_problem(language), full=lambda request: request.path[: len(full)] == full
     )
-    result = evaluator(engine, codec, ["7"] * 3, SearchConfig()).run(EVERYTHING)
+    result = evaluator(engine, language, ["7"] * 3, SearchConfig()).run(EVERYTHING)
     assert {round(f["accuracy"], 6) for f in result["strategies"].values()} == {0.333333}
 
 
@@ -185,14 +191,14 @@ def test_votes_go_by_values_and_not_by_ratings() -> None:
         assert answer_of(choose(tree, equal)) == "8"
 
 
-def test_what_the_weighted_vote_gains_over_majority(codec: Codec) -> None:
+def test_what_the_weighted_vote_gains_over_majority(language: MarkedLanguage) -> None:
     def think(request, depth, meta, rng):
         right = request.seed % 3 == 0
         return f"\\boxed{{{7 if right else 8}}}", 1.0 if right else 0.05
 
     forests: dict[str, list[Tree]] = {}
-    engine, search = FakeEngine(codec, think), SearchConfig()
-    result = evaluator(engine, codec, ["7"] * 40, search, samples=5).run(
+    engine, search = FakeEngine(language, think), SearchConfig()
+    result = evaluator(engine, language, ["7"] * 40, search, samples=5).run(
         ["majority", "weighted_vote"], forests.__setitem__
     )
     answers = [[node.answer for node in tree.nodes[1:]] for tree in forests["samples"]]
@@ -203,24 +209,24 @@ def test_what_the_weighted_vote_gains_over_majority(codec: Codec) -> None:
     assert row["difference"] == pytest.approx(gained / 40)
     assert row["ci95"] == paired_difference([1] * gained + [0] * (40 - gained), [0] * 40)["ci95"]
     assert row["n"] == 40
-    alone = evaluator(engine, codec, ["7"], search).run(["majority", "best_of"])
+    alone = evaluator(engine, language, ["7"], search).run(["majority", "best_of"])
     assert alone["differences"] == {}
 
 
-def test_values_and_ratings_are_both_judged(codec: Codec) -> None:
+def test_values_and_ratings_are_both_judged(language: MarkedLanguage) -> None:
     head = ValueHead(4, 0)
     torch.nn.init.ones_(head.outer.bias)  # every logit is one more than the rating's
     problems = [Problem(str(i), f"How many are {i}?", "7") for i in range(6)]
-    engine = FakeEngine(codec, lambda *_: ("\\boxed{8}", 0.5))
-    selfplay = SelfPlay(engine, codec, Accelerator(cpu=True), seed=0, value_function=head)
+    engine = FakeEngine(language, lambda *_: ("\\boxed{8}", 0.5))
+    selfplay = SelfPlay(engine, language, Accelerator(cpu=True), seed=0, value_function=head)
     search, config = SearchConfig(), EvalConfig(samples=4)
     result = Evaluator(problems, selfplay, VERIFIER, search, config).run(["majority"])
     assert result["rating"]["brier"] == pytest.approx(0.25)
     assert result["value"]["brier"] == pytest.approx((1 / (1 + math.exp(-1))) ** 2)
 
 
-def test_the_table_tells_what_the_head_is_good_for(codec: Codec) -> None:
-    result = evaluator(FakeEngine(codec), codec, ["7"] * 3, SearchConfig()).run(EVERYTHING)
+def test_the_table_tells_what_the_head_is_good_for(language: MarkedLanguage) -> None:
+    result = evaluator(FakeEngine(language), language, ["7"] * 3, SearchConfig()).run(EVERYTHING)
     result["differences"]["weighted_vote@4 - majority@4"] |= {
         "difference": 0.25,
         "ci95": [-0.5, 0.75],
@@ -233,21 +239,23 @@ def test_the_table_tells_what_the_head_is_good_for(codec: Codec) -> None:
     assert lines[3].startswith("ratings of 12 solutions: AUC ")
     assert re.fullmatch(r"values of \d+ steps: calibration error 0\.\d{3}", lines[4])
     assert lines[5].startswith("ratings of ")
-    greedy = evaluator(FakeEngine(codec), codec, ["7"], SearchConfig()).run(["greedy"])
+    greedy = evaluator(FakeEngine(language), language, ["7"], SearchConfig()).run(["greedy"])
     assert evaluation_table(greedy, "held-out").caption is None
 
 
-def test_evaluation_is_the_same_each_time(codec: Codec) -> None:
+def test_evaluation_is_the_same_each_time(language: MarkedLanguage) -> None:
     runs = []
     for _ in range(2):
-        result = evaluator(FakeEngine(codec), codec, ["7"] * 3, SearchConfig()).run(EVERYTHING)
+        result = evaluator(FakeEngine(language), language, ["7"] * 3, SearchConfig()).run(
+            EVERYTHING
+        )
         for figure in result["strategies"].values():
             del figure["seconds"]
         runs.append(result)
     assert runs[0] == runs[1]
 
 
-def test_what_the_best_loses_to_an_oracle(codec: Codec) -> None:
+def test_what_the_best_loses_to_an_oracle(language: MarkedLanguage) -> None:
     """best_of goes by values that mislead; with five samples, no power of two."""
 
     def think(request, depth, meta, rng):
@@ -255,8 +263,8 @@ def test_what_the_best_loses_to_an_oracle(codec: Codec) -> None:
         return f"\\boxed{{{7 if right else 8}}}", 0.1 if right else 0.9
 
     forests: dict[str, list[Tree]] = {}
-    engine = FakeEngine(codec, think)
-    result = evaluator(engine, codec, ["7"] * 40, SearchConfig(), samples=5).run(
+    engine = FakeEngine(language, think)
+    result = evaluator(engine, language, ["7"] * 40, SearchConfig(), samples=5).run(
         ["pass", "best_of", "best_of:min"], forests.__setitem__
     )
     counts = [sum(n.answer == "7" for n in tree.nodes) for tree in forests["samples"]]
@@ -269,15 +277,15 @@ def test_what_the_best_loses_to_an_oracle(codec: Codec) -> None:
         assert result["differences"][name]["difference"] == pytest.approx((some - every) / 40)
 
 
-def test_at_a_budget_all_are_compared_with_majority(codec: Codec) -> None:
+def test_at_a_budget_all_are_compared_with_majority(language: MarkedLanguage) -> None:
     def think(request, depth, meta, rng):
         right = request.seed % 3 == 0
         return f"\\boxed{{{7 if right else 8}}}", 1.0 if right else 0.05
 
     forests: dict[str, list[Tree]] = {}
-    size = len(codec.encode("\\boxed{7}")) + 1
+    size = len(language.encode("\\boxed{7}")) + 1
     search = SearchConfig(max_thought_tokens=size, max_depth=2)
-    row = evaluator(FakeEngine(codec, think), codec, ["7"] * 30, search, samples=2).at_budget(
+    row = evaluator(FakeEngine(language, think), language, ["7"] * 30, search, samples=2).at_budget(
         ["weighted_vote", "pass", "greedy", "mcts"], 5 * size, forests.__setitem__
     )
     answers = [[node.answer for node in tree.nodes[1:]] for tree in forests["samples"]]
@@ -306,12 +314,12 @@ def reliability_of(judge: Evaluator) -> str:
     return reliability_picture({name: Quality.model_validate(each) for name, each in steps.items()})
 
 
-def test_pictures_are_drawn(codec: Codec) -> None:
-    judge = evaluator(FakeEngine(codec), codec, ["7"] * 3, SearchConfig())
+def test_pictures_are_drawn(language: MarkedLanguage) -> None:
+    judge = evaluator(FakeEngine(language), language, ["7"] * 3, SearchConfig())
     budgets = [judge.at_budget(list(STRATEGIES), budget) for budget in (40, 20)]
     rows = BudgetEvaluation.model_validate({"n": 3, "budgets": budgets}).rows()
-    full = FakeEngine(codec, full=lambda request: True)
-    silent = evaluator(full, codec, ["7"], SearchConfig())
+    full = FakeEngine(language, full=lambda request: True)
+    silent = evaluator(full, language, ["7"], SearchConfig())
     assert evaluation_table(silent.run(["majority"]), "nothing").caption
     for picture, names in (
         (budget_picture(rows), list(STRATEGIES)),

@@ -18,7 +18,7 @@ from llamao1_cli.evaluate.judges import NOBODY, Judges, make_judges
 from llamao1_cli.evaluate.strategies import STRATEGIES
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.files.whole import write_whole
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.reward import commands as reward
 from llamao1_cli.run import commands
 from llamao1_cli.run.begin import check_folder
@@ -78,7 +78,9 @@ def test_a_run_goes_on_whatever_became_of_what_is_no_part_of_it(tmp_path: Path) 
 # Asking them
 
 
-def test_an_external_judge_takes_the_place_of_the_values(server: Server, codec: Codec) -> None:
+def test_an_external_judge_takes_the_place_of_the_values(
+    server: Server, language: MarkedLanguage
+) -> None:
     """Its values are right where the ratings mislead; majority pays nothing for it."""
 
     def think(request, depth, meta, rng):
@@ -87,7 +89,7 @@ def test_an_external_judge_takes_the_place_of_the_values(server: Server, codec: 
 
     server.answer = lambda text: (200, completion("0.9" if "{7}" in text else "0.1"))
     problems = [Problem(str(i), f"How many are {i}?", "7") for i in range(12)]
-    selfplay = SelfPlay(FakeEngine(codec, think), codec, Accelerator(cpu=True), seed=0)
+    selfplay = SelfPlay(FakeEngine(language, think), language, Accelerator(cpu=True), seed=0)
     endpoint = Endpoint(JudgeConfig.model_validate({**JUDGE, "base_url": server.url}))
     config = EvalConfig(samples=4)
     evaluator = Evaluator(problems, selfplay, VERIFIER, SearchConfig(), config, Judges(endpoint))

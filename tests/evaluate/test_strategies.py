@@ -31,7 +31,7 @@ from llamao1_cli.evaluate.judges import Judges
 from llamao1_cli.evaluate.pairwise import PairwiseJudge
 from llamao1_cli.evaluate.reductions import REDUCTIONS
 from llamao1_cli.evaluate.strategies import GROWTHS, LIKELIEST, SAMPLES, STRATEGIES, by_growth
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.model.load import LanguageModel
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.protocol import Pick
@@ -74,8 +74,8 @@ def test_a_path_is_worth_its_thoughts_and_not_its_problem() -> None:
 
 
 @given(name=st.sampled_from(sorted(REDUCTIONS)), seed=st.integers(0, 200))
-def test_votes_and_the_best_equal_a_recount(codec: Codec, name: str, seed: int) -> None:
-    tree = random_tree(codec, seed, size=20)
+def test_votes_and_the_best_equal_a_recount(language: MarkedLanguage, name: str, seed: int) -> None:
+    tree = random_tree(language, seed, size=20)
     ends = [node for node in tree.nodes if node.answer is not None]
     scores: list[tuple[str, float]] = []
     for end in ends:
@@ -102,10 +102,10 @@ def test_votes_and_the_best_equal_a_recount(codec: Codec, name: str, seed: int) 
 
 @given(seed=st.integers(0, 200))
 def test_confidence_is_the_geometric_mean_probability_of_the_paths_tokens(
-    codec: Codec, seed: int
+    language: MarkedLanguage, seed: int
 ) -> None:
-    tree = random_tree(codec, seed)
-    whole, judge = random_tree(codec, seed), Confidence()
+    tree = random_tree(language, seed)
+    whole, judge = random_tree(language, seed), Confidence()
     tree.nodes = tree.nodes[:1]
     for node in whole.nodes[1:]:  # it sees the tree grow
         judge([tree])
@@ -117,16 +117,16 @@ def test_confidence_is_the_geometric_mean_probability_of_the_paths_tokens(
         assert node.value == pytest.approx(math.exp(statistics.fmean(logprobs)))
 
 
-def test_mcts_by_confidence_reads_no_rating(codec: Codec) -> None:
+def test_mcts_by_confidence_reads_no_rating(language: MarkedLanguage) -> None:
     """Two engines that differ in their ratings alone get the same search."""
     trees = []
     for rating in (0.1, 0.9):
-        engine = FakeEngine(codec, lambda *_, rating=rating: ("\\boxed{7}", rating))
+        engine = FakeEngine(language, lambda *_, rating=rating: ("\\boxed{7}", rating))
         setup = GROWTHS["mcts_confidence"].set_up(SearchConfig(), EvalConfig(), None)
         (tree,) = grow(
             SearchRequest(PROBLEMS[:1], setup.search, [0], rule=setup.rule, judge=setup.judge),
             engine,
-            codec,
+            language,
         )
         trees.append([(n.parent, n.visits, n.value_sum, n.value) for n in tree.nodes])
     assert trees[0] == trees[1]
@@ -142,11 +142,13 @@ def test_mcts_by_confidence_reads_no_rating(codec: Codec) -> None:
     seed=st.integers(0, 99),
 )
 def test_a_beam_equals_a_recount_of_its_levels(
-    codec: Codec, width: int, candidates: int, depth: int, seed: int
+    language: MarkedLanguage, width: int, candidates: int, depth: int, seed: int
 ) -> None:
     config = SearchConfig(rollout=False, max_depth=depth)
     rule = Beam(width, candidates, depth)
-    (tree,) = grow(SearchRequest(PROBLEMS[:1], config, [seed], rule=rule), FakeEngine(codec), codec)
+    (tree,) = grow(
+        SearchRequest(PROBLEMS[:1], config, [seed], rule=rule), FakeEngine(language), language
+    )
     assert len(tree.root.children) == width * candidates
     kept, concluded = [tree.root], 0
     for level in range(1, depth + 1):
@@ -181,7 +183,7 @@ def improved(tree: Tree, node: Node) -> float:
 
 @given(seed=st.integers(0, 99), rollouts=st.integers(1, 12), depth=st.integers(1, 4))
 def test_every_rollout_begins_where_it_likeliest_improves(
-    codec: Codec, seed: int, rollouts: int, depth: int
+    language: MarkedLanguage, seed: int, rollouts: int, depth: int
 ) -> None:
     config, seen = SearchConfig(max_depth=depth), list[tuple[int, float]]()
 
@@ -199,7 +201,9 @@ def test_every_rollout_begins_where_it_likeliest_improves(
             return picks
 
     rule = Watched(rollouts, depth)
-    (tree,) = grow(SearchRequest(PROBLEMS[:1], config, [seed], rule=rule), FakeEngine(codec), codec)
+    (tree,) = grow(
+        SearchRequest(PROBLEMS[:1], config, [seed], rule=rule), FakeEngine(language), language
+    )
     assert len(seen) == tree.simulations == len([*tree.leaf_nodes()])
     sure = any(node.terminal and node.value == 1.0 for node in tree.nodes)
     assert len(seen) == rollouts or sure
@@ -222,12 +226,14 @@ def test_a_doubtful_chain_is_forked_at_its_best_thought() -> None:
     assert Improvement(9, 7).pick([tree]) == []
 
 
-def test_what_never_concludes_is_worth_nothing(codec: Codec) -> None:
-    engine = FakeEngine(codec, lambda *_: ("and on", 0.9))
+def test_what_never_concludes_is_worth_nothing(language: MarkedLanguage) -> None:
+    engine = FakeEngine(language, lambda *_: ("and on", 0.9))
     setup = STRATEGIES["mcts_improvement"].growth.set_up(
         SearchConfig(max_depth=3), EvalConfig(), None
     )
-    (tree,) = grow(SearchRequest(PROBLEMS[:1], setup.search, [0], rule=setup.rule), engine, codec)
+    (tree,) = grow(
+        SearchRequest(PROBLEMS[:1], setup.search, [0], rule=setup.rule), engine, language
+    )
     assert tree.root.visits == tree.simulations == 8  # as many roll-outs as mcts has
     assert tree.root.value_sum == 0.0
     assert answer_of(best_of(tree, by_equality)) is None
@@ -261,7 +267,7 @@ def test_names_in_results() -> None:
     assert len({*labels.values()}) == len(labels)
 
 
-def test_rules_of_selection(codec: Codec) -> None:
+def test_rules_of_selection(language: MarkedLanguage) -> None:
     chosen = {}
     for configured in ("reference", "alphazero"):
         for name in ("mcts", "mcts_reference", "mcts_alphazero"):
@@ -291,7 +297,7 @@ class Sealed(Problem):
 @pytest.mark.parametrize("budget", [None, 150])
 @pytest.mark.parametrize("hints", ["none", "answer"])
 def test_no_strategy_looks_up_an_answer_while_it_searches(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch, budget: int | None, hints: str
+    language: MarkedLanguage, monkeypatch: pytest.MonkeyPatch, budget: int | None, hints: str
 ) -> None:
     search = SearchConfig(meta_actions="matrix", hints=hints, patience=1)
     problems = [Sealed(f"p{i}", f"How many are {i}?", "7") for i in range(3)]
@@ -316,13 +322,15 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
     head = ValueHead(4, 0)
     torch.nn.init.ones_(head.outer.bias)  # one that has learned, or it would judge nothing
     accelerator = Accelerator(cpu=True)
-    selfplay = SelfPlay(FakeEngine(codec), codec, accelerator, seed=0, value_function=head)
+    selfplay = SelfPlay(FakeEngine(language), language, accelerator, seed=0, value_function=head)
     monkeypatch.setattr(selfplay, "play", sealed(selfplay.play, note=True))
     monkeypatch.setattr(selfplay, "refine", sealed(selfplay.refine, note=True))
     for name, strategy in STRATEGIES.items():
         shut = replace(strategy, choose=sealed(strategy.choose))
         monkeypatch.setitem(STRATEGIES, name, shut)
-    pairwise = PairwiseJudge(LanguageModel(toy_model(codec), codec.tokenizer, "toy"), 300, 1500)
+    pairwise = PairwiseJudge(
+        LanguageModel(toy_model(language), language.tokenizer, "toy"), 300, 1500
+    )
     config, judges = EvalConfig(samples=3), Judges(FakeEndpoint(2), pairwise)
     evaluator = Evaluator(problems, selfplay, VERIFIER, search, config, judges)
     names = [*STRATEGIES, "pass", "pass_distinct"]
@@ -335,11 +343,13 @@ def test_no_strategy_looks_up_an_answer_while_it_searches(
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_every_strategy_finds_the_answer_that_is_always_given(codec: Codec, name: str) -> None:
+def test_every_strategy_finds_the_answer_that_is_always_given(
+    language: MarkedLanguage, name: str
+) -> None:
     def think(request, depth, meta, rng):
         return ("\\boxed{7}", 0.9) if depth == 2 else ("a step", 0.6)
 
-    selfplay = SelfPlay(FakeEngine(codec, think), codec, Accelerator(cpu=True), seed=0)
+    selfplay = SelfPlay(FakeEngine(language, think), language, Accelerator(cpu=True), seed=0)
     search, judges = SearchConfig(rollout=True), Judges(endpoint=FakeEndpoint())
     config = EvalConfig(samples=3)
     evaluator = Evaluator(PROBLEMS, selfplay, VERIFIER, search, config, judges)

@@ -28,8 +28,8 @@ from llamao1_cli.export.model import save_plain, trained_model
 from llamao1_cli.files.manifest import write_manifest
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.language.answer_forms import FORMS, FormName
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MARKERS, METAS, parse_tree
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.model.load import LanguageModel, load_model, save_model
 from llamao1_cli.run import commands
 
@@ -72,7 +72,7 @@ def lora_run(folder: Path, *, tied: bool) -> Path:
         )
     )
     adapted = load_model(config.model, [], seed=0)
-    ids = adapted.codec(METAS).root("Mia has 3 pens.")
+    ids = adapted.language(METAS).root("Mia has 3 pens.")
     weights = [w for w in adapted.model.parameters() if w.requires_grad]
     optimizer = torch.optim.SGD(weights, lr=1.0)
     for _ in range(2):  # the first step moves one half of an adapter only
@@ -107,8 +107,8 @@ def loaded_elsewhere(folder: Path, text: str, out: Path) -> tuple[list[int], tor
 
 
 def assert_same_model(own: LanguageModel, folder: Path, tmp_path: Path, longest: int) -> None:
-    codec = own.codec(METAS)
-    ids = codec.root(PROBLEM) + codec.header(1)
+    language = own.language(METAS)
+    ids = language.root(PROBLEM) + language.opening(1)
     text = own.tokenizer.decode(ids, skip_special_tokens=False)
     read, logits, settings = loaded_elsewhere(folder, text, tmp_path / "logits.safetensors")
     assert read == ids
@@ -116,7 +116,7 @@ def assert_same_model(own: LanguageModel, folder: Path, tmp_path: Path, longest:
         expected = own.model.eval()(input_ids=torch.tensor([ids])).logits[0]
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
     pad = own.tokenizer.convert_tokens_to_ids(own.tokenizer.pad_token or own.tokenizer.eos_token)
-    assert settings == f"{codec.thought_end} {pad} {longest}"
+    assert settings == f"{language.thought_end} {pad} {longest}"
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_adapters_are_merged(tmp_path: Path, tied: bool) -> None:
     config = load_config(run / "config.yaml", None)
     own = trained_model(config, RunFolder(run).latest() / "model")
     bare = load_model(config.model, [], seed=0)
-    ids = torch.tensor([own.codec(METAS).root(PROBLEM)])
+    ids = torch.tensor([own.language(METAS).root(PROBLEM)])
     with torch.no_grad():
         moved = (own.model.eval()(ids).logits - bare.model.eval()(ids).logits).abs().max()
     assert moved > 0.01  # the adapters say something
@@ -148,10 +148,10 @@ def test_adapters_are_merged(tmp_path: Path, tied: bool) -> None:
     assert set(MARKERS) <= set(known)
 
 
-def greedy(own: LanguageModel, codec: Codec, ids: list[int], most: int) -> list[int]:
+def greedy(own: LanguageModel, language: MarkedLanguage, ids: list[int], most: int) -> list[int]:
     """The likeliest thought behind `ids`, by plain forwards."""
     thought: list[int] = []
-    while len(thought) < most and codec.thought_end not in thought:
+    while len(thought) < most and language.thought_end not in thought:
         with torch.no_grad():
             logits = own.model(input_ids=torch.tensor([ids + thought])).logits[0, -1]
         thought.append(int(logits.argmax()))
@@ -181,22 +181,22 @@ def test_the_code_of_the_card_solves_a_problem(
     assert done.returncode == 0, done.stderr
     own = trained_model(config, RunFolder(run).latest() / "model")
     own.model.eval()
-    codec, lines = own.codec(METAS), []
-    ids = codec.root(PROBLEM)
+    language, lines = own.language(METAS), []
+    ids = language.root(PROBLEM)
     for depth in range(1, config.search.max_depth + 1):
-        ids = ids + codec.header(depth)
-        words = greedy(own, codec, ids, config.search.max_thought_tokens)
-        words += [codec.thought_end] * (codec.thought_end not in words)
-        ids += [*words, codec.rating_start]
+        ids = ids + language.opening(depth)
+        words = greedy(own, language, ids, config.search.max_thought_tokens)
+        words += [language.thought_end] * (language.thought_end not in words)
+        ids += [*words, language.rating_start]
         with torch.no_grad():
             logits = own.model(input_ids=torch.tensor([ids])).logits[0, -1]
-        value = float(logits[[codec.positive, codec.negative]].softmax(-1)[0])
+        value = float(logits[[language.positive, language.negative]].softmax(-1)[0])
         said = own.tokenizer.decode(words[:-1], skip_special_tokens=False)
         lines.append(f"{value:.2f} {said}")
-        seen = codec.tokenizer.get_vocab()["<unknown_rating>"]
+        seen = language.tokenizer.get_vocab()["<unknown_rating>"]
         if show_ratings:
-            seen = codec.positive if value >= 0.5 else codec.negative
-        ids += [seen, codec.rating_end]
+            seen = language.positive if value >= 0.5 else language.negative
+        ids += [seen, language.rating_end]
         if "\\boxed" in said:
             break
     assert done.stdout == "\n".join(lines) + "\n"

@@ -29,7 +29,6 @@ from llamao1_cli.export.rows import (
 )
 from llamao1_cli.export.spelling import Speller
 from llamao1_cli.export.steps import Step, problem_steps
-from llamao1_cli.language.codec import Codec, MarkedIds
 from llamao1_cli.language.marked import (
     MARKERS,
     METAS,
@@ -39,6 +38,8 @@ from llamao1_cli.language.marked import (
     neutralise,
     parse_tree,
 )
+from llamao1_cli.language.marked_language import MarkedLanguage
+from llamao1_cli.language.protocol import SupervisedIds
 from llamao1_cli.learn.warmup import marked_texts
 from llamao1_cli.model.load import LanguageModel
 from llamao1_cli.search.rectify import rectify
@@ -185,9 +186,9 @@ def test_the_two_best_right_solutions_are_kept(trees: list[Tree]) -> None:
 # Texts
 
 
-def special_tokenizer(codec: Codec) -> PreTrainedTokenizerFast:
+def special_tokenizer(language: MarkedLanguage) -> PreTrainedTokenizerFast:
     """The built tokenizer as others come: it has an end of its own and puts a token in front."""
-    again = plain_tokenizer(codec.tokenizer)
+    again = plain_tokenizer(language.tokenizer)
     again.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
     again.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", again.convert_tokens_to_ids("<s>"))]
@@ -197,12 +198,16 @@ def special_tokenizer(codec: Codec) -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="module", params=["built", "special"])
-def spoken(request: pytest.FixtureRequest, codec: Codec, tmp_path_factory: pytest.TempPathFactory):
-    """A codec, and the tokenizer that an export writes, read again from its files."""
-    tokenizer = codec.tokenizer if request.param == "built" else special_tokenizer(codec)
+def spoken(
+    request: pytest.FixtureRequest,
+    language: MarkedLanguage,
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    """A language, and the tokenizer that an export writes, read again from its files."""
+    tokenizer = language.tokenizer if request.param == "built" else special_tokenizer(language)
     folder = tmp_path_factory.mktemp("tokenizer")
     plain_tokenizer(tokenizer).save_pretrained(folder)
-    return Codec(tokenizer, METAS), AutoTokenizer.from_pretrained(folder)
+    return MarkedLanguage(tokenizer, METAS), AutoTokenizer.from_pretrained(folder)
 
 
 def leaf_of(tree: Tree, path: list[Step]) -> Node:
@@ -210,8 +215,8 @@ def leaf_of(tree: Tree, path: list[Step]) -> Node:
     return next(leaf for leaf in tree.leaf_nodes() if key(tree, leaf) == said(path[-1]))
 
 
-def grown(codec: Codec, seed: int) -> Tree:
-    tree = random_tree(codec, seed, size=30)
+def grown(language: MarkedLanguage, seed: int) -> Tree:
+    tree = random_tree(language, seed, size=30)
     rectify(tree, 1.0, "failure")
     return tree
 
@@ -222,34 +227,36 @@ def rows_of(made: list[Row | None]) -> list[Row]:
 
 
 def test_sft_rows_read_as_the_tokens_that_were_sampled(spoken) -> None:
-    codec, reader = spoken
+    language, reader = spoken
     count = 0
     for seed in range(12):
-        tree = grown(codec, seed)
+        tree = grown(language, seed)
         (problem,) = problem_steps([tree])
-        rows = rows_of(list(sft_rows(problem, Speller(codec, plain_tokenizer(codec.tokenizer)))))
+        rows = rows_of(
+            list(sft_rows(problem, Speller(language, plain_tokenizer(language.tokenizer))))
+        )
         for row, path in zip(rows, best_traces(problem), strict=True):
-            expected = tree.path_ids(leaf_of(tree, path), codec)[:-3]
+            expected = tree.path_ids(leaf_of(tree, path), language)[:-3]
             assert reader(row["prompt"] + row["completion"])["input_ids"] == expected
             prompt = reader(row["prompt"])["input_ids"]
-            assert prompt == codec.root(tree.problem.text) + codec.header(1)
+            assert prompt == language.root(tree.problem.text) + language.opening(1)
             assert row["completion"].endswith(reader.eos_token)  # so that no other end is added
             count += 1
     assert count > 12
 
 
 def test_dpo_rows_read_as_siblings_behind_their_path(spoken) -> None:
-    codec, reader = spoken
+    language, reader = spoken
     count = 0
     for seed in range(12):
-        tree = grown(codec, seed)
+        tree = grown(language, seed)
         (problem,) = problem_steps([tree])
-        speller = Speller(codec, plain_tokenizer(codec.tokenizer))
+        speller = Speller(language, plain_tokenizer(language.tokenizer))
         said_behind: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
         for node in tree.nodes[1:]:
-            path = tree.path_ids(tree.nodes[node.parent or 0], codec)
-            opened = path + codec.header(node.depth)
-            whole = tree.path_ids(node, codec)
+            path = tree.path_ids(tree.nodes[node.parent or 0], language)
+            opened = path + language.opening(node.depth)
+            whole = tree.path_ids(node, language)
             assert whole[: len(opened)] == opened
             said_behind.setdefault(tuple(opened), set()).add(tuple(whole[len(opened) : -3]))
         for row in rows_of(list(dpo_rows(problem, speller, 0.3))):
@@ -264,19 +271,19 @@ def test_dpo_rows_read_as_siblings_behind_their_path(spoken) -> None:
 
 
 def test_prm_rows_are_the_whole_path_with_a_label_a_thought(spoken) -> None:
-    codec, reader = spoken
+    language, reader = spoken
     labels: list[bool] = []
     for seed in range(12):
-        tree = grown(codec, seed)
+        tree = grown(language, seed)
         (problem,) = problem_steps([tree])
-        speller = Speller(codec, plain_tokenizer(codec.tokenizer))
+        speller = Speller(language, plain_tokenizer(language.tokenizer))
         rows = rows_of(list(prm_rows(problem, speller)))
         graded = {key(tree, leaf) for leaf in tree.leaf_nodes() if leaf.outcome is not None}
         assert len(rows) == len(graded)
         for row, path in zip(rows, solutions(problem), strict=True):
             pieces = [row["prompt"], *row["completions"]]
             ids = [token for piece in pieces for token in reader(piece)["input_ids"]]
-            assert ids == tree.path_ids(leaf_of(tree, path), codec)
+            assert ids == tree.path_ids(leaf_of(tree, path), language)
             expected = [True in below([tree], said(step)) for step in path[1:]]
             assert row["labels"] == expected
             labels += expected
@@ -294,19 +301,19 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("word", HOSTILE)
-def test_words_that_are_special_never_become_tokens(codec: Codec, word: str) -> None:
+def test_words_that_are_special_never_become_tokens(language: MarkedLanguage, word: str) -> None:
     (tree,) = by_hand()
     tree.problem = Problem("p", f"How many {word} are there?", "7")
     tree.nodes[1].thought.text = f"a {word}"
     (problem,) = problem_steps([tree])
-    plain = plain_tokenizer(codec.tokenizer)
-    rows = list(sft_rows(problem, Speller(codec, plain)))
+    plain = plain_tokenizer(language.tokenizer)
+    rows = list(sft_rows(problem, Speller(language, plain)))
     assert len(rows) == 2
     special = word in plain.get_vocab() and word not in MARKERS
     assert [row is None for row in rows] == [special] * 2
     for row in filter(None, rows):
         ids = plain(row["prompt"])["input_ids"]
-        assert ids == codec.root(tree.problem.text) + codec.header(1)
+        assert ids == language.root(tree.problem.text) + language.opening(1)
 
 
 # Marked text
@@ -339,44 +346,44 @@ def test_openlongcot_reads_back(trees: list[Tree], data: st.DataObject) -> None:
 
 
 def warm_up_texts(
-    path: Path, arithmetic: Arithmetic, codec: Codec, *, show_ratings: bool
-) -> list[MarkedIds]:
+    path: Path, arithmetic: Arithmetic, language: MarkedLanguage, *, show_ratings: bool
+) -> list[SupervisedIds]:
     """What the warm-up reads in a file that was exported."""
     config = WarmupConfig(data=DataSource(path=str(path)))
     return marked_texts(
-        config, arithmetic, codec, show_ratings=show_ratings, max_length=10_000, seed=0
+        config, arithmetic, language, show_ratings=show_ratings, max_length=10_000, seed=0
     )
 
 
 def test_the_supervised_stage_reads_openlongcot(
     tmp_path: Path, tiny: LanguageModel, arithmetic: Arithmetic
 ) -> None:
-    codec = tiny.codec(METAS)
-    trees = [grown(codec, seed) for seed in range(3)]
+    language = tiny.language(METAS)
+    trees = [grown(language, seed) for seed in range(3)]
     path = tmp_path / "text.jsonl"
     path.write_text("".join(json.dumps(openlongcot_row(tree)) + "\n" for tree in trees))
-    texts = warm_up_texts(path, arithmetic, codec, show_ratings=False)
+    texts = warm_up_texts(path, arithmetic, language, show_ratings=False)
     assert len(texts) == 3
-    rated = {codec.positive, codec.negative}
+    rated = {language.positive, language.negative}
     assert all(rated & set(text.labels) for text in texts)
 
 
 def test_the_warm_up_reads_sft_rows_as_the_tokens_that_were_sampled(
-    codec: Codec, arithmetic: Arithmetic, tmp_path: Path
+    language: MarkedLanguage, arithmetic: Arithmetic, tmp_path: Path
 ) -> None:
-    speller, rows, expected = Speller(codec, plain_tokenizer(codec.tokenizer)), [], []
+    speller, rows, expected = Speller(language, plain_tokenizer(language.tokenizer)), [], []
     for seed in range(6):
-        tree = grown(codec, seed)
+        tree = grown(language, seed)
         (problem,) = problem_steps([tree])
         rows += rows_of(list(sft_rows(problem, speller)))
         leaves = [leaf_of(tree, path) for path in best_traces(problem)]
-        expected += [tree.path_ids(leaf, codec)[:-2] for leaf in leaves]
+        expected += [tree.path_ids(leaf, language)[:-2] for leaf in leaves]
     path = tmp_path / "traces.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    texts = warm_up_texts(path, arithmetic, codec, show_ratings=True)
+    texts = warm_up_texts(path, arithmetic, language, show_ratings=True)
     assert len(texts) > 6
     # The rating of a last thought is not in the rows; all else is as it was.
     assert [text.inputs[:-2] for text in texts] == expected
     path.write_text('{"prompt": "How many?", "completion": "7"}\n')
     with pytest.raises(UserError, match="line 1: its text is not marked text"):
-        warm_up_texts(path, arithmetic, codec, show_ratings=True)
+        warm_up_texts(path, arithmetic, language, show_ratings=True)

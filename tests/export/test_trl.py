@@ -50,7 +50,7 @@ STEPS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def trees(tiny: LanguageModel) -> list[Tree]:
-    grown = [random_tree(tiny.codec(METAS), seed, size=30) for seed in range(8)]
+    grown = [random_tree(tiny.language(METAS), seed, size=30) for seed in range(8)]
     for tree in grown:
         rectify(tree, 1.0, "failure")
     return grown
@@ -92,7 +92,7 @@ def path_ids(tree: Tree, path: list[Step], tiny: LanguageModel) -> list[int]:
         and [node.thought.shown for node in tree.path(leaf)] == [str(s.said.rating) for s in path]
         and [node.thought.meta for node in tree.path(leaf)] == [s.said.meta for s in path]
     )
-    return tree.path_ids(leaf, tiny.codec(METAS))
+    return tree.path_ids(leaf, tiny.language(METAS))
 
 
 def assert_trained(trainer: Any, model: PreTrainedModel) -> None:
@@ -120,10 +120,10 @@ def test_sft_trains_on_the_tokens_that_were_sampled(
         train_dataset=rows(exported, "sft"),
         processing_class=AutoTokenizer.from_pretrained(exported / "model"),
     )
-    codec = tiny.codec(METAS)
+    language = tiny.language(METAS)
     expected = []
     for tree, problem in zip(trees, problem_steps(trees), strict=True):
-        prompt = len(codec.root(tree.problem.text)) + len(codec.header(1))
+        prompt = len(language.root(tree.problem.text)) + len(language.opening(1))
         for path in best_traces(problem):
             ids = path_ids(tree, path, tiny)[:-3]
             expected.append((ids, [-100] * prompt + ids[prompt:]))
@@ -145,13 +145,13 @@ def test_dpo_trains_on_single_thoughts(exported: Path, tiny: LanguageModel, tmp_
         train_dataset=data,
         processing_class=AutoTokenizer.from_pretrained(exported / "model"),
     )
-    codec = tiny.codec(METAS)
-    start = codec.header(1)[-1]
+    language = tiny.language(METAS)
+    start = language.opening(1)[-1]
     for row in trainer.train_dataset:
         assert row["prompt_ids"][-1] == start  # the thought begins where the prompt ends
         for name in ("chosen_ids", "rejected_ids"):
-            assert row[name].count(codec.thought_end) == 1
-            assert row[name][-1] == codec.thought_end
+            assert row[name].count(language.thought_end) == 1
+            assert row[name][-1] == language.thought_end
         assert row["chosen_ids"] != row["rejected_ids"]
     assert len(trainer.train_dataset) == len(data) > 4
     assert_trained(trainer, model)
@@ -170,12 +170,14 @@ def test_prm_trains_on_whole_paths(
         train_dataset=rows(exported, "prm"),
         processing_class=AutoTokenizer.from_pretrained(exported / "model"),
     )
-    codec = tiny.codec(METAS)
+    language = tiny.language(METAS)
     expected = []
     for tree, problem in zip(trees, problem_steps(trees), strict=True):
         for path in solutions(problem):
             ids = path_ids(tree, path, tiny)
-            ends = [position for position, token in enumerate(ids) if token == codec.rating_end][1:]
+            ends = [position for position, token in enumerate(ids) if token == language.rating_end][
+                1:
+            ]
             labels = [-100] * len(ids)
             for position, step in zip(ends, path[1:], strict=True):
                 labels[position] = int(step.right > 0)

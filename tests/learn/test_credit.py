@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.learn.algorithms import configured_algorithm
 from llamao1_cli.learn.algorithms.expert_iteration import right_paths
 from llamao1_cli.learn.algorithms.grpo import group_gain
@@ -38,9 +38,9 @@ def by_recursion(tree: Tree, node: Node, discount: float, lam: float) -> float:
     lam=st.floats(0, 1),
 )
 def test_gae_equals_plain_recursion(
-    codec: Codec, seed: int, size: int, discount: float, lam: float
+    language: MarkedLanguage, seed: int, size: int, discount: float, lam: float
 ) -> None:
-    tree = random_tree(codec, seed, size)
+    tree = random_tree(language, seed, size)
     expected = [0.0] + [by_recursion(tree, node, discount, lam) for node in tree.nodes[1:]]
     assert gae(tree, discount, lam).tolist() == pytest.approx(expected)
 
@@ -132,9 +132,9 @@ def flat_tree(outcomes: list[bool], lengths: list[int], depth: int = 2) -> Tree:
 
 @given(seed=st.integers(0, 10**6), size=st.integers(2, 20), divide=st.booleans())
 def test_group_gain_is_the_mean_over_the_leaves_below(
-    codec: Codec, seed: int, size: int, divide: bool
+    language: MarkedLanguage, seed: int, size: int, divide: bool
 ) -> None:
-    tree = random_tree(codec, seed, size)
+    tree = random_tree(language, seed, size)
     rectify(tree, 1.0, "failure")
     leaves = list(tree.leaf_nodes())
     rewards = [leaf.target for leaf in leaves]

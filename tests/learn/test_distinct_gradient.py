@@ -8,7 +8,7 @@ from chance_engine import ChanceEngine
 from fake_engine import BY_EQUALITY
 
 from llamao1_cli.config import LearnConfig, SearchConfig
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.learn.algorithms.grpo import group_gain
 from llamao1_cli.learn.algorithms.rlsp import quality_gain
 from llamao1_cli.learn.credit import target_of
@@ -23,10 +23,12 @@ Context = tuple[tuple[int, ...], ...]  # the tokens of each thought so far, the 
 Gradient = dict[tuple[Context, int], float]  # by context and token: of its logit
 
 
-def trees_of(codec: Codec, engine: ChanceEngine, count: int, **search: object) -> list[Tree]:
+def trees_of(
+    language: MarkedLanguage, engine: ChanceEngine, count: int, **search: object
+) -> list[Tree]:
     config = SearchConfig(algorithm="distinct", max_depth=2, **search)
     request = SearchRequest([PROBLEM] * count, config, [*range(count)], rewards=BY_EQUALITY)
-    return grow(request, engine, codec)
+    return grow(request, engine, language)
 
 
 def add_score(
@@ -67,10 +69,10 @@ def rows(gradients: Sequence[Gradient], keys: Sequence[tuple[Context, int]]) -> 
 
 
 @pytest.mark.parametrize("credit", ["root", "parent"])
-def test_all_solutions_give_the_exact_gradient(codec: Codec, credit: str) -> None:
-    engine = ChanceEngine(codec, seed=11, evenness=6.0)
+def test_all_solutions_give_the_exact_gradient(language: MarkedLanguage, credit: str) -> None:
+    engine = ChanceEngine(language, seed=11, evenness=6.0)
     true = exact(engine)
-    (tree,) = trees_of(codec, engine, 1, solutions=1000)
+    (tree,) = trees_of(language, engine, 1, solutions=1000)
     advantages = (
         group_gain(tree, divide=False) if credit == "root" else quality_gain(tree, treerl=False)
     )
@@ -79,11 +81,11 @@ def test_all_solutions_give_the_exact_gradient(codec: Codec, credit: str) -> Non
 
 
 @pytest.mark.parametrize("weights", ["set", "clock"])
-def test_few_solutions_give_it_in_the_mean(codec: Codec, weights: str) -> None:
+def test_few_solutions_give_it_in_the_mean(language: MarkedLanguage, weights: str) -> None:
     """With a baseline that does not depend on the draws: here none."""
-    engine = ChanceEngine(codec, seed=11, evenness=6.0)
+    engine = ChanceEngine(language, seed=11, evenness=6.0)
     true = exact(engine)
-    trees = trees_of(codec, engine, 1000, solutions=4, weights=weights)
+    trees = trees_of(language, engine, 1000, solutions=4, weights=weights)
     scale = [tree.root.mass or 0.0 for tree in trees]
     gradients = [
         estimated(engine, tree, [target_of(node) * whole for node in tree.nodes])
@@ -96,14 +98,14 @@ def test_few_solutions_give_it_in_the_mean(codec: Codec, weights: str) -> None:
 
 @pytest.mark.parametrize(("credit", "shares"), [("root", (0.6, 0.95)), ("parent", (0.4, 0.95))])
 def test_the_draws_own_mean_as_baseline_shortens_it(
-    codec: Codec, credit: str, shares: tuple[float, float]
+    language: MarkedLanguage, credit: str, shares: tuple[float, float]
 ) -> None:
     """As with GRPO's k independent samples, which come to (k - 1) / k of it, a baseline of the same
     draws takes a part of the gradient away; its direction stays."""
-    engine = ChanceEngine(codec, seed=11, evenness=6.0)
+    engine = ChanceEngine(language, seed=11, evenness=6.0)
     true = exact(engine)
     gradients = []
-    for tree in trees_of(codec, engine, 1000, solutions=4):
+    for tree in trees_of(language, engine, 1000, solutions=4):
         rooted = credit == "root"
         gain = group_gain(tree, divide=False) if rooted else quality_gain(tree, treerl=False)
         gradients.append(estimated(engine, tree, gain))
@@ -113,12 +115,12 @@ def test_the_draws_own_mean_as_baseline_shortens_it(
     assert mean @ whole / np.linalg.norm(mean) / np.linalg.norm(whole) > 0.9
 
 
-def test_an_experience_holds_each_drawn_token_once(codec: Codec) -> None:
+def test_an_experience_holds_each_drawn_token_once(language: MarkedLanguage) -> None:
     """With the sum of what the thoughts that share it are to learn."""
-    engine = ChanceEngine(codec, seed=11, width=3, length=3)
-    for tree in trees_of(codec, engine, 20, solutions=6):
+    engine = ChanceEngine(language, seed=11, width=3, length=3)
+    for tree in trees_of(language, engine, 20, solutions=6):
         config = LearnConfig(algorithm="grpo", group_std=False)
-        (item,) = experiences([tree], codec, config, 1.0)
+        (item,) = experiences([tree], language, config, 1.0)
         gain, counted = group_gain(tree, divide=False), draw_weights(tree)
         if len(item.actions.at) == 0:
             continue

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamao1_cli.distributed.optimizer_step import ramp_and_cosine, ramp_and_line
-from llamao1_cli.language.distribution import rating_probability
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.learn.algorithms.expert_iteration import likelihood_loss
 from llamao1_cli.learn.algorithms.k15 import mirror_descent_loss
 from llamao1_cli.learn.losses import kl_estimate, log_ratio, policy_loss, value_loss
@@ -110,13 +110,16 @@ def test_value_loss_is_the_cross_entropy_of_the_two_way_softmax(rows: list) -> N
     assert float(loss) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-def test_the_rating_is_read_with_the_softmax_it_is_trained_with() -> None:
-    logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(0))
-    two_way = logits[:, [6, 2]].softmax(-1)[:, 0]
-    assert rating_probability(logits, 6, 2).tolist() == pytest.approx(two_way.tolist())
+def test_the_rating_is_read_with_the_softmax_it_is_trained_with(
+    language: MarkedLanguage,
+) -> None:
+    logits = torch.randn(4, len(language.tokenizer), generator=torch.Generator().manual_seed(0))
+    two_way = logits[:, [language.positive, language.negative]].softmax(-1)[:, 0]
+    read = language.rating_logits(logits).sigmoid()
+    assert read.tolist() == pytest.approx(two_way.tolist())
     # The loss is least, with slope 0, where what is read equals the target.
-    difference = (logits[:, 6] - logits[:, 2]).requires_grad_()
-    value_loss(difference, rating_probability(logits, 6, 2), torch.ones(4)).backward()
+    difference = (logits[:, language.positive] - logits[:, language.negative]).requires_grad_()
+    value_loss(difference, read, torch.ones(4)).backward()
     assert difference.grad.abs().max() < 1e-6
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamao1_cli.config import LearnConfig
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.experience_arrays import to_arrays
 from llamao1_cli.learn.replay import EPSILON, Replay
@@ -143,9 +143,9 @@ def test_old_items_are_dropped() -> None:
     assert list(replay.items) == [6]  # serial numbers are never used again
 
 
-def stored(codec: Codec) -> Replay[Experience]:
+def stored(language: MarkedLanguage) -> Replay[Experience]:
     """Two trees of each iteration, one of them without actions."""
-    trees = [random_tree(codec, seed, 15) for seed in (3, 4)]
+    trees = [random_tree(language, seed, 15) for seed in (3, 4)]
     for leaf in trees[1].leaf_nodes():
         leaf.earn(1.0)
     for tree in trees:
@@ -154,14 +154,14 @@ def stored(codec: Codec) -> Replay[Experience]:
     for number in (1, 2):
         for tree in trees:
             tree.iteration = number
-        replay.add(experiences(trees, codec, LearnConfig(), 1.0), number)
+        replay.add(experiences(trees, language, LearnConfig(), 1.0), number)
     replay.update([1, 3], [0.3, 1 / 3])
     replay.drop_older(2)
     return replay
 
 
-def test_a_replay_survives_a_checkpoint(codec: Codec, tmp_path: Path) -> None:
-    before, after = stored(codec), Replay[Experience](50, 0.6)
+def test_a_replay_survives_a_checkpoint(language: MarkedLanguage, tmp_path: Path) -> None:
+    before, after = stored(language), Replay[Experience](50, 0.6)
     save_replay(tmp_path, before)
     load_replay(tmp_path, after)
     assert len(after) == len(before) == 2
@@ -227,8 +227,10 @@ def test_shards_together_are_one_replay(
 
 
 @pytest.mark.parametrize(("wrote", "reads"), [(2, 1), (1, 2), (2, 3), (3, 2)])
-def test_shards_are_dealt_out_again(codec: Codec, tmp_path: Path, wrote: int, reads: int) -> None:
-    whole = stored(codec)
+def test_shards_are_dealt_out_again(
+    language: MarkedLanguage, tmp_path: Path, wrote: int, reads: int
+) -> None:
+    whole = stored(language)
     whole.add(list(whole.items.values()), 3)
     for rank in range(wrote):
         shard = Replay[Experience](50, 0.6, rank, wrote)

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.errors import RunFailedError
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.learn.algorithms import configured_algorithm
 from llamao1_cli.learn.experience import experiences
@@ -40,8 +40,8 @@ WEIGHTS = np.array([1.0, 0.5, 0.25, 2.0, 0.1])
 
 
 @pytest.fixture(scope="module")
-def toy(codec: Codec) -> PreTrainedModel:
-    return toy_model(codec)
+def toy(language: MarkedLanguage) -> PreTrainedModel:
+    return toy_model(language)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def accelerator() -> Accelerator:
 
 
 @pytest.fixture(scope="module")
-def grown(codec: Codec, toy: PreTrainedModel) -> list[Tree]:
-    return play(toy, codec)
+def grown(language: MarkedLanguage, toy: PreTrainedModel) -> list[Tree]:
+    return play(toy, language)
 
 
 def adapted(model: PreTrainedModel) -> PreTrainedModel:
@@ -67,7 +67,7 @@ def adapted(model: PreTrainedModel) -> PreTrainedModel:
 
 def assert_naive_gradient(
     model: PreTrainedModel,
-    codec: Codec,
+    language: MarkedLanguage,
     accelerator: Accelerator,
     trees: list[Tree],
     reference: PreTrainedModel | None = None,
@@ -77,11 +77,11 @@ def assert_naive_gradient(
     """The update's gradient, losses and TD errors are those of `naive_loss`."""
     config, weights = LearnConfig(**changes), WEIGHTS[: len(trees)]
     naive = copy.deepcopy(model).eval()
-    loss, errors = naive_loss(naive, codec, trees, weights, temperature, config, reference)
+    loss, errors = naive_loss(naive, language, trees, weights, temperature, config, reference)
     loss.backward()
-    update = updater(model, codec, accelerator, Sampling(temperature=temperature), **changes)
+    update = updater(model, language, accelerator, Sampling(temperature=temperature), **changes)
     update.reference = trainable_weights(reference) if reference else None
-    batch, result = batch_of(trees, codec, **changes), []
+    batch, result = batch_of(trees, language, **changes), []
     taken = gradient(model, lambda: result.extend(update.step(batch, weights, 1.0, "a batch")))
     expected = {n: p.grad for n, p in naive.named_parameters() if p.requires_grad}
     assert taken.keys() == expected.keys()
@@ -101,20 +101,20 @@ def assert_naive_gradient(
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("kl_weight", [0.0, 0.3])
 def test_the_gradient_is_that_of_naive_losses_on_single_paths(
-    codec: Codec,
+    language: MarkedLanguage,
     accelerator: Accelerator,
     toy: PreTrainedModel,
     grown: list[Tree],
     temperature: float,
     kl_weight: float,
 ) -> None:
-    reference = toy_model(codec, seed=1) if kl_weight else None
+    reference = toy_model(language, seed=1) if kl_weight else None
     model = copy.deepcopy(toy)
     trees = shifted(grown)
     changes = {"kl_weight": kl_weight, "micro_batch_tokens": 300}
-    assert_naive_gradient(model, codec, accelerator, trees, reference, temperature, **changes)
-    update = updater(copy.deepcopy(toy), codec, accelerator)
-    metrics, _ = update.step(batch_of(trees, codec), WEIGHTS[:4], 0.0, "a batch")
+    assert_naive_gradient(model, language, accelerator, trees, reference, temperature, **changes)
+    update = updater(copy.deepcopy(toy), language, accelerator)
+    metrics, _ = update.step(batch_of(trees, language), WEIGHTS[:4], 0.0, "a batch")
     assert 0 < metrics["clip_fraction"] < 1
 
 
@@ -131,44 +131,48 @@ def test_the_gradient_is_that_of_naive_losses_on_single_paths(
     ids=str,
 )
 def test_every_algorithm_learns_as_its_naive_loss_does(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, changes: dict, limit: int
+    language: MarkedLanguage,
+    accelerator: Accelerator,
+    toy: PreTrainedModel,
+    changes: dict,
+    limit: int,
 ) -> None:
     """Also where the limit splits the trees between solutions that begin alike."""
-    trees = shifted(flat_trees(codec, 3))
+    trees = shifted(flat_trees(language, 3))
     model, changes = copy.deepcopy(toy), changes | {"micro_batch_tokens": limit}
-    assert_naive_gradient(model, codec, accelerator, trees, **changes)
+    assert_naive_gradient(model, language, accelerator, trees, **changes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_architecture_learns_from_packed_trees(
-    codec: Codec, accelerator: Accelerator, kind: str
+    language: MarkedLanguage, accelerator: Accelerator, kind: str
 ) -> None:
-    trees, model = wild_trees(codec, 3), toy_model(codec, kind)
+    trees, model = wild_trees(language, 3), toy_model(language, kind)
     before = model.config.to_dict(), model.config._attn_implementation
-    assert_naive_gradient(model, codec, accelerator, trees, micro_batch_tokens=400)
+    assert_naive_gradient(model, language, accelerator, trees, micro_batch_tokens=400)
     assert (model.config.to_dict(), model.config._attn_implementation) == before
 
 
 @pytest.mark.parametrize("changes", [{}, {"checkpoint_activations": True}], ids=str)
 @pytest.mark.parametrize("kind", ["llama", "gemma2"])
 def test_adapters_learn_from_packed_trees(
-    codec: Codec, accelerator: Accelerator, kind: str, changes: dict
+    language: MarkedLanguage, accelerator: Accelerator, kind: str, changes: dict
 ) -> None:
-    model = adapted(toy_model(codec, kind))
-    assert_naive_gradient(model, codec, accelerator, wild_trees(codec, 3), **changes)
+    model = adapted(toy_model(language, kind))
+    assert_naive_gradient(model, language, accelerator, wild_trees(language, 3), **changes)
 
 
 def test_accumulation_changes_nothing(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel
+    language: MarkedLanguage, accelerator: Accelerator, toy: PreTrainedModel
 ) -> None:
     """Neither do trees that are split between their branches: the last limit is below a path."""
-    batch, results, gradients = batch_of(wild_trees(codec, 5, 16), codec), [], []
+    batch, results, gradients = batch_of(wild_trees(language, 5, 16), language), [], []
     sizes = [len(item.ids) for item in batch]
     assert min(sizes) > 20
     assert max(sizes) > 120
     for limit in (8192, 400, 120, 20):
         model = copy.deepcopy(toy)
-        update = updater(model, codec, accelerator, micro_batch_tokens=limit)
+        update = updater(model, language, accelerator, micro_batch_tokens=limit)
         gradients.append(
             gradient(model, lambda u=update: results.append(u.step(batch, WEIGHTS, 1.0, "a batch")))
         )
@@ -194,13 +198,13 @@ SEARCHES = [
 
 
 def test_checkpointed_activations_change_no_gradient(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel
+    language: MarkedLanguage, accelerator: Accelerator, toy: PreTrainedModel
 ) -> None:
-    batch = batch_of(play(toy, codec), codec)
+    batch = batch_of(play(toy, language), language)
     taken, kept = [], []
     for checkpointed in (False, True):
         model = copy.deepcopy(toy)
-        update = updater(model, codec, accelerator, checkpoint_activations=checkpointed)
+        update = updater(model, language, accelerator, checkpoint_activations=checkpointed)
         saved = [0]
 
         def count(tensor: torch.Tensor, saved: list[int] = saved) -> torch.Tensor:
@@ -219,12 +223,12 @@ def test_checkpointed_activations_change_no_gradient(
 
 @pytest.mark.parametrize("changes", SEARCHES, ids=str)
 def test_before_any_step_the_ratio_is_one(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, changes: dict
+    language: MarkedLanguage, accelerator: Accelerator, toy: PreTrainedModel, changes: dict
 ) -> None:
     model = copy.deepcopy(toy)
     search = SearchConfig(**changes)
-    batch = batch_of(play(model, codec, **changes), codec, search.min_thought_tokens)
-    update = updater(model, codec, accelerator, search.sampling)
+    batch = batch_of(play(model, language, **changes), language, search.min_thought_tokens)
+    update = updater(model, language, accelerator, search.sampling)
     metrics, errors = update.step(batch, np.ones(len(batch)), 0.0, "a batch")
     assert metrics["log_ratio_max"] < 1e-4
     assert metrics["logprob_gap"] < 1e-4
@@ -235,27 +239,27 @@ def test_before_any_step_the_ratio_is_one(
 
 
 def test_the_wrong_temperature_would_show(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel
+    language: MarkedLanguage, accelerator: Accelerator, toy: PreTrainedModel
 ) -> None:
     model = copy.deepcopy(toy)
-    batch = batch_of(play(model, codec, temperature=0.7), codec)
-    metrics, _ = updater(model, codec, accelerator).step(batch, np.ones(len(batch)), 0.0, "it")
+    batch = batch_of(play(model, language, temperature=0.7), language)
+    metrics, _ = updater(model, language, accelerator).step(batch, np.ones(len(batch)), 0.0, "it")
     assert metrics["log_ratio_max"] > 0.1
 
 
 def test_the_trained_value_is_the_one_the_engine_read(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel
+    language: MarkedLanguage, accelerator: Accelerator, toy: PreTrainedModel
 ) -> None:
     problems = [Problem("p", "How many?", "7")]
-    engine = TreeEngine(toy, codec, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
+    engine = TreeEngine(toy, language, dtype=torch.float32, rows=16, memory=2**28, max_length=256)
     search = SearchConfig(simulations=1, candidates=1, max_depth=4, max_thought_tokens=6)
-    (tree,) = grow(SearchRequest(problems, search, [5]), engine, codec)
+    (tree,) = grow(SearchRequest(problems, search, [5]), engine, language)
     rectify(tree, 1.0, "rating")
     for node in tree.nodes:
         node.target = node.thought.rating  # so that the error is the distance of the two values
-    (item,) = experiences([tree], codec, LearnConfig(), 1.0)
+    (item,) = experiences([tree], language, LearnConfig(), 1.0)
     assert len(item.ratings.at) == len(tree.nodes) >= 3
-    _, errors = updater(copy.deepcopy(toy), codec, accelerator).step(
+    _, errors = updater(copy.deepcopy(toy), language, accelerator).step(
         [item], np.ones(1), 0.0, "a batch"
     )
     assert errors[0] < 1e-5
@@ -263,14 +267,14 @@ def test_the_trained_value_is_the_one_the_engine_read(
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_after_a_step_the_ratio_and_the_reference_kl_move(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, lora: bool
+    language: MarkedLanguage, accelerator: Accelerator, toy: PreTrainedModel, lora: bool
 ) -> None:
     model = copy.deepcopy(toy)
     if lora:
         model = adapted(model)  # the reference has an adapter too
         model.train()
-    batch = batch_of(play(model, codec), codec)
-    update = updater(model, codec, accelerator, kl_weight=0.1)
+    batch = batch_of(play(model, language), language)
+    update = updater(model, language, accelerator, kl_weight=0.1)
     update.reference = trainable_weights(model)
     kept = {name: weight.clone() for name, weight in update.reference.items()}
     ones = np.ones(len(batch))
@@ -290,19 +294,19 @@ def test_after_a_step_the_ratio_and_the_reference_kl_move(
 
 
 def test_a_step_raises_what_was_good_and_lowers_what_was_bad(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, grown: list[Tree]
+    language: MarkedLanguage, accelerator: Accelerator, toy: PreTrainedModel, grown: list[Tree]
 ) -> None:
-    model, batch = copy.deepcopy(toy), batch_of(grown, codec)
-    update = updater(model, codec, accelerator, value_weight=0.0)
+    model, batch = copy.deepcopy(toy), batch_of(grown, language)
+    update = updater(model, language, accelerator, value_weight=0.0)
     update.step(batch, np.ones(len(batch)), 0.02, "a batch")
     gains = []
     for tree in grown:
         credit = configured_algorithm(LearnConfig()).advantages(tree, 0.9)
         for node in tree.nodes[1:]:
             with torch.no_grad():
-                logits = model(torch.tensor([tree.path_ids(node, codec)])).logits[0]
+                logits = model(torch.tensor([tree.path_ids(node, language)])).logits[0]
             for index, sampled in enumerate(node.thought.logprobs):
-                move = float(logprob(logits, node, index, codec, 1.0)) - sampled
+                move = float(logprob(logits, node, index, language, 1.0)) - sampled
                 gains.append((credit[node.id], move))
     credits, moves = np.array(gains).T
     assert moves[credits > 0.5].mean() > 0 > moves[credits < -0.5].mean()
@@ -310,19 +314,19 @@ def test_a_step_raises_what_was_good_and_lowers_what_was_bad(
 
 @pytest.mark.parametrize("broken", ["logprob", "advantage", "target"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_weights(
-    codec: Codec,
+    language: MarkedLanguage,
     accelerator: Accelerator,
     toy: PreTrainedModel,
     grown: list[Tree],
     broken: str,
 ) -> None:
-    model, fresh = copy.deepcopy(toy), batch_of(grown, codec)
+    model, fresh = copy.deepcopy(toy), batch_of(grown, language)
     group = "ratings" if broken == "target" else "actions"
     arrays = getattr(fresh[2], group)
     bad = replace(arrays, **{broken: np.full_like(getattr(arrays, broken), np.nan)})
     batch = [*fresh[:2], replace(fresh[2], **{group: bad}), *fresh[3:]]
     before, weights = trainable_weights(model), WEIGHTS[: len(batch)]
-    update = updater(model, codec, accelerator, micro_batch_tokens=300)
+    update = updater(model, language, accelerator, micro_batch_tokens=300)
     with pytest.raises(RunFailedError, match="iteration 3, trees"):
         update.step(batch, weights, 1.0, "iteration 3, trees [0, 1]")
     for name, weight in trainable_weights(model).items():
@@ -332,10 +336,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_weights(
 
 
 def test_gradients_are_clipped_to_the_configured_norm(
-    codec: Codec, accelerator: Accelerator, toy: PreTrainedModel, grown: list[Tree]
+    language: MarkedLanguage, accelerator: Accelerator, toy: PreTrainedModel, grown: list[Tree]
 ) -> None:
-    model, rate, batch = copy.deepcopy(toy), 0.5, batch_of(grown, codec)
-    update = updater(model, codec, accelerator, max_grad_norm=1e-3)
+    model, rate, batch = copy.deepcopy(toy), 0.5, batch_of(grown, language)
+    update = updater(model, language, accelerator, max_grad_norm=1e-3)
     taken = gradient(model, lambda: update.step(batch, WEIGHTS[:4], rate, "a batch"))
     norm = torch.cat([change.flatten() for change in taken.values()]).norm()
     assert float(norm) == pytest.approx(rate * 1e-3, rel=0.02)

@@ -30,10 +30,10 @@ def load(
     return load_model(config, [], seed=0, weights=weights)
 
 
-def logits(model: torch.nn.Module, codec_ids: list[int]) -> torch.Tensor:
+def logits(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
     model.eval()
     with torch.no_grad():
-        return model(input_ids=torch.tensor([codec_ids])).logits
+        return model(input_ids=torch.tensor([ids])).logits
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
@@ -57,7 +57,7 @@ def test_new_markers_start_at_the_mean_of_their_words(
     inputs, outputs = (getattr(after.model, head)().weight for head in sorted(heads))
     assert (inputs is outputs) == tied
     assert after.model.config.vocab_size == len(inputs)
-    text = logits(after.model, after.codec(METAS).root("Mia has 3 pens."))
+    text = logits(after.model, after.language(METAS).root("Mia has 3 pens."))
     assert text.shape[-1] == len(inputs)
 
 
@@ -80,11 +80,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 def test_a_plain_tokenizer_writes_paths_with_digits(
     plain: LanguageModel, depth: int, text: str, meta: Meta
 ) -> None:
-    codec = plain.codec(METAS)
-    tokens = [*codec.encode(text), codec.thought_end]
-    node = codec.node(depth, tokens, forced_meta=meta, complete=True, rating=Rating.NEGATIVE)
+    language = plain.language(METAS)
+    tokens = [*language.encode(text), language.thought_end]
+    node = language.node(depth, tokens, forced_meta=meta, complete=True, shown=Rating.NEGATIVE)
     written = plain.tokenizer.decode(
-        codec.root("p") + node.ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        language.root("p") + node.ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
     )
     nodes = [
         MarkedNode(-1, 0, "p", Meta.PROBLEM, Rating.UNKNOWN),
@@ -99,8 +99,8 @@ def test_a_plain_tokenizer_writes_paths_with_digits(
 def test_with_lora_only_adapters_and_marker_rows_train(tmp_path: Path, tied: bool) -> None:
     folder = plain_folder(tmp_path / "plain", tied=tied)
     whole, adapted = load(folder), load(folder, LoraConfig(rank=2))
-    codec = adapted.codec(METAS)
-    ids = codec.root("Mia has 3 pens.") + codec.header(1)
+    language = adapted.language(METAS)
+    ids = language.root("Mia has 3 pens.") + language.opening(1)
     torch.testing.assert_close(logits(adapted.model, ids), logits(whole.model, ids))
 
     model = adapted.model.train()
@@ -120,12 +120,12 @@ def test_with_lora_only_adapters_and_marker_rows_train(tmp_path: Path, tied: boo
 
     merged = model.merge_and_unload()
     torch.testing.assert_close(logits(merged, ids), learned)
-    words = codec.encode("aeiou")
+    words = language.encode("aeiou")
     for head in ("get_input_embeddings", "get_output_embeddings"):
         new, old = getattr(merged, head)().weight, getattr(whole.model, head)().weight
         assert torch.equal(new[words], old[words])
         moved = (new != old).any(1).nonzero().flatten().tolist()
-        assert {codec.thought_end, codec.rating_start} <= set(moved)
+        assert {language.thought_end, language.rating_start} <= set(moved)
         assert set(moved) <= set(range(len(new) - len(MARKERS), len(new)))
     tie = torch.equal(merged.get_input_embeddings().weight, merged.get_output_embeddings().weight)
     assert tie == tied

@@ -13,7 +13,7 @@ from transformers import BloomConfig, BloomForCausalLM, PreTrainedModel
 
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.learn.batch import micro_batches, pack, split
 from llamao1_cli.learn.experience import Actions, Experience, Ratings, experiences
 from llamao1_cli.model.packed_attention import PACKED_ATTENTION, attending_packed
@@ -140,16 +140,18 @@ def test_the_layout_gives_every_token_its_own_path(seed: int, size: int, branchi
         assert seen[query] == (token, paths[token])
 
 
-def packed_forest(codec: Codec, count: int) -> list[Experience]:
-    trees = [random_tree(codec, seed, 12) for seed in range(count)]
+def packed_forest(language: MarkedLanguage, count: int) -> list[Experience]:
+    trees = [random_tree(language, seed, 12) for seed in range(count)]
     for tree in trees:
         rectify(tree, 1.0, "failure")
-    return experiences(trees, codec, LearnConfig(), 1.0)
+    return experiences(trees, language, LearnConfig(), 1.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_packed_forward_gives_the_logits_of_every_path(codec: Codec, kind: str) -> None:
-    model, items = toy_model(codec, kind), packed_forest(codec, 3)
+def test_a_packed_forward_gives_the_logits_of_every_path(
+    language: MarkedLanguage, kind: str
+) -> None:
+    model, items = toy_model(language, kind), packed_forest(language, 3)
     packed = pack(list(enumerate(items)), 0, model.device)
     with torch.no_grad(), attending_packed(model):
         got = packed_logits(model, packed)
@@ -162,8 +164,8 @@ def test_a_packed_forward_gives_the_logits_of_every_path(codec: Codec, kind: str
         assert torch.allclose(logits, expected, atol=2e-5)
 
 
-def test_predictions_and_ratings_at_one_token_are_made_once(codec: Codec) -> None:
-    first, second = packed_forest(codec, 2)
+def test_predictions_and_ratings_at_one_token_are_made_once(language: MarkedLanguage) -> None:
+    first, second = packed_forest(language, 2)
     parts = [(5, first), (5, first), (7, second)]
     packed = pack(parts, 1, torch.device("cpu"))
     begins = np.cumsum([0, len(first.ids), len(first.ids)]).tolist()
@@ -184,8 +186,8 @@ def test_predictions_and_ratings_at_one_token_are_made_once(codec: Codec) -> Non
     assert pack(parts, 0, torch.device("cpu")).fresh.all()
 
 
-def test_attention_is_packed_inside_only(codec: Codec) -> None:
-    model = toy_model(codec)
+def test_attention_is_packed_inside_only(language: MarkedLanguage) -> None:
+    model = toy_model(language)
     config = model.model.layers[1].self_attn.config
     before = config._attn_implementation
     with attending_packed(model):
@@ -196,30 +198,30 @@ def test_attention_is_packed_inside_only(codec: Codec) -> None:
     assert config._attn_implementation == before
 
 
-def attends_elsewhere(codec: Codec) -> PreTrainedModel:
+def attends_elsewhere(language: MarkedLanguage) -> PreTrainedModel:
     """One of its layers has its own attention."""
-    model = toy_model(codec)
+    model = toy_model(language)
     layer = model.model.layers[1].self_attn
     layer.forward = lambda hidden_states, **kwargs: (hidden_states, None)
     return model
 
 
-def forgets_positions(codec: Codec) -> PreTrainedModel:
+def forgets_positions(language: MarkedLanguage) -> PreTrainedModel:
     """It numbers the tokens itself."""
-    model = toy_model(codec)
+    model = toy_model(language)
     inner = model.model.forward
     model.model.forward = lambda position_ids=None, **kwargs: inner(**kwargs)
     return model
 
 
-def own_attention(codec: Codec) -> PreTrainedModel:
+def own_attention(language: MarkedLanguage) -> PreTrainedModel:
     """An architecture that does not go through `AttentionInterface`."""
     return BloomForCausalLM(BloomConfig(vocab_size=600, hidden_size=32, n_layer=2, n_head=4)).eval()
 
 
-def masks_a_window(codec: Codec) -> PreTrainedModel:
+def masks_a_window(language: MarkedLanguage) -> PreTrainedModel:
     """Its windows are in the masks that it makes, and its attention never hears of them."""
-    return masked_window(len(codec.tokenizer))
+    return masked_window(len(language.tokenizer))
 
 
 @pytest.mark.parametrize(
@@ -231,14 +233,18 @@ def masks_a_window(codec: Codec) -> PreTrainedModel:
         (own_attention, "BloomForCausalLM cannot"),
     ],
 )
-def test_a_model_that_cannot_pack_is_refused_by_name(codec: Codec, make, message: str) -> None:
+def test_a_model_that_cannot_pack_is_refused_by_name(
+    language: MarkedLanguage, make, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
-        check_packs(make(codec))
+        check_packs(make(language))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_models_that_can_pack_are_let_through(codec: Codec, kind: str, dtype: torch.dtype) -> None:
-    model = toy_model(codec, kind).to(dtype).train()
+def test_models_that_can_pack_are_let_through(
+    language: MarkedLanguage, kind: str, dtype: torch.dtype
+) -> None:
+    model = toy_model(language, kind).to(dtype).train()
     check_packs(model)
     assert model.training

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.evaluate.playable import playable
 from llamao1_cli.language.answer_forms import FORMS
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS, MarkedNode, Meta
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.preview.demonstrations import demonstration_facts
 from llamao1_cli.preview.problems import problem_facts
 from llamao1_cli.preview.spread import Spread, percent, spread
@@ -165,17 +165,19 @@ def test_generated_problems_are_previewed_as_well(main: InProcess, tmp_path: Pat
     assert (train["kept"], demonstrations["looked_at"]) == (4, 64)
 
 
-def test_an_answer_that_a_box_cannot_hold_is_not_right_against_itself(codec: Codec) -> None:
+def test_an_answer_that_a_box_cannot_hold_is_not_right_against_itself(
+    language: MarkedLanguage,
+) -> None:
     problems = [Problem("1", "a", "5"), Problem("2", "b", "} 5"), Problem("3", "c", "x^2")]
     with Grader() as grader:
-        facts = problem_facts(problems, {}, codec, 10, grader.grade)
+        facts = problem_facts(problems, {}, language, 10, grader.grade)
     assert facts.not_right_against_themselves == 1
     assert [each.id for each in facts.ungradable] == ["2"]
 
 
-def test_answers_are_tried_in_the_form_that_states_them(codec: Codec) -> None:
+def test_answers_are_tried_in_the_form_that_states_them(language: MarkedLanguage) -> None:
     problems = [Problem("1", "a", "B"), Problem("2", "b", "(C) 12"), Problem("3", "c", "4 or 5")]
-    letters = Codec(codec.tokenizer, METAS, FORMS["letter"])
+    letters = MarkedLanguage(language.tokenizer, METAS, FORMS["letter"])
     with Grader() as grader:
         facts = problem_facts(problems, {}, letters, 10, grader.grade)
     assert [each.id for each in facts.ungradable] == ["3"]
@@ -195,39 +197,39 @@ def test_answers_that_the_task_cannot_state_are_refused_before_a_run(
     assert result["tokenizer"]["changed"] == 0
 
 
-def test_no_more_problems_are_looked_at_than_a_run_has_time_for(codec: Codec) -> None:
+def test_no_more_problems_are_looked_at_than_a_run_has_time_for(language: MarkedLanguage) -> None:
     problems = [Problem(str(n), f"Is it {n}?", str(n)) for n in range(40_001)]
-    facts = problem_facts(problems, {}, codec, 100, lambda pairs: [True] * len(pairs))
+    facts = problem_facts(problems, {}, language, 100, lambda pairs: [True] * len(pairs))
     assert (facts.kept, facts.looked_at, facts.rows) == (40_001, 13_334, 40_001)
-    assert problem_facts([], {}, codec, 9, lambda pairs: []).looked_at == 0
+    assert problem_facts([], {}, language, 9, lambda pairs: []).looked_at == 0
 
 
-def test_depth_and_length_of_thoughts_are_those_of_play(codec: Codec) -> None:
+def test_depth_and_length_of_thoughts_are_those_of_play(language: MarkedLanguage) -> None:
     tree = [
         MarkedNode(-1, 0, "one two", Meta.PROBLEM),
         MarkedNode(0, 1, "3+4=7", Meta.EXPANSION),
         MarkedNode(0, 2, "3+4=7", Meta.EXPANSION),
         MarkedNode(2, 3, "7", None, imitate=False),
     ]
-    size = len(codec.encode("3+4=7")) + 2
+    size = len(language.encode("3+4=7")) + 2
     facts = demonstration_facts(
-        [tree], codec, SearchConfig(max_depth=1, max_thought_tokens=size - 1), 10_000
+        [tree], language, SearchConfig(max_depth=1, max_thought_tokens=size - 1), 10_000
     )
     assert (facts.thoughts, facts.too_deep) == (Spread(2, 2, 2, 2), 1)
     assert (facts.steps, facts.too_long_steps) == (3, 2)
     assert facts.step_tokens == Spread(2, size, size, size)
     assert (facts.whole, facts.dropped) == (0, 0)
     matrix = SearchConfig(meta_actions="matrix", max_thought_tokens=size - 1)
-    assert demonstration_facts([tree], codec, matrix, 10_000).too_long_steps == 0
+    assert demonstration_facts([tree], language, matrix, 10_000).too_long_steps == 0
 
 
 def test_texts_that_the_tokenizer_changes_are_found(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
+    language: MarkedLanguage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tokenizer_facts(codec, ["é 漢 <expansion>", "\\boxed{7}"]).changed == 0
-    decode = codec.decode
-    monkeypatch.setattr(codec, "decode", lambda ids: (None, decode(ids)[1].replace("{", "")))
-    facts = tokenizer_facts(codec, ["plain", "{x}"])
+    assert tokenizer_facts(language, ["é 漢 <expansion>", "\\boxed{7}"]).changed == 0
+    decode = language.decode
+    monkeypatch.setattr(language, "decode", lambda ids: (None, decode(ids)[1].replace("{", "")))
+    facts = tokenizer_facts(language, ["plain", "{x}"])
     assert (facts.texts, facts.changed, facts.letters) == (3, 2, ["{"])
     assert facts.examples[0].written == r"The answer is \boxed{54}."
 
@@ -248,8 +250,10 @@ def test_a_spread_is_made_of_its_numbers(numbers: list[int]) -> None:
 
 
 @given(st.lists(st.text(max_size=20) | st.just("<expansion>"), max_size=5))
-def test_texts_in_one_call_have_the_tokens_of_each_alone(codec: Codec, texts: list[str]) -> None:
-    assert codec.encode_all(texts) == [codec.encode(text) for text in texts]
+def test_texts_in_one_call_have_the_tokens_of_each_alone(
+    language: MarkedLanguage, texts: list[str]
+) -> None:
+    assert language.encode_all(texts) == [language.encode(text) for text in texts]
 
 
 def test_grade_school_demonstrations_in_narrow_sizes_vanish(
@@ -272,13 +276,13 @@ def test_grade_school_demonstrations_in_narrow_sizes_vanish(
     assert again["whole_dropped_share"] < 0.01
 
 
-def test_a_problem_is_playable_where_a_thought_fits(codec: Codec) -> None:
+def test_a_problem_is_playable_where_a_thought_fits(language: MarkedLanguage) -> None:
     search = SearchConfig(max_thought_tokens=10)
     problems = [Problem(str(n), "pens " * n, "1") for n in range(1, 30)]
-    found = playable(problems, codec, search, 60)
+    found = playable(problems, language, search, 60)
     assert 0 < len(found) < len(problems)
     lengths = [
-        len(codec.root(each.text)) + len(codec.header(1)) + 10 + codec.room_to_close
+        len(language.root(each.text)) + len(language.opening(1)) + 10 + language.room_to_close
         for each in problems
     ]
     assert found == [each for each, n in zip(problems, lengths, strict=True) if n <= 60]

@@ -57,8 +57,8 @@ from transformers import PreTrainedTokenizerFast
 import llamao1_cli
 from llamao1_cli.config import LearnConfig
 from llamao1_cli.distributed.optimizer_step import optimizer_step
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS, Rating
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.language.sampling import Sampling
 from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.update import NOTHING, Sums, Updater
@@ -68,19 +68,19 @@ from llamao1_cli.search.rectify import rectify
 
 
 def test_a_tokenizers_own_bos_stays_out(tiny: LanguageModel) -> None:
-    plain = tiny.codec(METAS)
+    plain = tiny.language(METAS)
     inner = copy.deepcopy(tiny.tokenizer.backend_tokenizer)
     inner.post_processor = TemplateProcessing(
         single="<pad> $A <pad>", special_tokens=[("<pad>", inner.token_to_id("<pad>"))]
     )
     adds_bos = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", bos_token="<pad>")
     assert adds_bos("a")["input_ids"][0] == inner.token_to_id("<pad>")
-    codec = Codec(adds_bos, METAS)
-    assert codec.root("How many are 12?") == plain.root("How many are 12?")
-    assert codec.header(1) == plain.header(1)
-    thought = codec.encode("3+4=7")
+    language = MarkedLanguage(adds_bos, METAS)
+    assert language.root("How many are 12?") == plain.root("How many are 12?")
+    assert language.opening(1) == plain.opening(1)
+    thought = language.encode("3+4=7")
     assert thought == plain.encode("3+4=7")
-    assert codec.decode(thought) == (None, "3+4=7")
+    assert language.decode(thought) == (None, "3+4=7")
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 2.0])
@@ -101,17 +101,17 @@ def test_the_rate_of_a_step_is_the_one_it_is_given(rate: float) -> None:
     assert (before - model.weight).tolist()[0] == pytest.approx([3 * rate, 0.0], abs=1e-6)
 
 
-def some(codec: Codec, count: int) -> list[Experience]:
+def some(language: MarkedLanguage, count: int) -> list[Experience]:
     made: list[Experience] = []
     for seed in range(20):
-        tree = random_tree(codec, seed, 10)
+        tree = random_tree(language, seed, 10)
         rectify(tree, 1.0, "failure")
-        made += experiences([tree], codec, LearnConfig(), 1.0)
+        made += experiences([tree], language, LearnConfig(), 1.0)
     return made[:count]
 
 
-def test_every_rank_takes_part_with_its_own_share(codec: Codec) -> None:
-    model = toy_model(codec)
+def test_every_rank_takes_part_with_its_own_share(language: MarkedLanguage) -> None:
+    model = toy_model(language)
     for size, world in [(7, 3), (1, 4), (8, 2)]:
         seen = []
         for rank in range(world):
@@ -121,16 +121,16 @@ def test_every_rank_takes_part_with_its_own_share(codec: Codec) -> None:
                 device=torch.device("cpu"),
                 unwrap_model=lambda model: model,
             )
-            updater = Updater(LearnConfig(), codec, Sampling(), accelerator, model, None)
-            batches = updater._micro_batches(some(codec, size))
+            updater = Updater(LearnConfig(), language, Sampling(), accelerator, model, None)
+            batches = updater._micro_batches(some(language, size))
             assert batches  # a rank without a share still runs forward and backward
             seen += [place for parts in batches for place, item in parts if item is not NOTHING]
         assert sorted(seen) == list(range(size))
 
 
-def test_a_rank_without_a_share_still_reaches_every_weight(codec: Codec) -> None:
-    model = toy_model(codec)
-    updater = Updater(LearnConfig(), codec, Sampling(), Accelerator(cpu=True), model, None)
+def test_a_rank_without_a_share_still_reaches_every_weight(language: MarkedLanguage) -> None:
+    model = toy_model(language)
+    updater = Updater(LearnConfig(), language, Sampling(), Accelerator(cpu=True), model, None)
     totals, sums = {"tokens": 1.0, "values": 1.0, "iteration": 1.0}, Sums(torch.zeros(2))
     with attending_packed(model):
         loss = updater._loss([(0, NOTHING)], torch.ones(2), totals, sums)
@@ -156,12 +156,12 @@ def test_nothing_is_pickled_or_evaluated() -> None:
                 assert "allow_pickle" not in keywords, path
 
 
-def test_the_rating_a_thought_was_given_is_never_rewritten(codec: Codec) -> None:
-    tree = random_tree(codec, 4, 10)
-    before = [tree.path_ids(node, codec) for node in tree.nodes]
+def test_the_rating_a_thought_was_given_is_never_rewritten(language: MarkedLanguage) -> None:
+    tree = random_tree(language, 4, 10)
+    before = [tree.path_ids(node, language) for node in tree.nodes]
     rectify(tree, 1.0, "failure")
     for node in tree.nodes:
         node.thought.rating = 1.0 - node.thought.rating
-    assert [tree.path_ids(node, codec) for node in tree.nodes] == before
+    assert [tree.path_ids(node, language) for node in tree.nodes] == before
     shown = {node.thought.shown for node in tree.nodes[1:]}
     assert shown <= set(Rating)

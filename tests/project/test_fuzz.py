@@ -24,7 +24,6 @@ from llamao1_cli.config.file import dump_config, load_config
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.manifest import damage, write_manifest
 from llamao1_cli.files.whole import write_whole
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import (
     MARKERS,
     MarkedNode,
@@ -34,6 +33,7 @@ from llamao1_cli.language.marked import (
     parse_tree,
     render_tree,
 )
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.learn.experience import Experience, experiences
 from llamao1_cli.learn.replay import Replay
 from llamao1_cli.report.kept import MetricsFile
@@ -181,14 +181,16 @@ def test_data(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["with tokenizer", "without"])
-def test_trees(tmp_path: Path, codec: Codec, known: bool) -> None:
-    forest = [random_tree(codec, seed, 3) for seed in range(2)]
+def test_trees(tmp_path: Path, language: MarkedLanguage, known: bool) -> None:
+    forest = [random_tree(language, seed, 3) for seed in range(2)]
     for tree in forest:
         rectify(tree, 1.0, "failure")
     write_trees(tmp_path / "trees.jsonl", forest)
     whole = (tmp_path / "trees.jsonl").read_bytes()
     check(
-        [whole], lambda path: read_trees(path, codec if known else None), tmp_path / "trees.jsonl"
+        [whole],
+        lambda path: read_trees(path, language if known else None),
+        tmp_path / "trees.jsonl",
     )
 
 
@@ -208,17 +210,19 @@ def test_metrics(tmp_path: Path) -> None:
     check([whole], resumed, tmp_path / "metrics.jsonl")
 
 
-def toy_parts(codec: Codec) -> tuple[torch.optim.Optimizer, Replay[Experience], HeadTrainer]:
+def toy_parts(
+    language: MarkedLanguage,
+) -> tuple[torch.optim.Optimizer, Replay[Experience], HeadTrainer]:
     """An optimizer, a replay and a value head, each with something in it."""
     layer = torch.nn.Linear(2, 3)
     optimizer = torch.optim.AdamW(layer.parameters())
     layer(torch.ones(2)).sum().backward()
     optimizer.step()
-    trees = [random_tree(codec, seed, 4) for seed in range(3)]
+    trees = [random_tree(language, seed, 4) for seed in range(3)]
     for tree in trees:
         rectify(tree, 1.0, "failure")
     replay: Replay[Experience] = Replay(4, 0.6)
-    replay.add(experiences(trees, codec, LearnConfig(), 1.0), 1)
+    replay.add(experiences(trees, language, LearnConfig(), 1.0), 1)
     values = HeadTrainer(ValueHead(4, 0), ValueHeadConfig(steps=1))
     values.learn(trees, 1)
     return optimizer, replay, values
@@ -241,8 +245,8 @@ STATE["problems"] = {"drawn": 8, "level": 2}
         "value_examples.safetensors",
     ],
 )
-def test_files_of_a_checkpoint(tmp_path: Path, codec: Codec, name: str) -> None:
-    optimizer, replay, values = toy_parts(codec)
+def test_files_of_a_checkpoint(tmp_path: Path, language: MarkedLanguage, name: str) -> None:
+    optimizer, replay, values = toy_parts(language)
     weights = {"weight": torch.ones(3, 2)}
     (tmp_path / "model").mkdir()
     checkpoint.save_state(tmp_path, STATE)
@@ -303,15 +307,17 @@ def test_configurations_that_would_take_forever_are_refused(tmp_path: Path, text
     assert len(str(error.value)) < 10000
 
 
-def test_a_tree_file_with_a_torn_last_line_names_it(tmp_path: Path, codec: Codec) -> None:
-    forest = [random_tree(codec, seed, 3) for seed in range(2)]
+def test_a_tree_file_with_a_torn_last_line_names_it(
+    tmp_path: Path, language: MarkedLanguage
+) -> None:
+    forest = [random_tree(language, seed, 3) for seed in range(2)]
     for tree in forest:
         rectify(tree, 1.0, "failure")
     path = tmp_path / "trees.jsonl"
     write_trees(path, forest)
     text = path.read_text()
     path.write_text(text[:-1])  # whole but for its end of line
-    assert read_trees(path, codec) == forest
+    assert read_trees(path, language) == forest
     path.write_text(text[:-40])
     with pytest.raises(UserError, match=r"trees.jsonl line 2: .*; the line was cut short"):
-        read_trees(path, codec)
+        read_trees(path, language)

@@ -20,8 +20,8 @@ from run_folders import distinct_ways, evaluation, played, two_ways, write_run, 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Rating
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.report.chart import MOST_POINTS, Chart, Point, Series, thinned
 from llamao1_cli.report.commands import write_report
 from llamao1_cli.report.curves import charts
@@ -240,7 +240,9 @@ def test_the_best_leaf_is_right_first_and_then_trusted() -> None:
 
 @pytest.mark.parametrize("rollout", [True, False])
 @pytest.mark.parametrize("candidates", [1, 2, 3])
-def test_the_steps_are_those_the_search_made(codec: Codec, rollout: bool, candidates: int) -> None:
+def test_the_steps_are_those_the_search_made(
+    language: MarkedLanguage, rollout: bool, candidates: int
+) -> None:
     config = SearchConfig(
         algorithm="mcts", simulations=9, candidates=candidates, max_children=4, rollout=rollout,
         max_depth=4,
@@ -261,7 +263,7 @@ def test_the_steps_are_those_the_search_made(codec: Codec, rollout: bool, candid
             rewards=BY_EQUALITY,
             rule=Noting(config),
         )
-        (tree,) = grow(request, FakeEngine(codec), codec)
+        (tree,) = grow(request, FakeEngine(language), language)
         ends = sorted({*sizes})  # the number of nodes before each step
         expected = [sum(node.id >= end for end in ends) for node in tree.nodes]
         assert simulations(tree, config) == expected
@@ -313,8 +315,8 @@ def test_what_a_search_began_behind_is_told_as_given() -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-def test_a_path_is_as_likely_as_its_tokens_together(codec: Codec, seed: int) -> None:
-    tree = random_tree(codec, seed)
+def test_a_path_is_as_likely_as_its_tokens_together(language: MarkedLanguage, seed: int) -> None:
+    tree = random_tree(language, seed)
     expected = [math.prod(map(math.exp, _logprobs(tree, node.id))) for node in tree.nodes]
     assert [tree.probability(node) for node in tree.nodes] == pytest.approx(expected)
 
@@ -323,10 +325,10 @@ def _logprobs(tree: Tree, number: int) -> list[float]:
     return [each for node in tree.path(tree.nodes[number]) for each in node.thought.logprobs]
 
 
-def test_a_thought_leaves_the_sibling_whose_tokens_it_begins_with(codec: Codec) -> None:
+def test_a_thought_leaves_the_sibling_whose_tokens_it_begins_with(language: MarkedLanguage) -> None:
     config = SearchConfig(algorithm="distinct", max_depth=2, solutions=12)
     request = SearchRequest([Problem("p", "How many?", "7")], config, [0], rewards=BY_EQUALITY)
-    (tree,) = grow(request, ChanceEngine(codec, seed=4), codec)
+    (tree,) = grow(request, ChanceEngine(language, seed=4), language)
     left = [(node, left_sibling(tree, node)) for node in tree.nodes[1:]]
     begun = [(node, sibling) for node, sibling in left if sibling is not None]
     assert len(begun) > 4
@@ -337,7 +339,7 @@ def test_a_thought_leaves_the_sibling_whose_tokens_it_begins_with(codec: Codec) 
         assert ids[:known] == other[:known]
         assert ids[known] != other[known]
         again = shared_text(tree, node)
-        assert again.startswith(codec.decode(ids[:known])[1])
+        assert again.startswith(language.decode(ids[:known])[1])
         assert node.thought.text.startswith(again)
 
 

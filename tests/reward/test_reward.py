@@ -26,7 +26,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.intervals import auc, mean_interval, wilson_interval
 from llamao1_cli.evaluate.judge_folder import load_pairwise
 from llamao1_cli.evaluate.pairwise import NO, PROMPT, YES, PairwiseJudge
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.model.load import LanguageModel, load_model, save_model
 from llamao1_cli.reward import commands
 from llamao1_cli.reward.pairs import Pair, held_out, labelled_pairs, mined_pairs, split
@@ -87,8 +87,8 @@ def test_a_row_without_a_label_is_refused(tmp_path: Path, label: str) -> None:
 
 
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 30))
-def test_mined_pairs_by_brute_force(codec: Codec, seed: int, size: int) -> None:
-    tree = random_tree(codec, seed, size)
+def test_mined_pairs_by_brute_force(language: MarkedLanguage, seed: int, size: int) -> None:
+    tree = random_tree(language, seed, size)
     worth: dict[bool, dict[str, float]] = {True: {}, False: {}}
     for node in tree.nodes:
         if node.outcome is not None and not node.children:
@@ -112,9 +112,9 @@ def test_a_question_is_held_out_wherever_it_stands() -> None:
 
 
 @pytest.fixture(scope="module")
-def judge(codec: Codec) -> PairwiseJudge:
-    model = toy_model(codec)
-    return PairwiseJudge(LanguageModel(model, codec.tokenizer, "toy"), 300, 1500)
+def judge(language: MarkedLanguage) -> PairwiseJudge:
+    model = toy_model(language)
+    return PairwiseJudge(LanguageModel(model, language.tokenizer, "toy"), 300, 1500)
 
 
 COMPARISONS = [
@@ -126,25 +126,28 @@ COMPARISONS = [
 ]
 
 
-def plain_odds(judge: PairwiseJudge, codec: Codec, comparison: Comparison) -> float:
+def plain_odds(judge: PairwiseJudge, language: MarkedLanguage, comparison: Comparison) -> float:
     """Yes over no behind the prompt, one sequence by itself, without padding or cut logits."""
     text = PROMPT.format(**vars(comparison))
-    tokens = codec.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-    blank, yes, no = (codec.tokenizer.encode(part)[0] for part in (" ", "y", "n"))
-    assert [codec.tokenizer.encode(word)[:2] for word in (YES, NO)] == [[blank, yes], [blank, no]]
+    tokens = language.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    blank, yes, no = (language.tokenizer.encode(part)[0] for part in (" ", "y", "n"))
+    assert [language.tokenizer.encode(word)[:2] for word in (YES, NO)] == [
+        [blank, yes],
+        [blank, no],
+    ]
     with torch.no_grad():
         logits = judge.model(input_ids=torch.tensor([[*tokens, blank]])).logits[0, -1]
     return float(logits[yes] - logits[no])
 
 
 def test_log_odds_are_those_of_plain_forwards_in_both_orders(
-    judge: PairwiseJudge, codec: Codec
+    judge: PairwiseJudge, language: MarkedLanguage
 ) -> None:
     odds = judge.log_odds(COMPARISONS)
     assert judge.unread == 1
     for index, comparison in enumerate(COMPARISONS):
         there, back = (
-            (plain_odds(judge, codec, c) for c in (comparison, comparison.turned))
+            (plain_odds(judge, language, c) for c in (comparison, comparison.turned))
             if (index != 3)
             else (0.0, 0.0)
         )
@@ -271,12 +274,12 @@ def small(tmp_path: Path, **sections: object):
     return build_config(settings, "here")
 
 
-def value_function(config: Config, model: LanguageModel, codec: Codec) -> ValueFunction:
+def value_function(config: Config, model: LanguageModel, language: MarkedLanguage) -> ValueFunction:
     """The value function of a run that starts from this model."""
     made = make_value_function(
         config.value_head,
         model.model,
-        codec,
+        language,
         seed=config.run.seed,
         micro_batch_tokens=8192,
         weights=None,
@@ -285,8 +288,8 @@ def value_function(config: Config, model: LanguageModel, codec: Codec) -> ValueF
     return made
 
 
-def graded_trees(codec: Codec, count: int) -> list[Tree]:
-    trees = [random_tree(codec, seed, 14) for seed in range(count)]
+def graded_trees(language: MarkedLanguage, count: int) -> list[Tree]:
+    trees = [random_tree(language, seed, 14) for seed in range(count)]
     for tree in trees:
         rectify(tree, 1.0, "failure")
     return trees
@@ -315,8 +318,8 @@ def test_a_pairwise_judge_is_written_and_read_back(tmp_path: Path) -> None:
         commands.train(config, None, "pairwise", None, out)
 
 
-def test_pairs_are_mined_from_tree_files(tmp_path: Path, codec: Codec) -> None:
-    trees = graded_trees(codec, 30)
+def test_pairs_are_mined_from_tree_files(tmp_path: Path, language: MarkedLanguage) -> None:
+    trees = graded_trees(language, 30)
     write_trees(tmp_path / "trees" / "iteration-000001.jsonl", trees)
     out = tmp_path / "judge"
     commands.train(small(tmp_path, reward={"epochs": 1}), None, "pairwise", tmp_path / "trees", out)
@@ -327,8 +330,10 @@ def test_pairs_are_mined_from_tree_files(tmp_path: Path, codec: Codec) -> None:
     assert figures["questions"] == len({pair.question for pair in test})
 
 
-def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Codec) -> None:
-    trees = graded_trees(codec, 30)
+def test_values_are_learned_and_judged_on_other_trees(
+    tmp_path: Path, language: MarkedLanguage
+) -> None:
+    trees = graded_trees(language, 30)
     for number in (1, 2):
         half = trees[15 * (number - 1) : 15 * number]
         write_trees(tmp_path / "trees" / f"iteration-00000{number}.jsonl", half)
@@ -355,12 +360,12 @@ def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Cod
     assert all((heads[0][name] == heads[1][name]).all() for name in heads[0])
     started = small(tmp_path, value_head={"path": str(out)})
     model = load_model(started.model, Arithmetic(ArithmeticTask()).corpus(), 0)
-    taken = value_function(started, model, codec)
+    taken = value_function(started, model, language)
     assert all((taken.tensors()[name].numpy() == heads[0][name]).all() for name in heads[0])
-    assert value_function(config, model, codec).untrained
+    assert value_function(config, model, language).untrained
     elsewhere = small(tmp_path, value_head={"path": str(tmp_path)})
     with pytest.raises(UserError, match=r"value_head\.path: .* holds no value head"):
-        value_function(elsewhere, model, codec)
+        value_function(elsewhere, model, language)
     with pytest.raises(UserError, match="a judge of the kind values"):
         load_pairwise(out)
     with pytest.raises(UserError, match="--trees is missing"):
@@ -370,7 +375,7 @@ def test_values_are_learned_and_judged_on_other_trees(tmp_path: Path, codec: Cod
         commands.evaluate(out, tmp_path / "trees", None)
 
 
-def test_what_teaches_nothing_is_refused(tmp_path: Path, codec: Codec) -> None:
+def test_what_teaches_nothing_is_refused(tmp_path: Path, language: MarkedLanguage) -> None:
     out = tmp_path / "judge"
     with pytest.raises(UserError, match="--trees is missing"):
         commands.train(small(tmp_path), None, "values", None, out)

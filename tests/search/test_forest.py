@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.forest import forest_metrics, solution_nats
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.rectify import rectify
@@ -114,8 +114,8 @@ def test_what_a_search_began_behind_is_not_counted() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 40))
-def test_shares_are_shares_for_any_tree(codec: Codec, seed: int, size: int) -> None:
-    tree = random_tree(codec, seed, size)
+def test_shares_are_shares_for_any_tree(language: MarkedLanguage, seed: int, size: int) -> None:
+    tree = random_tree(language, seed, size)
     rectify(tree, 1.0, "failure")
     told = forest_metrics([tree])
     for name in ("duplicate_tokens", "duplicate_solutions", "covered", "success"):
@@ -123,17 +123,17 @@ def test_shares_are_shares_for_any_tree(codec: Codec, seed: int, size: int) -> N
     assert told["nats"] >= 0
 
 
-def grown(codec: Codec, engine: ChanceEngine, count: int, solutions: int) -> list[Tree]:
+def grown(language: MarkedLanguage, engine: ChanceEngine, count: int, solutions: int) -> list[Tree]:
     """Trees of distinct solutions, a seed each."""
     config = SearchConfig(algorithm="distinct", max_depth=2, solutions=solutions)
     request = SearchRequest([PROBLEM] * count, config, [*range(count)], rewards=BY_EQUALITY)
-    return grow(request, engine, codec)
+    return grow(request, engine, language)
 
 
-def test_a_tree_of_all_solutions_has_the_figures_of_the_model(codec: Codec) -> None:
-    engine = ChanceEngine(codec, seed=4)
+def test_a_tree_of_all_solutions_has_the_figures_of_the_model(language: MarkedLanguage) -> None:
+    engine = ChanceEngine(language, seed=4)
     solutions = engine.solutions()
-    told = forest_metrics(grown(codec, engine, 3, 10_000))
+    told = forest_metrics(grown(language, engine, 3, 10_000))
     assert told["covered"] == pytest.approx(1)
     assert told["success"] == pytest.approx(sum(s.probability for s in solutions if s.right))
     entropy = -sum(s.probability * math.log(s.probability) for s in solutions)
@@ -141,10 +141,10 @@ def test_a_tree_of_all_solutions_has_the_figures_of_the_model(codec: Codec) -> N
     assert told["duplicate_tokens"] == told["duplicate_solutions"] == 0
 
 
-def test_a_few_solutions_estimate_the_entropy_without_bias(codec: Codec) -> None:
-    engine = ChanceEngine(codec, seed=4)
+def test_a_few_solutions_estimate_the_entropy_without_bias(language: MarkedLanguage) -> None:
+    engine = ChanceEngine(language, seed=4)
     entropy = -sum(s.probability * math.log(s.probability) for s in engine.solutions())
-    estimates = [solution_nats(tree) for tree in grown(codec, engine, 1500, 4)]
+    estimates = [solution_nats(tree) for tree in grown(language, engine, 1500, 4)]
     error = statistics.stdev(estimates) / math.sqrt(len(estimates))
     assert statistics.mean(estimates) == pytest.approx(entropy, abs=4 * error)
     assert error < 0.02

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamao1_cli.config import SearchConfig
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.coverage import covered, duplicate_tokens
 from llamao1_cli.search.frontier import NEVER
 from llamao1_cli.search.grow import SearchRequest, grow
@@ -27,11 +27,13 @@ PROBLEM = Problem("p", "How many?", "7")
 Said = tuple[tuple[int, ...], ...]
 
 
-def trees_of(codec: Codec, engine: ChanceEngine, seeds: range, **search: object) -> list[Tree]:
+def trees_of(
+    language: MarkedLanguage, engine: ChanceEngine, seeds: range, **search: object
+) -> list[Tree]:
     """A tree a seed, of distinct solutions unless told otherwise."""
     config = SearchConfig(**{"algorithm": "distinct", "max_depth": 2, **search})
     request = SearchRequest([PROBLEM] * len(seeds), config, [*seeds], rewards=BY_EQUALITY)
-    return grow(request, engine, codec)
+    return grow(request, engine, language)
 
 
 def said(tree: Tree, leaf: Node) -> Said:
@@ -57,12 +59,14 @@ def chi_square(seen: Counter, expected: dict, count: int) -> float:
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_pairs_follow_the_distribution_without_replacement(codec: Codec, at_once: int) -> None:
+def test_pairs_follow_the_distribution_without_replacement(
+    language: MarkedLanguage, at_once: int
+) -> None:
     """The first two of each tree: p_i p_j / (1 - p_i), whatever else grows beside them."""
-    engine = ChanceEngine(codec, seed=4)
+    engine = ChanceEngine(language, seed=4)
     chances = {each.thoughts: each.probability for each in engine.solutions()}
     assert len(chances) == 36
-    trees = trees_of(codec, engine, range(4000), solutions=2 * at_once, branches_at_once=at_once)
+    trees = trees_of(language, engine, range(4000), solutions=2 * at_once, branches_at_once=at_once)
     seen = Counter(tuple(in_order(tree)[:2]) for tree in trees)
     expected = {
         (first, second): p * q / (1 - p)
@@ -76,12 +80,12 @@ def test_pairs_follow_the_distribution_without_replacement(codec: Codec, at_once
 
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4))
 def test_a_tree_ends_with_every_solution_once(
-    codec: Codec, seed: int, width: int, length: int, at_once: int
+    language: MarkedLanguage, seed: int, width: int, length: int, at_once: int
 ) -> None:
-    engine = ChanceEngine(codec, seed=seed, width=width, length=length)
+    engine = ChanceEngine(language, seed=seed, width=width, length=length)
     chances = {each.thoughts: each.probability for each in engine.solutions()}
     search = {"solutions": 10_000, "branches_at_once": at_once}
-    (tree,) = trees_of(codec, engine, range(seed, seed + 1), **search)
+    (tree,) = trees_of(language, engine, range(seed, seed + 1), **search)
     found = {said(tree, leaf): leaf for leaf in tree.leaf_nodes()}
     assert len(found) == len([*tree.leaf_nodes()])
     # A solution that is all but impossible may be left out.
@@ -103,15 +107,15 @@ def test_a_tree_ends_with_every_solution_once(
 @pytest.mark.parametrize("weights", ["set", "clock"])
 @pytest.mark.parametrize(("count", "at_once"), [(1, 1), (4, 1), (5, 3)])
 def test_weights_estimate_without_bias(
-    codec: Codec, count: int, at_once: int, weights: str
+    language: MarkedLanguage, count: int, at_once: int, weights: str
 ) -> None:
     """The sum of w f over a tree has the mean of f, whatever f is."""
-    engine = ChanceEngine(codec, seed=9)
+    engine = ChanceEngine(language, seed=9)
     solutions = {each.thoughts: each for each in engine.solutions()}
     worth = {s: i % 5 + each.right for i, (s, each) in enumerate(solutions.items())}
     true = sum(each.probability * worth[s] for s, each in solutions.items())
     search = {"solutions": count, "branches_at_once": at_once, "weights": weights}
-    trees = trees_of(codec, engine, range(3000), **search)
+    trees = trees_of(language, engine, range(3000), **search)
     estimates, totals = [], []
     for tree in trees:
         leaves = [*tree.leaf_nodes()]
@@ -144,28 +148,30 @@ def test_set_weights_of_everything_are_the_probabilities() -> None:
     assert set_weights([]).size == 0
 
 
-def test_weights_of_what_came_too_early_are_zero(codec: Codec) -> None:
-    trees = trees_of(codec, ChanceEngine(codec), range(40), solutions=8, branches_at_once=4)
+def test_weights_of_what_came_too_early_are_zero(language: MarkedLanguage) -> None:
+    trees = trees_of(language, ChanceEngine(language), range(40), solutions=8, branches_at_once=4)
     late = [leaf for tree in trees for leaf in tree.leaf_nodes() if leaf.drawn > tree.clock]
     assert late
     assert {leaf.mass for leaf in late} == {0.0}
 
 
-def test_a_tree_is_the_same_whatever_else_is_in_flight(codec: Codec) -> None:
-    engine = ChanceEngine(codec, seed=2, width=3, length=3)
-    together = trees_of(codec, engine, range(6), solutions=7, branches_at_once=2)
+def test_a_tree_is_the_same_whatever_else_is_in_flight(language: MarkedLanguage) -> None:
+    engine = ChanceEngine(language, seed=2, width=3, length=3)
+    together = trees_of(language, engine, range(6), solutions=7, branches_at_once=2)
     for seed, tree in enumerate(together):
-        (alone,) = trees_of(codec, engine, range(seed, seed + 1), solutions=7, branches_at_once=2)
+        (alone,) = trees_of(
+            language, engine, range(seed, seed + 1), solutions=7, branches_at_once=2
+        )
         assert alone == tree
 
 
-def test_draws_stop_at_a_mass_or_at_a_number_of_tokens(codec: Codec) -> None:
-    engine = ChanceEngine(codec, seed=5, width=3, length=3)
+def test_draws_stop_at_a_mass_or_at_a_number_of_tokens(language: MarkedLanguage) -> None:
+    engine = ChanceEngine(language, seed=5, width=3, length=3)
     search = {"solutions": 999, "branches_at_once": 1}
-    for tree in trees_of(codec, engine, range(20), covered_mass=0.8, **search):
+    for tree in trees_of(language, engine, range(20), covered_mass=0.8, **search):
         shares = [tree.probability(leaf) for leaf in tree.leaf_nodes()]
         assert sum(shares[:-1]) < 0.8 <= sum(shares) + 1e-9
-    for tree in trees_of(codec, engine, range(20), tree_tokens=20, **search):
+    for tree in trees_of(language, engine, range(20), tree_tokens=20, **search):
         sizes = [
             sum(n.thought.generated for n in tree.nodes[: leaf.id + 1])
             for leaf in tree.leaf_nodes()
@@ -175,12 +181,12 @@ def test_draws_stop_at_a_mass_or_at_a_number_of_tokens(codec: Codec) -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4))
-def test_a_new_child_is_never_a_copy(codec: Codec, seed: int, candidates: int) -> None:
+def test_a_new_child_is_never_a_copy(language: MarkedLanguage, seed: int, candidates: int) -> None:
     """MCTS whose expansions are drawn without replacement."""
-    engine = ChanceEngine(codec, seed=seed, width=2, length=3, depth=3)
+    engine = ChanceEngine(language, seed=seed, width=2, length=3, depth=3)
     search = {"algorithm": "mcts", "replacement": False, "simulations": 12, "max_depth": 3}
     (tree,) = trees_of(
-        codec, engine, range(seed, seed + 1), candidates=candidates, max_children=6, **search
+        language, engine, range(seed, seed + 1), candidates=candidates, max_children=6, **search
     )
     for node in tree.nodes:
         children = [tuple(child.thought.ids) for child in tree.children(node)]
@@ -189,15 +195,15 @@ def test_a_new_child_is_never_a_copy(codec: Codec, seed: int, candidates: int) -
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["beam", "improvement", "forks"]))
-def test_no_search_draws_a_child_twice(codec: Codec, seed: int, name: str) -> None:
-    engine = ChanceEngine(codec, seed=seed, width=2, length=3, depth=3)
+def test_no_search_draws_a_child_twice(language: MarkedLanguage, seed: int, name: str) -> None:
+    engine = ChanceEngine(language, seed=seed, width=2, length=3, depth=3)
     config = SearchConfig(algorithm="forks", replacement=False, max_depth=3, chains=5, forks=2)
     rules = {"beam": Beam(3, 2, 3, budget=200), "improvement": Improvement(9, 3), "forks": None}
     budget = TokenBudget(200)
     request = SearchRequest(
         [PROBLEM], config, [seed], rule=rules[name], rewards=BY_EQUALITY, budget=budget
     )
-    (tree,) = grow(request, engine, codec)
+    (tree,) = grow(request, engine, language)
     assert len(tree.nodes) > 3
     for node in tree.nodes:
         children = [tuple(child.thought.ids) for child in tree.children(node)]
@@ -208,14 +214,14 @@ def test_no_search_draws_a_child_twice(codec: Codec, seed: int, name: str) -> No
     )
 
 
-def test_children_are_drawn_as_their_distribution_says(codec: Codec) -> None:
+def test_children_are_drawn_as_their_distribution_says(language: MarkedLanguage) -> None:
     """The first two children of the root: p_i p_j / (1 - p_i)."""
-    engine = ChanceEngine(codec, seed=7)
+    engine = ChanceEngine(language, seed=7)
     first: dict[tuple[int, ...], float] = {}
     for each in engine.solutions():
         first[each.thoughts[0]] = first.get(each.thoughts[0], 0.0) + each.probability
     trees = trees_of(
-        codec, engine, range(3000), algorithm="forks", chains=2, forks=0, replacement=False
+        language, engine, range(3000), algorithm="forks", chains=2, forks=0, replacement=False
     )
     seen = Counter(tuple(tuple(c.thought.ids) for c in tree.children(tree.root)) for tree in trees)
     expected = {
@@ -227,31 +233,35 @@ def test_children_are_drawn_as_their_distribution_says(codec: Codec) -> None:
     assert abs(np.mean(targets) - right) < 0.02  # normalised weights: a little biased
 
 
-def test_all_children_make_the_mean_exact(codec: Codec) -> None:
-    engine = ChanceEngine(codec, seed=3, depth=1)
+def test_all_children_make_the_mean_exact(language: MarkedLanguage) -> None:
+    engine = ChanceEngine(language, seed=3, depth=1)
     search = {"algorithm": "forks", "chains": 99, "forks": 0, "max_depth": 1, "replacement": False}
-    (tree,) = trees_of(codec, engine, range(1), **search)
+    (tree,) = trees_of(language, engine, range(1), **search)
     right = sum(each.probability for each in engine.solutions() if each.right)
     assert tree.root.closed
     assert tree.root.clock == NEVER
     assert tree.root.target == pytest.approx(right)
 
 
-def test_draws_come_in_the_order_of_their_times(codec: Codec) -> None:
+def test_draws_come_in_the_order_of_their_times(language: MarkedLanguage) -> None:
     (tree,) = trees_of(
-        codec, ChanceEngine(codec, width=3, length=3), range(1), solutions=30, branches_at_once=1
+        language,
+        ChanceEngine(language, width=3, length=3),
+        range(1),
+        solutions=30,
+        branches_at_once=1,
     )
     times = [leaf.drawn for leaf in tree.leaf_nodes()]
     assert all(first < second for first, second in pairwise(times))
     assert times[-1] < tree.clock
 
 
-def test_solution_listing_adds_up(codec: Codec) -> None:
-    listed: list[Solution] = ChanceEngine(codec, seed=1, width=3, length=3).solutions()
+def test_solution_listing_adds_up(language: MarkedLanguage) -> None:
+    listed: list[Solution] = ChanceEngine(language, seed=1, width=3, length=3).solutions()
     assert sum(each.probability for each in listed) == pytest.approx(1)
 
 
-def test_a_node_with_nothing_left_does_not_end_its_tree(codec: Codec) -> None:
+def test_a_node_with_nothing_left_does_not_end_its_tree(language: MarkedLanguage) -> None:
     """A roll-out whose every token was sure leaves its nodes no other child: the search goes on
     elsewhere."""
 
@@ -263,21 +273,21 @@ def test_a_node_with_nothing_left_does_not_end_its_tree(codec: Codec) -> None:
             first = next(iter(chances))
             return {first: 1.0} if len(done) == 1 else chances
 
-    engine = Sure(codec, seed=1, width=3, length=2, depth=2)
+    engine = Sure(language, seed=1, width=3, length=2, depth=2)
     for seed in range(20):
         config = SearchConfig(
             algorithm="mcts", replacement=False, simulations=9, max_children=9, max_depth=2
         )
-        (tree,) = grow(SearchRequest([PROBLEM], config, [seed]), engine, codec)
+        (tree,) = grow(SearchRequest([PROBLEM], config, [seed]), engine, language)
         assert tree.simulations == 9
         assert len(tree.root.children) > 2
 
 
 @given(st.integers(0, 99))
-def test_few_children_of_a_node_grow_at_once(codec: Codec, seed: int) -> None:
-    engine = ChanceEngine(codec, seed=seed, width=3, length=3, depth=1)
+def test_few_children_of_a_node_grow_at_once(language: MarkedLanguage, seed: int) -> None:
+    engine = ChanceEngine(language, seed=seed, width=3, length=3, depth=1)
     search = {"algorithm": "forks", "chains": 6, "forks": 0, "max_depth": 1, "replacement": False}
-    (tree,) = trees_of(codec, engine, range(seed, seed + 1), branches_at_once=1, **search)
+    (tree,) = trees_of(language, engine, range(seed, seed + 1), branches_at_once=1, **search)
     children = tree.children(tree.root)
     assert [child.drawn for child in children] == sorted(child.drawn for child in children)
     assert all(child.mass for child in children)

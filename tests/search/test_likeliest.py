@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.evaluate.choices import mass
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.frontier import Frontier
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.rules.likeliest import Likeliest, _Progress
@@ -17,24 +17,28 @@ from llamao1_cli.tasks.problem import Problem
 SIZES = {"width": 2, "length": 3, "depth": 2}
 
 
-def searched(codec: Codec, engine: ChanceEngine, count: int, *, until_decided: bool) -> Tree:
+def searched(
+    language: MarkedLanguage, engine: ChanceEngine, count: int, *, until_decided: bool
+) -> Tree:
     search = SearchConfig(max_depth=2).unaided(temperature=0.0)
     rule = Likeliest(count, 2, until_decided=until_decided)
     problem = Problem("p", "How many?", "7")
-    (tree,) = grow(SearchRequest([problem], search, [0], rule=rule), engine, codec)
+    (tree,) = grow(SearchRequest([problem], search, [0], rule=rule), engine, language)
     return tree
 
 
 @given(st.integers(0, 10**6))
-def test_an_answer_that_is_decided_is_the_most_probable_one(codec: Codec, seed: int) -> None:
-    engine = ChanceEngine(codec, seed=seed, **SIZES)
+def test_an_answer_that_is_decided_is_the_most_probable_one(
+    language: MarkedLanguage, seed: int
+) -> None:
+    engine = ChanceEngine(language, seed=seed, **SIZES)
     shares = dict.fromkeys(ANSWERS, 0.0)
     for each in engine.solutions():
         shares[ANSWERS[not each.right]] += each.probability
-    tree = searched(codec, engine, 10_000, until_decided=True)
+    tree = searched(language, engine, 10_000, until_decided=True)
     if abs(shares["7"] - shares["8"]) > 1e-3:
         assert answer_of(mass(tree, by_equality)) == max(shares, key=lambda answer: shares[answer])
-    whole = searched(codec, engine, 10_000, until_decided=False)
+    whole = searched(language, engine, 10_000, until_decided=False)
     assert tree.generated_tokens <= whole.generated_tokens
     assert answer_of(mass(whole, by_equality)) == answer_of(mass(tree, by_equality))
 
@@ -58,11 +62,13 @@ def test_equal_answers_are_one_and_undecided_ones_may_be() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12))
-def test_solutions_come_from_where_most_is_left(codec: Codec, seed: int, count: int) -> None:
+def test_solutions_come_from_where_most_is_left(
+    language: MarkedLanguage, seed: int, count: int
+) -> None:
     """Greedy decoding first; then each leaves the known ones at the most probable branch."""
-    engine = ChanceEngine(codec, seed=seed, **SIZES)
+    engine = ChanceEngine(language, seed=seed, **SIZES)
     chances = {each.thoughts: each.probability for each in engine.solutions()}
-    tree = searched(codec, engine, count, until_decided=False)
+    tree = searched(language, engine, count, until_decided=False)
     found = [
         tuple(tuple(node.thought.ids) for node in tree.path(leaf)[1:])
         for leaf in sorted(tree.leaf_nodes(), key=lambda leaf: leaf.id)

@@ -9,8 +9,8 @@ from fake_engine import BY_EQUALITY, FakeEngine, random_tree
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS, Meta
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.rules.metas import draw_metas, transition_matrix
 from llamao1_cli.search.tree import Tree
@@ -50,9 +50,9 @@ def test_transition_matrix_reads_backed_up_means_and_not_sums() -> None:
     )
 
 
-def test_transition_matrix_equals_a_count_of_edges(codec: Codec) -> None:
+def test_transition_matrix_equals_a_count_of_edges(language: MarkedLanguage) -> None:
     for seed in range(20):
-        tree = random_tree(codec, seed, 30)
+        tree = random_tree(language, seed, 30)
         samples: dict[tuple[Meta, Meta], list[float]] = {}
         for node in tree.nodes:
             for child in tree.children(node):
@@ -88,12 +88,12 @@ def test_draws_end_at_a_conclusion_and_keep_to_what_is_allowed() -> None:
         assert len(chain) == 6 or chain[-1] is Meta.CONCLUSION
 
 
-def test_every_request_gets_a_fresh_draw(codec: Codec) -> None:
-    engine = FakeEngine(codec)
+def test_every_request_gets_a_fresh_draw(language: MarkedLanguage) -> None:
+    engine = FakeEngine(language)
     config = SearchConfig(
         meta_actions="matrix", candidates=40, max_children=40, simulations=1, rollout=False
     )
-    tree = grow(SearchRequest([PROBLEM], config, [3]), engine, codec)[0]
+    tree = grow(SearchRequest([PROBLEM], config, [3]), engine, language)[0]
     drawn = Counter(request.metas[0] for request in engine.requests)
     assert set(drawn) == set(METAS)  # 40 draws of 5: one is missed once in 1,500 seeds
     assert [node.thought.meta for node in tree.nodes[1:]] == [r.metas[0] for r in engine.requests]
@@ -101,7 +101,7 @@ def test_every_request_gets_a_fresh_draw(codec: Codec) -> None:
 
 
 def test_later_draws_use_what_the_tree_has_learned(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
+    language: MarkedLanguage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[np.ndarray] = []
 
@@ -112,23 +112,25 @@ def test_later_draws_use_what_the_tree_has_learned(
     monkeypatch.setattr("llamao1_cli.search.grow.draw_metas", spy)
     config = SearchConfig(meta_actions="matrix", simulations=4, rollout=False)
     tree = grow(
-        SearchRequest([PROBLEM], config, [3], rewards=BY_EQUALITY), FakeEngine(codec), codec
+        SearchRequest([PROBLEM], config, [3], rewards=BY_EQUALITY), FakeEngine(language), language
     )[0]
     assert seen[0] == pytest.approx(UNIFORM)
     assert not np.allclose(seen[-1], seen[2])
     assert len(seen) == len(tree.nodes) - 1
 
 
-def hinted(codec: Codec, hints: str, *, graded: bool, **changes: object) -> FakeEngine:
-    engine = FakeEngine(codec)
+def hinted(language: MarkedLanguage, hints: str, *, graded: bool, **changes: object) -> FakeEngine:
+    engine = FakeEngine(language)
     config = SearchConfig(meta_actions="matrix", hints=hints, simulations=12, **changes)
     rewards = BY_EQUALITY if graded else None
-    grow(SearchRequest([PROBLEM] * 3, config, [1, 2, 3], rewards=rewards), engine, codec)
+    grow(SearchRequest([PROBLEM] * 3, config, [1, 2, 3], rewards=rewards), engine, language)
     return engine
 
 
-def test_hints_name_the_answer_only_when_asked_and_only_in_training(codec: Codec) -> None:
-    asked = hinted(codec, "answer", graded=True)
+def test_hints_name_the_answer_only_when_asked_and_only_in_training(
+    language: MarkedLanguage,
+) -> None:
+    asked = hinted(language, "answer", graded=True)
     told = [
         (meta, sentence)
         for request in asked.requests
@@ -137,9 +139,9 @@ def test_hints_name_the_answer_only_when_asked_and_only_in_training(codec: Codec
     assert {meta for meta, _ in told} == set(METAS)
     assert all((SECRET in (hint or "")) == (meta is Meta.EXPANSION) for meta, hint in told)
     for engine in (
-        hinted(codec, "meta", graded=True),
-        hinted(codec, "meta", graded=False),
-        hinted(codec, "answer", graded=False),
+        hinted(language, "meta", graded=True),
+        hinted(language, "meta", graded=False),
+        hinted(language, "answer", graded=False),
     ):
         pairs = [(m, h) for r in engine.requests for m, h in zip(r.metas, r.hints, strict=True)]
         assert all((hint is None) == (meta is Meta.EXPANSION) for meta, hint in pairs)
@@ -149,15 +151,17 @@ def test_hints_name_the_answer_only_when_asked_and_only_in_training(codec: Codec
 @pytest.mark.parametrize("graded", [True, False])
 @pytest.mark.parametrize("hints", ["none", "meta", "answer"])
 @pytest.mark.parametrize("algorithm", ["mcts", "forks"])
-def test_no_path_holds_the_answer(codec: Codec, hints: str, graded: bool, algorithm: str) -> None:
-    engine = hinted(codec, hints, graded=graded, algorithm=algorithm)
+def test_no_path_holds_the_answer(
+    language: MarkedLanguage, hints: str, graded: bool, algorithm: str
+) -> None:
+    engine = hinted(language, hints, graded=graded, algorithm=algorithm)
     for path in [*engine.rated, *(request.path for request in engine.requests)]:
-        assert SECRET not in codec.tokenizer.decode(path)
+        assert SECRET not in language.tokenizer.decode(path)
     if hints == "none":
         assert not any(any(request.hints) for request in engine.requests)
 
 
-def test_without_a_matrix_the_model_writes_its_own_meta_actions(codec: Codec) -> None:
-    engine = FakeEngine(codec)
-    grow(SearchRequest([PROBLEM], SearchConfig(), [1]), engine, codec)
+def test_without_a_matrix_the_model_writes_its_own_meta_actions(language: MarkedLanguage) -> None:
+    engine = FakeEngine(language)
+    grow(SearchRequest([PROBLEM], SearchConfig(), [1]), engine, language)
     assert {meta for request in engine.requests for meta in request.metas} == {None}

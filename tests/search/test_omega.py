@@ -18,7 +18,7 @@ from llamao1_cli.config import SearchConfig, ValueHeadConfig
 from llamao1_cli.config.file import load_config
 from llamao1_cli.engine.protocol import Request, Thought
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.reward import commands as reward
 from llamao1_cli.reward.pairs import held_out
 from llamao1_cli.search.grow import SearchRequest, grow
@@ -39,15 +39,15 @@ CONFIG = SearchConfig(rollout=True, max_depth=9)
 class Stumbling(FakeEngine):
     """Every second completion of a sound prefix slips at some step; a slip is never made good."""
 
-    def __init__(self, codec: Codec, batch: int) -> None:
-        super().__init__(codec, batch=batch)
+    def __init__(self, language: MarkedLanguage, batch: int) -> None:
+        super().__init__(language, batch=batch)
         self._asked = Counter[tuple[int, ...]]()
 
     def _chain(self, request: Request) -> list[Thought]:
         rng = np.random.default_rng(request.seed)
         path = tuple(request.path)
         self._asked[path] += 1
-        slipped = "slip" in self._codec.tokenizer.decode(path)
+        slipped = "slip" in self._language.tokenizer.decode(path)
         length = int(rng.integers(1, len(request.metas) + 1))
         slip = -1 if slipped or self._asked[path] % 2 else int(rng.integers(length))
         chain = []
@@ -56,15 +56,15 @@ class Stumbling(FakeEngine):
             slipped |= step == slip
             if step == length - 1:
                 text += f" \\boxed{{{8 if slipped else 7}}}"
-            chain.append(thought(self._codec, rng, text, float(rng.random())))
+            chain.append(thought(self._language, rng, text, float(rng.random())))
         return chain
 
 
-def hunted(codec: Codec, seeds: list[int], rule: Omega, batch: int = 3) -> list[Tree]:
+def hunted(language: MarkedLanguage, seeds: list[int], rule: Omega, batch: int = 3) -> list[Tree]:
     problems = [Problem(f"p{seed}", f"How many are {seed}?", "7") for seed in seeds]
-    engine = Stumbling(codec, batch)
+    engine = Stumbling(language, batch)
     return grow(
-        SearchRequest(problems, CONFIG, seeds, rewards=BY_EQUALITY, rule=rule), engine, codec
+        SearchRequest(problems, CONFIG, seeds, rewards=BY_EQUALITY, rule=rule), engine, language
     )
 
 
@@ -126,10 +126,10 @@ def replay(tree: Tree, completions: int, searches: int) -> tuple[list[int], dict
     batch=st.integers(1, 9),
 )
 def test_searches_find_what_a_linear_scan_finds(
-    codec: Codec, seed: int, completions: int, searches: int, batch: int
+    language: MarkedLanguage, seed: int, completions: int, searches: int, batch: int
 ) -> None:
     rule = Omega(completions, searches, CONFIG.max_depth)
-    trees = hunted(codec, [seed, seed + 1, seed + 2], rule, batch)
+    trees = hunted(language, [seed, seed + 1, seed + 2], rule, batch)
     for tree in trees:
         found, values = replay(tree, completions, searches)
         assert [node.id for node in rule.first_wrong_steps(tree)] == found
@@ -146,9 +146,9 @@ def test_searches_find_what_a_linear_scan_finds(
                 assert node.leaves == sum(child.leaves for child in below)
 
 
-def test_a_search_measures_no_more_prefixes_than_halving_needs(codec: Codec) -> None:
+def test_a_search_measures_no_more_prefixes_than_halving_needs(language: MarkedLanguage) -> None:
     rule = Omega(2, 1, CONFIG.max_depth)
-    trees = hunted(codec, list(range(40)), rule)
+    trees = hunted(language, list(range(40)), rule)
     lengths = []
     for tree in trees:
         (wrong,) = rule.first_wrong_steps(tree)
@@ -173,13 +173,13 @@ def chains(tree: Tree) -> list[list[Node]]:
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 9))
 def test_trees_searched_together_are_those_searched_alone(
-    codec: Codec, seed: int, batch: int
+    language: MarkedLanguage, seed: int, batch: int
 ) -> None:
     problems = [Problem(f"p{number}", f"How many are {number}?", "7") for number in range(3)]
     seeds = [seed, seed + 1, seed + 2]
 
     def search(numbers: Sequence[int], batch: int) -> tuple[list[Tree], int]:
-        rule, engine = Omega(3, 3, CONFIG.max_depth), FakeEngine(codec, batch=batch)
+        rule, engine = Omega(3, 3, CONFIG.max_depth), FakeEngine(language, batch=batch)
         request = SearchRequest(
             [problems[number] for number in numbers],
             CONFIG,
@@ -187,7 +187,7 @@ def test_trees_searched_together_are_those_searched_alone(
             rule=rule,
             rewards=BY_EQUALITY,
         )
-        trees = grow(request, engine, codec)
+        trees = grow(request, engine, language)
         return trees, rule.found
 
     together, found = search(range(3), batch)
@@ -196,9 +196,9 @@ def test_trees_searched_together_are_those_searched_alone(
     assert found == sum(count for _, count in alone)
 
 
-def test_labels_are_value_targets(codec: Codec) -> None:
+def test_labels_are_value_targets(language: MarkedLanguage) -> None:
     rule = Omega(2, 2, CONFIG.max_depth)
-    trees = hunted(codec, [1, 2, 3], rule)
+    trees = hunted(language, [1, 2, 3], rule)
     for tree in trees:
         label(tree)
         assert Tree.from_json(tree.to_json()) == tree
@@ -214,7 +214,7 @@ def test_the_command_line_learns_from_what_the_search_measured(
     """The whole command, but for an engine that slips where the trees show it."""
     problems = [Problem(str(n), f"How many are {n}?", "7") for n in range(8)]
     monkeypatch.setattr(
-        player, "make_engine", lambda settings, model, codec, **_: Stumbling(codec, 5)
+        player, "make_engine", lambda settings, model, language, **_: Stumbling(language, 5)
     )
     monkeypatch.setattr(Arithmetic, "train_problems", lambda self, *_: problems)
     out, figures = tmp_path / "judge", tmp_path / "figures.json"
@@ -253,13 +253,13 @@ def test_step_values_have_one_source(tmp_path: Path) -> None:
         reward.train(load_config(Path(TINY)), None, "values", None, tmp_path / "judge")
 
 
-def test_a_prefix_without_room_is_worth_nothing(codec: Codec) -> None:
-    engine = FakeEngine(codec, full=lambda request: True)
+def test_a_prefix_without_room_is_worth_nothing(language: MarkedLanguage) -> None:
+    engine = FakeEngine(language, full=lambda request: True)
     rule = Omega(4, 3, CONFIG.max_depth)
     (tree,) = grow(
         SearchRequest([Problem("p", "?", "7")], CONFIG, [0], rewards=BY_EQUALITY, rule=rule),
         engine,
-        codec,
+        language,
     )
     label(tree)
     assert (tree.root.target, rule.first_wrong_steps(tree)) == (0.0, [])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from llamao1_cli.config import LearnConfig, SearchConfig
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.learn.algorithms import configured_algorithm
 from llamao1_cli.learn.credit import has_signal
 from llamao1_cli.search.forest import forest_metrics
@@ -31,13 +31,15 @@ def half_right(solved: Sequence[tuple[Problem, Solution]]) -> list[float]:
     return [EARNED[said.answer] for _, said in solved]
 
 
-def grown(codec: Codec, rewards: Rewards, **changes: object) -> Tree:
+def grown(language: MarkedLanguage, rewards: Rewards, **changes: object) -> Tree:
     config = SearchConfig(**{"simulations": 12, **changes})
-    return grow(SearchRequest([PROBLEM], config, [3], rewards=rewards), FakeEngine(codec), codec)[0]
+    return grow(
+        SearchRequest([PROBLEM], config, [3], rewards=rewards), FakeEngine(language), language
+    )[0]
 
 
-def with_rewards(codec: Codec, seed: int) -> Tree:
-    tree, rng = random_tree(codec, seed, 20), np.random.default_rng(seed)
+def with_rewards(language: MarkedLanguage, seed: int) -> Tree:
+    tree, rng = random_tree(language, seed, 20), np.random.default_rng(seed)
     for node in tree.nodes:
         if node.terminal:
             node.earn(float(rng.choice([0.0, 0.3, 0.5, 1.0])), 0.5)
@@ -47,9 +49,9 @@ def with_rewards(codec: Codec, seed: int) -> Tree:
 @pytest.mark.parametrize("algorithm", ["mcts", "forks", "distinct"])
 @pytest.mark.parametrize("solved_at", [1.0, 0.75, 0.2])
 def test_a_tree_keeps_rewards_and_whether_they_solve_the_problem(
-    codec: Codec, algorithm: str, solved_at: float
+    language: MarkedLanguage, algorithm: str, solved_at: float
 ) -> None:
-    tree = grown(codec, Rewards(half_right, solved_at), algorithm=algorithm)
+    tree = grown(language, Rewards(half_right, solved_at), algorithm=algorithm)
     ends = [node for node in tree.nodes if node.terminal]
     assert {node.answer for node in ends} == {"7", "8"}
     for node in ends:
@@ -60,35 +62,35 @@ def test_a_tree_keeps_rewards_and_whether_they_solve_the_problem(
     assert Tree.from_json(tree.to_json()) == tree
 
 
-def test_mcts_backs_partial_rewards_up(codec: Codec) -> None:
-    tree = grown(codec, Rewards(half_right))
+def test_mcts_backs_partial_rewards_up(language: MarkedLanguage) -> None:
+    tree = grown(language, Rewards(half_right))
     for node in tree.nodes:
         if node.terminal:
             assert node.mean_value == pytest.approx(EARNED[node.answer or ""])
     assert 0.0 < tree.root.mean_value < 0.75
     # Patience waits for solutions that solve the problem, not for parts of them.
-    patient = grown(codec, Rewards(half_right), patience=1, simulations=12)
-    hasty = grown(codec, Rewards(half_right, 0.75), patience=1, simulations=12)
+    patient = grown(language, Rewards(half_right), patience=1, simulations=12)
+    hasty = grown(language, Rewards(half_right, 0.75), patience=1, simulations=12)
     assert patient.simulations == 12 > hasty.simulations
 
 
-def test_a_reward_that_failed_earns_nothing_and_is_counted(codec: Codec) -> None:
+def test_a_reward_that_failed_earns_nothing_and_is_counted(language: MarkedLanguage) -> None:
     tree = grown(
-        codec, Rewards(lambda solved: [None if s.answer == "7" else 1.0 for _, s in solved])
+        language, Rewards(lambda solved: [None if s.answer == "7" else 1.0 for _, s in solved])
     )
     failed = [node for node in tree.nodes if node.answer == "7"]
     assert {(node.reward, node.outcome) for node in failed} == {(0.0, False)}
     assert forest_metrics([tree])["failed_rewards"] == tree.failed_rewards == len(failed) > 0
 
 
-def test_a_reward_sees_the_whole_solution(codec: Codec) -> None:
+def test_a_reward_sees_the_whole_solution(language: MarkedLanguage) -> None:
     seen: list[tuple[Problem, Solution]] = []
 
     def note(solved: Sequence[tuple[Problem, Solution]]) -> list[float]:
         seen.extend(solved)
         return [1.0] * len(solved)
 
-    tree = grown(codec, Rewards(note))
+    tree = grown(language, Rewards(note))
     said = [
         "\n".join(step.thought.text for step in tree.path(node)[1:])
         for node in tree.nodes
@@ -109,8 +111,8 @@ def test_a_rewriting_is_a_solution_of_its_own() -> None:
 
 
 @given(seed=st.integers(0, 10**6), discount=st.sampled_from([0.5, 1.0]))
-def test_targets_are_means_of_rewards(codec: Codec, seed: int, discount: float) -> None:
-    tree = with_rewards(codec, seed)
+def test_targets_are_means_of_rewards(language: MarkedLanguage, seed: int, discount: float) -> None:
+    tree = with_rewards(language, seed)
     rectify(tree, discount, "failure")
 
     def worth(node: Node) -> float:
@@ -153,11 +155,11 @@ def test_the_algorithms_that_ask_for_right_solutions_take_the_outcome() -> None:
     assert centred[1:] == pytest.approx(rewards - rewards.mean())
 
 
-def test_omega_measures_the_mean_reward_of_completions(codec: Codec) -> None:
+def test_omega_measures_the_mean_reward_of_completions(language: MarkedLanguage) -> None:
     rule = Omega(completions=6, searches=2, max_depth=4)
     rewards, config = Rewards(half_right, 0.75), SearchConfig(max_depth=4)
     request = SearchRequest([PROBLEM], config, [1], rewards=rewards, rule=rule)
-    (tree,) = grow(request, FakeEngine(codec), codec)
+    (tree,) = grow(request, FakeEngine(language), language)
     label(tree)
     measured = [node for node in tree.nodes if node.visits]
     assert measured[0] is tree.root

@@ -5,7 +5,7 @@ from fake_engine import random_tree, shaped_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Node, Tree
 
@@ -31,9 +31,9 @@ def leaves_below(tree: Tree, node: Node) -> int:
     unfinished=st.sampled_from(["failure", "rating"]),
 )
 def test_rectify_equals_plain_recursion(
-    codec: Codec, seed: int, size: int, discount: float, unfinished: str
+    language: MarkedLanguage, seed: int, size: int, discount: float, unfinished: str
 ) -> None:
-    tree = random_tree(codec, seed, size)
+    tree = random_tree(language, seed, size)
     rectify(tree, discount, unfinished)
     for node in tree.nodes:
         assert node.target == pytest.approx(worth(tree, node, discount, unfinished))

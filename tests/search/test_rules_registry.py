@@ -10,7 +10,7 @@ from llamao1_cli.config.file import load_config
 from llamao1_cli.config.reference import reference
 from llamao1_cli.config.registry import SEARCH_RULES, Entry
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.run import commands
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.protocol import Pick
@@ -43,11 +43,11 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SEARCH_RULES, "ladder", entry)
 
 
-def test_trees_grow_by_a_registered_rule(codec: Codec) -> None:
+def test_trees_grow_by_a_registered_rule(language: MarkedLanguage) -> None:
     problems = [Problem(str(number), f"How many are {number}?", "7") for number in range(2)]
-    engine = FakeEngine(codec, lambda *_: ("a step", 0.5))
+    engine = FakeEngine(language, lambda *_: ("a step", 0.5))
     request = SearchRequest(problems, SearchConfig(algorithm="ladder"), [1, 2])
-    for tree in grow(request, engine, codec):
+    for tree in grow(request, engine, language):
         assert [node.parent for node in tree.nodes] == [None, 0, 1, 2]
         assert tree.simulations == 3
     assert all(len(asked.metas) == 1 for asked in engine.requests)

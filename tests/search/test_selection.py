@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.protocol import Pick
 from llamao1_cli.search.rules.mcts import Mcts, back_up, root_noise
 from llamao1_cli.search.rules.selection import alphazero_scores, reference_scores, shares
@@ -94,13 +94,13 @@ def test_prior_is_normalised_from_log_probs() -> None:
 
 
 @pytest.mark.parametrize("rule", ["reference", "alphazero"])
-def test_pick_descends_to_the_best_child_as_recomputed(codec: Codec, rule: str) -> None:
+def test_pick_descends_to_the_best_child_as_recomputed(language: MarkedLanguage, rule: str) -> None:
     config = SearchConfig(
         max_children=2, max_depth=9, selection=rule, exploration=0.7, varentropy_weight=0.4
     )
     depths = set()
     for seed in range(60):
-        tree = _visited_tree(codec, seed)
+        tree = _visited_tree(language, seed)
         node = tree.root
         while len(node.children) >= 2:
             scores = (
@@ -115,8 +115,8 @@ def test_pick_descends_to_the_best_child_as_recomputed(codec: Codec, rule: str) 
     assert len(depths) >= 3
 
 
-def test_noise_multiplies_within_its_range(codec: Codec) -> None:
-    tree = _visited_tree(codec, 1)
+def test_noise_multiplies_within_its_range(language: MarkedLanguage) -> None:
+    tree = _visited_tree(language, 1)
     plain = Mcts(SearchConfig())._scores(tree, tree.root, np.random.default_rng(0))
     mcts = Mcts(SearchConfig(selection_noise=0.2))
     rng = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def test_noise_multiplies_within_its_range(codec: Codec) -> None:
     assert 1.15 < ratios.max() <= 1.2
 
 
-def test_noise_is_the_trees_own_and_new_in_each_simulation(codec: Codec) -> None:
+def test_noise_is_the_trees_own_and_new_in_each_simulation(language: MarkedLanguage) -> None:
     mcts = Mcts(SearchConfig(selection_noise=1.0, max_children=2, simulations=99))
     picked = []
     for seed, simulation in [
@@ -134,7 +134,7 @@ def test_noise_is_the_trees_own_and_new_in_each_simulation(codec: Codec) -> None
         *[(s, 0) for s in range(9)],
         *[(0, n) for n in range(9)],
     ]:
-        tree = _visited_tree(codec, 1)
+        tree = _visited_tree(language, 1)
         tree.seed, tree.simulations = seed, simulation
         picked.append(mcts.pick([tree])[0].node.id)
     assert picked[0] == picked[1]
@@ -142,8 +142,8 @@ def test_noise_is_the_trees_own_and_new_in_each_simulation(codec: Codec) -> None
     assert len(set(picked[11:])) > 1
 
 
-def test_root_noise_mixes_into_the_prior_of_the_root_alone(codec: Codec) -> None:
-    tree = _visited_tree(codec, 4)
+def test_root_noise_mixes_into_the_prior_of_the_root_alone(language: MarkedLanguage) -> None:
+    tree = _visited_tree(language, 4)
     noisy = Mcts(SearchConfig(selection="alphazero", root_noise=0.25))
     inner = next(node for node in tree.nodes[1:] if len(node.children) > 1)
     rng = np.random.default_rng(0)
@@ -177,10 +177,10 @@ def _two_children(*logprobs: list[float]) -> Tree:
     return tree
 
 
-def _visited_tree(codec: Codec, seed: int) -> Tree:
+def _visited_tree(language: MarkedLanguage, seed: int) -> Tree:
     """A tree of two children a node, visited as a search would: every node, some again."""
     rng = np.random.default_rng(seed)
-    tree = random_tree(codec, seed, 24)
+    tree = random_tree(language, seed, 24)
     for node in tree.nodes:
         node.visits, node.value_sum = 0, 0.0
         node.children = node.children[:2] if node.id else node.children

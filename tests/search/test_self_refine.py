@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import Request
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.refine.preference import Comparison, blended_quality, value_log_odds
 from llamao1_cli.search.refine.self_refine import self_refine
@@ -49,11 +49,14 @@ def merit(text: str) -> int:
 
 
 def searched(
-    codec: Codec, seeds: list[int], refinement: Refinement, config: SearchConfig = CONFIG
+    language: MarkedLanguage,
+    seeds: list[int],
+    refinement: Refinement,
+    config: SearchConfig = CONFIG,
 ) -> tuple[list[Tree], FakeEngine, Taste]:
     problems = [Problem(f"p{seed}", f"How many are {seed}?", "secret") for seed in seeds]
-    engine, taste = FakeEngine(codec, solve), Taste()
-    trees = self_refine(SearchRequest(problems, config, seeds), engine, codec, refinement, taste)
+    engine, taste = FakeEngine(language, solve), Taste()
+    trees = self_refine(SearchRequest(problems, config, seeds), engine, language, refinement, taste)
     return trees, engine, taste
 
 
@@ -114,10 +117,15 @@ def replay(
     exploration=st.sampled_from([0.0, 0.3, 1.4]),
 )
 def test_the_search_is_what_a_replay_makes_of_it(
-    codec: Codec, seed: int, first: int, rewritings: int, weight: float, exploration: float
+    language: MarkedLanguage,
+    seed: int,
+    first: int,
+    rewritings: int,
+    weight: float,
+    exploration: float,
 ) -> None:
     refinement = Refinement(first, rewritings, exploration, weight, 0.4)
-    trees, _, taste = searched(codec, [seed, seed + 1], refinement)
+    trees, _, taste = searched(language, [seed, seed + 1], refinement)
     for tree in trees:
         ends = solutions_of(tree)
         assert len(ends) <= first + rewritings
@@ -143,7 +151,7 @@ def test_the_search_is_what_a_replay_makes_of_it(
 
 @given(seed=st.integers(0, 10**6))
 def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
-    codec: Codec, seed: int
+    language: MarkedLanguage, seed: int
 ) -> None:
     """Against a preference that reads each solution's value from its text. The same
     log-odds to the last digit, as that parts equal scores."""
@@ -162,11 +170,11 @@ def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
 
     problem, shown = Problem("p", "How many?", "secret"), []
     for judge_of_pairs in (None, prefer):
-        engine = FakeEngine(codec, think)
+        engine = FakeEngine(language, think)
         (tree,) = self_refine(
             SearchRequest([problem], CONFIG, [seed]),
             engine,
-            codec,
+            language,
             Refinement(2, 5),
             judge_of_pairs,
         )
@@ -175,7 +183,7 @@ def test_without_a_judge_of_pairs_the_values_of_the_last_thoughts_decide(
     assert shown[:2] == shown[2:]
 
 
-def test_the_values_may_be_a_judges(codec: Codec) -> None:
+def test_the_values_may_be_a_judges(language: MarkedLanguage) -> None:
     """One that turns every rating round turns the ranks round."""
 
     def think(
@@ -192,8 +200,8 @@ def test_the_values_may_be_a_judges(codec: Codec) -> None:
     for options, sign in (({}, 1), ({"judge": turned}, -1)):
         (tree,) = self_refine(
             SearchRequest([problem], CONFIG, [3], **options),
-            FakeEngine(codec, think),
-            codec,
+            FakeEngine(language, think),
+            language,
             Refinement(4, 3, global_weight=1.0),
             None,
         )
@@ -201,25 +209,27 @@ def test_the_values_may_be_a_judges(codec: Codec) -> None:
         assert [node.value for node in ranked] == sorted(node.value for node in tree.nodes[1:])
 
 
-def test_requests_ask_for_a_solution_then_for_critique_and_rewriting(codec: Codec) -> None:
-    (tree,), engine, _ = searched(codec, [3], Refinement(2, 4))
+def test_requests_ask_for_a_solution_then_for_critique_and_rewriting(
+    language: MarkedLanguage,
+) -> None:
+    (tree,), engine, _ = searched(language, [3], Refinement(2, 4))
     ends = solutions_of(tree)
     assert len(engine.requests) == len(ends) == 6
     for index, request in enumerate(engine.requests):
         start = tree.root if index < 2 else ends[ends[index][1]][0]
-        assert request.path == tree.path_ids(start, codec)
+        assert request.path == tree.path_ids(start, language)
         assert request.depth == start.depth + 1
         critique = (Meta.CRITIC, Meta.REFINE, None, None, None)
         assert request.metas == (critique if index >= 2 else (None,) * 4)
         assert set(request.hints) == {None}
     assert len({request.seed for request in engine.requests}) == 6
-    words = codec.tokenizer.decode([token for r in engine.requests for token in r.path])
+    words = language.tokenizer.decode([token for r in engine.requests for token in r.path])
     assert "secret" not in words
 
 
-def test_hints_are_given_where_they_are_configured(codec: Codec) -> None:
+def test_hints_are_given_where_they_are_configured(language: MarkedLanguage) -> None:
     config = CONFIG.model_copy(update={"hints": "meta", "meta_actions": "matrix"})
-    _, engine, _ = searched(codec, [3], Refinement(1, 1), config)
+    _, engine, _ = searched(language, [3], Refinement(1, 1), config)
     first, second = engine.requests
     assert first.hints == (None,) * 4
     assert second.hints[:2] == (hint(Meta.CRITIC, None, ""), hint(Meta.REFINE, None, ""))
@@ -227,31 +237,31 @@ def test_hints_are_given_where_they_are_configured(codec: Codec) -> None:
     assert second.hints[2:] == (None,) * 3
 
 
-def test_the_same_seeds_grow_the_same_trees(codec: Codec) -> None:
-    alone = searched(codec, [5], Refinement())[0]
-    among = searched(codec, [4, 5, 6], Refinement())[0]
+def test_the_same_seeds_grow_the_same_trees(language: MarkedLanguage) -> None:
+    alone = searched(language, [5], Refinement())[0]
+    among = searched(language, [4, 5, 6], Refinement())[0]
     assert alone[0].to_json() == among[1].to_json()
     assert Tree.from_json(alone[0].to_json()) == alone[0]
 
 
-def test_the_preferred_solution_is_worth_most(codec: Codec) -> None:
-    trees, _, _ = searched(codec, list(range(20)), Refinement(2, 6, global_weight=1.0))
+def test_the_preferred_solution_is_worth_most(language: MarkedLanguage) -> None:
+    trees, _, _ = searched(language, list(range(20)), Refinement(2, 6, global_weight=1.0))
     for tree in trees:
         ends = solutions_of(tree)
         best = max(merit(text) for _, _, text in ends)
         assert {merit(text) for end, _, text in ends if end.value == 1.0} == {best}
 
 
-def test_a_solution_without_room_is_closed_and_the_tree_ends(codec: Codec) -> None:
-    engine, taste = FakeEngine(codec, solve, full=lambda request: request.depth > 1), Taste()
+def test_a_solution_without_room_is_closed_and_the_tree_ends(language: MarkedLanguage) -> None:
+    engine, taste = FakeEngine(language, solve, full=lambda request: request.depth > 1), Taste()
     problem = Problem("p", "How many?", "7")
     (tree,) = self_refine(
-        SearchRequest([problem], CONFIG, [1]), engine, codec, Refinement(2, 5), taste
+        SearchRequest([problem], CONFIG, [1]), engine, language, Refinement(2, 5), taste
     )
     assert len(engine.requests) == 4  # two solutions, and one try to rewrite each
     assert [end.closed for end, _, _ in solutions_of(tree)] == [True, True]
-    nothing = FakeEngine(codec, solve, full=lambda request: True)
+    nothing = FakeEngine(language, solve, full=lambda request: True)
     (tree,) = self_refine(
-        SearchRequest([problem], CONFIG, [1]), nothing, codec, Refinement(), Taste()
+        SearchRequest([problem], CONFIG, [1]), nothing, language, Refinement(), Taste()
     )
     assert len(tree.nodes) == len(nothing.requests) == 1

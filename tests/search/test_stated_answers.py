@@ -12,8 +12,8 @@ from llamao1_cli.config import SearchConfig
 from llamao1_cli.config.file import load_config
 from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.language.answer_forms import FORMS, AnswerForm, FormName
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS, Meta, Rating
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.run.assembly import assemble
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.refine.self_refine import self_refine
@@ -30,8 +30,8 @@ def said(*thoughts: tuple[Meta | None, str]) -> list[Thought]:
     return [Thought(meta, text, shown=Rating.UNKNOWN) for meta, text in thoughts]
 
 
-def speaking(codec: Codec, form: AnswerForm) -> Codec:
-    return Codec(codec.tokenizer, METAS, form)
+def speaking(language: MarkedLanguage, form: AnswerForm) -> MarkedLanguage:
+    return MarkedLanguage(language.tokenizer, METAS, form)
 
 
 def test_a_form_decides_which_thoughts_state_an_answer() -> None:
@@ -61,9 +61,11 @@ def test_what_a_tree_begins_behind_is_read_in_the_same_form() -> None:
 
 
 @pytest.mark.parametrize("concludes", [True, False])
-def test_a_chain_ends_at_an_answer_and_nowhere_else(codec: Codec, concludes: bool) -> None:
+def test_a_chain_ends_at_an_answer_and_nowhere_else(
+    language: MarkedLanguage, concludes: bool
+) -> None:
     form = replace(NUMBER, concludes=concludes)
-    own = speaking(codec, form)
+    own = speaking(language, form)
     search = SearchConfig(algorithm="forks", chains=4, forks=2, max_depth=5, max_thought_tokens=9)
     problems = [Problem(str(i), f"How many are {i}?", "7") for i in range(12)]
     trees = grow(SearchRequest(problems, search, [*range(12)]), engine(toy_model(own), own), own)
@@ -76,8 +78,10 @@ def test_a_chain_ends_at_an_answer_and_nowhere_else(codec: Codec, concludes: boo
     assert bool(numbered) is concludes  # numbers in other thoughts end nothing
 
 
-def test_what_self_refine_rewrites_states_answers_in_the_same_form(codec: Codec) -> None:
-    own = speaking(codec, FORMS["tags"])
+def test_what_self_refine_rewrites_states_answers_in_the_same_form(
+    language: MarkedLanguage,
+) -> None:
+    own = speaking(language, FORMS["tags"])
     fake = FakeEngine(own, lambda request, depth, meta, rng: (f"<answer>{depth}</answer>", 0.5))
     request = SearchRequest([PROBLEM], SearchConfig(max_depth=1), [0])
     (tree,) = self_refine(request, fake, own, Refinement(rewritings=0), None)
@@ -88,11 +92,11 @@ def test_what_self_refine_rewrites_states_answers_in_the_same_form(codec: Codec)
 def test_a_run_plays_in_the_form_of_its_task(name: FormName) -> None:
     parts = assemble(load_config(TINY, [f"task.answers={name}"]))
     parts.verifier.close()
-    assert parts.codec.answers is FORMS[name]
+    assert parts.language.answers is FORMS[name]
 
 
-def test_hints_ask_for_the_form(codec: Codec) -> None:
-    own = speaking(codec, FORMS["letter"])
+def test_hints_ask_for_the_form(language: MarkedLanguage) -> None:
+    own = speaking(language, FORMS["letter"])
     fake = FakeEngine(own)
     search = SearchConfig(
         meta_actions="matrix", hints="meta", allowed_metas=[Meta.CONCLUSION], simulations=1

@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llamao1_cli.engine.protocol import Thought
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import METAS, Meta, Rating, neutralise, parse_tree, render_tree
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.tree import Node, Tree, node_tokens
 from llamao1_cli.tasks.problem import Problem
 
@@ -73,21 +73,21 @@ def key_paths(value: Any, at: tuple = ()) -> list[tuple]:
     return [at, *[keys for key, item in inner for keys in key_paths(item, (*at, key))]]
 
 
-def use(tree: Tree, codec: Codec) -> None:
+def use(tree: Tree, language: MarkedLanguage) -> None:
     """What reading programs do with a tree."""
     assert tree.root.depth == 0
     for node in tree.nodes:
-        tree.path_ids(node, codec)
-        codec.decode(node.thought.ids)
+        tree.path_ids(node, language)
+        language.decode(node.thought.ids)
     render_tree(tree.marked())
     tree.to_json()
 
 
 @given(seed=st.integers(0, 99), data=st.data())
 def test_a_broken_tree_raises_value_error_or_is_still_a_tree(
-    codec: Codec, seed: int, data: st.DataObject
+    language: MarkedLanguage, seed: int, data: st.DataObject
 ) -> None:
-    whole = json.loads(json.dumps(random_tree(codec, seed, 5).to_json()))
+    whole = json.loads(json.dumps(random_tree(language, seed, 5).to_json()))
     keys = data.draw(st.sampled_from(key_paths(whole)))
     assume(keys)
     holder = whole
@@ -101,7 +101,7 @@ def test_a_broken_tree_raises_value_error_or_is_still_a_tree(
     with suppress(ValueError):
         tree = Tree.from_json(whole)
     if tree is not None:
-        use(tree, codec)
+        use(tree, language)
 
 
 @pytest.mark.parametrize("junk", JUNK)
@@ -141,11 +141,11 @@ def test_broken_links_are_named(change: Any, message: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-def written(codec: Codec, depth: int, node: Node) -> list[int]:
+def written(language: MarkedLanguage, depth: int, node: Node) -> list[int]:
     """A node's tokens spelled out from the language's text."""
     header = f"<start_of_father_id>{depth - 1}<end_of_father_id>"
     header += f"<start_of_local_id>{depth}<end_of_local_id><start_of_thought>"
-    known = codec.tokenizer.get_vocab()
+    known = language.tokenizer.get_vocab()
     parts = header.replace("<", "\n<").replace(">", ">\n").split("\n")
     ids = [known.get(f"<id_{p}>", known.get(p)) for p in parts if p]
     forced = [known[node.thought.meta]] if node.thought.forced_meta else []
@@ -154,26 +154,26 @@ def written(codec: Codec, depth: int, node: Node) -> list[int]:
     return [*ids, *forced, *node.thought.ids, *end, *rating]
 
 
-def test_path_ids_join_the_nodes_as_they_were_sampled(codec: Codec) -> None:
+def test_path_ids_join_the_nodes_as_they_were_sampled(language: MarkedLanguage) -> None:
     for seed in range(10):
-        tree = random_tree(codec, seed, 15)
+        tree = random_tree(language, seed, 15)
         for node in tree.nodes:
-            expected = codec.root(tree.problem.text)
+            expected = language.root(tree.problem.text)
             for depth, step in enumerate(tree.path(node)[1:], start=1):
-                expected = expected + written(codec, depth, step)
-                made = node_tokens(tree, step, codec)
+                expected = expected + written(language, depth, step)
+                made = node_tokens(tree, step, language)
                 tokens, offset = made.ids, made.sampled
-                assert tokens == written(codec, depth, step)
+                assert tokens == written(language, depth, step)
                 assert tokens[offset : offset + len(step.thought.ids)] == step.thought.ids
-            assert tree.path_ids(node, codec) == expected
+            assert tree.path_ids(node, language) == expected
 
 
-def test_paths_do_not_change_while_search_changes_statistics(codec: Codec) -> None:
-    tree = random_tree(codec, 3, 10)
-    before = [tree.path_ids(node, codec) for node in tree.nodes]
+def test_paths_do_not_change_while_search_changes_statistics(language: MarkedLanguage) -> None:
+    tree = random_tree(language, 3, 10)
+    before = [tree.path_ids(node, language) for node in tree.nodes]
     for node in tree.nodes:
         node.visits, node.value_sum, node.target = node.visits + 5, 0.0, 0.0
-    assert [tree.path_ids(node, codec) for node in tree.nodes] == before
+    assert [tree.path_ids(node, language) for node in tree.nodes] == before
 
 
 @given(trees())
@@ -217,8 +217,8 @@ def test_figures_of_a_node() -> None:
     assert node.mean_value == 0.0
 
 
-def test_a_tree_of_another_format_is_refused_in_one_sentence(codec: Codec) -> None:
-    data = random_tree(codec, 1).to_json()
+def test_a_tree_of_another_format_is_refused_in_one_sentence(language: MarkedLanguage) -> None:
+    data = random_tree(language, 1).to_json()
     del data["format"]  # as the first format had none
     with pytest.raises(ValueError, match="of format 1, and this version of llamao1 reads 3"):
         Tree.from_json(data)

@@ -14,8 +14,8 @@ from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.answer_forms import BOXED, FORMS, AnswerForm, FormName
 from llamao1_cli.language.answers import stated_answer
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating, parse_tree, render_tree
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.dataset import DataSet
 from llamao1_cli.tasks.equality.verdict import verdict
@@ -231,13 +231,19 @@ def test_a_slip_in_the_last_step_concludes_only_if_it_was_the_answer() -> None:
     assert {len(tree) for tree in other if slipped(tree)} == {2}
 
 
-def test_the_tokens_of_a_demonstration_are_those_of_a_searched_path(codec: Codec) -> None:
+def test_the_tokens_of_a_demonstration_are_those_of_a_searched_path(
+    language: MarkedLanguage,
+) -> None:
     """Between warm-up and self-play nothing changes but who wrote the thoughts."""
     for demonstration in many(CLIPS, SOLUTION, 30):
         tree, node = Tree.plant(CLIPS, 0, 0.5), None
         for thought in demonstration[1:]:
             assert thought.meta is not None
-            ids = [codec.meta(thought.meta), *codec.encode(thought.text), codec.thought_end]
+            ids = [
+                language.meta(thought.meta),
+                *language.encode(thought.text),
+                language.thought_end,
+            ]
             figures = [0.0] * len(ids)
             sampled = Thought(
                 thought.meta,
@@ -252,20 +258,20 @@ def test_the_tokens_of_a_demonstration_are_those_of_a_searched_path(codec: Codec
             )
             (node,) = tree.attach(node or tree.root, [sampled])
         assert node is not None
-        marked = codec.marked(demonstration, show_ratings=False, rating_weight=1.0)
-        assert marked.inputs == tree.path_ids(node, codec)
+        marked = language.supervised(demonstration, show_ratings=False, rating_weight=1.0)
+        assert marked.inputs == tree.path_ids(node, language)
 
 
-def test_a_thought_not_to_imitate_trains_its_rating_alone(codec: Codec) -> None:
+def test_a_thought_not_to_imitate_trains_its_rating_alone(language: MarkedLanguage) -> None:
     good = MarkedNode(0, 1, "3+4=7", Meta.EXPANSION, Rating.POSITIVE)
     bad = MarkedNode(1, 2, "7+1=9", Meta.EXPANSION, Rating.NEGATIVE, imitate=False)
     root = MarkedNode(-1, 0, "Mia has 3 pens.", Meta.PROBLEM)
-    both = codec.marked([root, good, bad], show_ratings=False, rating_weight=4.0)
-    alone = codec.marked([root, good], show_ratings=False, rating_weight=4.0)
+    both = language.supervised([root, good, bad], show_ratings=False, rating_weight=4.0)
+    alone = language.supervised([root, good], show_ratings=False, rating_weight=4.0)
     size = len(alone.inputs)
     assert both.weights[:size] == alone.weights
     assert both.weights[size:] == [0.0] * (len(both.inputs) - size - 2) + [4.0, 0.0]
-    assert both.labels[-2] == codec.negative
+    assert both.labels[-2] == language.negative
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> DataSource:

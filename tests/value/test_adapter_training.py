@@ -19,7 +19,7 @@ from value_adapters import adapted, adapter_on, by_peft, opinionated, path_logit
 from llamao1_cli.config import ValueAdapterConfig
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.evaluate.intervals import auc_within
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.learn.update import trainable_weights
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.value.adapter import ValueAdapter
@@ -30,13 +30,13 @@ PAIR_WEIGHT = 0.7
 
 
 @pytest.fixture(scope="module")
-def toy(codec: Codec) -> PreTrainedModel:
-    return toy_model(codec)
+def toy(language: MarkedLanguage) -> PreTrainedModel:
+    return toy_model(language)
 
 
 @pytest.fixture(scope="module")
-def grown(codec: Codec, toy: PreTrainedModel) -> list[Tree]:
-    return play(toy, codec, count=3)
+def grown(language: MarkedLanguage, toy: PreTrainedModel) -> list[Tree]:
+    return play(toy, language, count=3)
 
 
 def trainer(adapter: ValueAdapter, **changes: object) -> AdapterTrainer:
@@ -53,13 +53,13 @@ def same_weights(one: ValueAdapter, other: ValueAdapter) -> bool:
 
 
 def naive_gradient(
-    policy: PreTrainedModel, adapter: ValueAdapter, codec: Codec, trees: Sequence[Tree]
+    policy: PreTrainedModel, adapter: ValueAdapter, language: MarkedLanguage, trees: Sequence[Tree]
 ) -> tuple[dict[str, torch.Tensor], float, float]:
     """The gradient of the losses, one node's own path at a time under peft's LoRA; the losses."""
     wrapped = by_peft(policy, adapter)
     own = {n: w.detach().clone().requires_grad_() for n, w in adapter.weights.items()}
     logits = [
-        [path_logit(wrapped, own, codec, tree, node) for node in tree.nodes] for tree in trees
+        [path_logit(wrapped, own, language, tree, node) for node in tree.nodes] for tree in trees
     ]
     value = pair = torch.zeros(())
     leaves = pairs = 0
@@ -87,15 +87,15 @@ def naive_gradient(
 @pytest.mark.parametrize("limit", [8192, 100])
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "lora", "checkpoints"])
 def test_the_gradient_is_that_of_naive_losses_on_single_paths(
-    codec: Codec, grown: list[Tree], kind: str, limit: int
+    language: MarkedLanguage, grown: list[Tree], kind: str, limit: int
 ) -> None:
-    policy = toy_model(codec, "gpt2" if kind == "gpt2" else "llama")
+    policy = toy_model(language, "gpt2" if kind == "gpt2" else "llama")
     policy = adapted(policy) if kind == "lora" else policy
     if kind == "checkpoints":
         policy.gradient_checkpointing_enable({"use_reentrant": False})
-    adapter = opinionated(policy, codec, limit=limit)
+    adapter = opinionated(policy, language, limit=limit)
     assert (len(adapter.batches(adapter.read(grown))) > 3) == (limit == 100)
-    expected, value, pair = naive_gradient(policy, adapter, codec, grown)
+    expected, value, pair = naive_gradient(policy, adapter, language, grown)
     before = weights_of(adapter)
     teacher = trainer(adapter, learning_rate=1.0)
     # Plain descent at rate 1 instead of AdamW's steps: a step is the negative gradient.
@@ -113,10 +113,10 @@ def test_the_gradient_is_that_of_naive_losses_on_single_paths(
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_nothing_of_it_reaches_the_policy_and_nothing_of_the_policy_it(
-    codec: Codec, toy: PreTrainedModel, grown: list[Tree], lora: bool
+    language: MarkedLanguage, toy: PreTrainedModel, grown: list[Tree], lora: bool
 ) -> None:
     policy = adapted(toy) if lora else copy.deepcopy(toy)
-    adapter = adapter_on(policy, codec)
+    adapter = adapter_on(policy, language)
     untouched = copy.deepcopy(policy.state_dict())
     trains = [parameter.requires_grad for parameter in policy.parameters()]
     teacher = trainer(adapter, epochs=3)
@@ -128,8 +128,8 @@ def test_nothing_of_it_reaches_the_policy_and_nothing_of_the_policy_it(
     assert all(parameter.grad is None for parameter in policy.parameters())
     assert [parameter.requires_grad for parameter in policy.parameters()] == trains
     mine, its = weights_of(adapter), trainable_weights(policy)
-    update = updater(policy, codec, Accelerator(cpu=True))
-    update.step(batch_of(grown, codec), np.ones(3), 0.1, "a batch")
+    update = updater(policy, language, Accelerator(cpu=True))
+    update.step(batch_of(grown, language), np.ones(3), 0.1, "a batch")
     assert any((trainable_weights(policy)[name] != weight).any() for name, weight in its.items())
     assert all((adapter.weights[name] == weight).all() for name, weight in mine.items())
 
@@ -141,8 +141,10 @@ def within(adapter: ValueAdapter, trees: Sequence[Tree]) -> float | None:
     return auc_within(scores, [[leaf.outcome is True for leaf in row] for row in leaves])
 
 
-def test_log_probs_come_to_tell_right_from_wrong(codec: Codec, toy: PreTrainedModel) -> None:
-    adapter, unseen = adapter_on(toy, codec), telling_trees(1000, 20)
+def test_log_probs_come_to_tell_right_from_wrong(
+    language: MarkedLanguage, toy: PreTrainedModel
+) -> None:
+    adapter, unseen = adapter_on(toy, language), telling_trees(1000, 20)
     assert within(adapter, unseen) == pytest.approx(0.5, abs=0.1)
     teacher = trainer(adapter, learning_rate=1e-2)
     for number in range(8):
@@ -151,10 +153,10 @@ def test_log_probs_come_to_tell_right_from_wrong(codec: Codec, toy: PreTrainedMo
 
 
 def test_two_and_two_iterations_are_four(
-    tmp_path: Path, codec: Codec, toy: PreTrainedModel
+    tmp_path: Path, language: MarkedLanguage, toy: PreTrainedModel
 ) -> None:
     plays = [telling_trees(100 * n, 4) for n in range(4)]
-    straight, stopped, resumed, forgetful = (adapter_on(toy, codec, s) for s in (0, 0, 1, 1))
+    straight, stopped, resumed, forgetful = (adapter_on(toy, language, s) for s in (0, 0, 1, 1))
     whole, first, second = trainer(straight), trainer(stopped), trainer(resumed)
     for number, trees in enumerate(plays, start=1):
         whole.learn(trees, number)
@@ -188,9 +190,11 @@ class Rank:
         return total
 
 
-def test_two_ranks_learn_what_one_does_and_stay_alike(codec: Codec, toy: PreTrainedModel) -> None:
+def test_two_ranks_learn_what_one_does_and_stay_alike(
+    language: MarkedLanguage, toy: PreTrainedModel
+) -> None:
     trees = telling_trees(0, 7)  # the last step has one tree: a rank without a share
-    alone, *pair = (adapter_on(copy.deepcopy(toy), codec) for _ in range(3))
+    alone, *pair = (adapter_on(copy.deepcopy(toy), language) for _ in range(3))
     config = ValueAdapterConfig(batch_size=2)
     expected = AdapterTrainer(alone, config, Accelerator(cpu=True)).learn(trees, 1)
     board, barrier = [torch.zeros(0)] * 2, threading.Barrier(2)
@@ -211,10 +215,12 @@ def test_two_ranks_learn_what_one_does_and_stay_alike(codec: Codec, toy: PreTrai
         assert torch.allclose(pair[0].weights[name], weight, atol=1e-4), name
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(codec: Codec, toy: PreTrainedModel) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run(
+    language: MarkedLanguage, toy: PreTrainedModel
+) -> None:
     trees = telling_trees(0, 1)
     trees[0].nodes[3].thought.logprobs[0] = math.nan
-    adapter = adapter_on(toy, codec)
+    adapter = adapter_on(toy, language)
     before = weights_of(adapter)
     with pytest.raises(RunFailedError, match="iteration 5"):
         trainer(adapter).learn(trees, 5)

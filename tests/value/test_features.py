@@ -8,7 +8,7 @@ from fake_engine import chain_tree, random_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.value.features import FEATURES, PathStats, extend_paths, feature_rows, logit
 
@@ -38,8 +38,10 @@ def by_path(tree: Tree, node: Node) -> list[float]:
 
 
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 25))
-def test_features_equal_those_of_every_path_read_alone(codec: Codec, seed: int, size: int) -> None:
-    tree = random_tree(codec, seed, size)
+def test_features_equal_those_of_every_path_read_alone(
+    language: MarkedLanguage, seed: int, size: int
+) -> None:
+    tree = random_tree(language, seed, size)
     rows = features(tree)
     assert rows.shape == (size, len(FEATURES))
     assert rows.dtype == np.float32
@@ -48,8 +50,10 @@ def test_features_equal_those_of_every_path_read_alone(codec: Codec, seed: int, 
 
 
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, 19))
-def test_a_tree_read_in_two_parts_has_the_same_features(codec: Codec, seed: int, cut: int) -> None:
-    tree, paths = random_tree(codec, seed, 20), list[PathStats]()
+def test_a_tree_read_in_two_parts_has_the_same_features(
+    language: MarkedLanguage, seed: int, cut: int
+) -> None:
+    tree, paths = random_tree(language, seed, 20), list[PathStats]()
     extend_paths(paths, tree.nodes[:cut])
     assert len(paths) == cut
     extend_paths(paths, tree.nodes[cut:])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
@@ -45,13 +45,15 @@ def values(head: ValueHead, tree: Tree) -> list[float]:
 
 
 @pytest.mark.parametrize("algorithm", ["mcts", "forks"])
-def test_an_untrained_head_gives_exactly_the_ratings(codec: Codec, algorithm: str) -> None:
+def test_an_untrained_head_gives_exactly_the_ratings(
+    language: MarkedLanguage, algorithm: str
+) -> None:
     config, head = SearchConfig(algorithm=algorithm), ValueHead(8, 0)
     judged, plain = (
         grow(
             SearchRequest(PROBLEMS, config, range(4), rewards=BY_EQUALITY, **judge),
-            FakeEngine(codec),
-            codec,
+            FakeEngine(language),
+            language,
         )
         for judge in ({"judge": PathJudge(head)}, {})
     )
@@ -59,7 +61,7 @@ def test_an_untrained_head_gives_exactly_the_ratings(codec: Codec, algorithm: st
     nodes = [node for tree in judged for node in tree.nodes]
     assert [node.value for node in nodes] == [node.thought.rating for node in nodes]
     assert {0.0, 1.0} <= {node.value for node in nodes}
-    rows = features(random_tree(codec, 0))
+    rows = features(random_tree(language, 0))
     assert (head(rows) == rows[:, FEATURES.index("rating")]).all()
 
 
@@ -81,8 +83,8 @@ def by_hand(head: ValueHead, row: torch.Tensor) -> float:
 
 
 @given(seed=st.integers(0, 10**6))
-def test_the_network_by_hand(codec: Codec, seed: int) -> None:
-    head, rows = opinionated(seed), features(random_tree(codec, seed))
+def test_the_network_by_hand(language: MarkedLanguage, seed: int) -> None:
+    head, rows = opinionated(seed), features(random_tree(language, seed))
     assert head(rows).tolist() == pytest.approx([by_hand(head, row) for row in rows], abs=1e-4)
 
 
@@ -99,19 +101,19 @@ def test_inputs_are_standardised_and_a_constant_one_does_no_harm() -> None:
 @pytest.mark.parametrize("algorithm", ["mcts", "forks"])
 @pytest.mark.parametrize("batch", [1, 10_000])
 def test_nodes_are_judged_while_trees_grow(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch, algorithm: str, batch: int
+    language: MarkedLanguage, monkeypatch: pytest.MonkeyPatch, algorithm: str, batch: int
 ) -> None:
     reads: list[int] = []
     extend = path_features.extend_path
     monkeypatch.setattr(
         path_features, "extend_path", lambda *args: (reads.append(1), extend(*args))[1]
     )
-    head, engine = opinionated(), FakeEngine(codec, batch=batch)
+    head, engine = opinionated(), FakeEngine(language, batch=batch)
     config = SearchConfig(algorithm=algorithm, max_depth=4)
     trees = grow(
         SearchRequest(PROBLEMS, config, range(4), rewards=BY_EQUALITY, judge=PathJudge(head)),
         engine,
-        codec,
+        language,
     )
     assert len(reads) == sum(len(tree.nodes) for tree in trees)  # every thought once
     for tree in trees:
@@ -120,23 +122,23 @@ def test_nodes_are_judged_while_trees_grow(
         assert judged != pytest.approx([node.thought.rating for node in tree.nodes], abs=0.01)
 
 
-def test_search_backs_up_values_and_not_ratings(codec: Codec) -> None:
+def test_search_backs_up_values_and_not_ratings(language: MarkedLanguage) -> None:
     config = SearchConfig(simulations=1, candidates=2, unfinished="rating")
     (tree,) = grow(
         SearchRequest(PROBLEMS[:1], config, [3], judge=PathJudge(opinionated())),
-        FakeEngine(codec),
-        codec,
+        FakeEngine(language),
+        language,
     )
     ends = [leaf.value for leaf in tree.leaf_nodes()]
     assert tree.root.mean_value == pytest.approx(sum(ends) / 2)
     assert tree.root.target == pytest.approx(sum(ends) / 2)
 
 
-def test_a_saved_head_comes_back_whole(tmp_path: Path, codec: Codec) -> None:
+def test_a_saved_head_comes_back_whole(tmp_path: Path, language: MarkedLanguage) -> None:
     head, again = opinionated(), ValueHead(8, 1)
     head.save(tmp_path)
     again.load(tmp_path)
-    rows = features(random_tree(codec, 0))
+    rows = features(random_tree(language, 0))
     assert (again(rows) == head(rows)).all()
     assert not list(tmp_path.glob("*.safetensors"))  # those there are the model's
     with pytest.raises(UserError, match=r"value_head\.hidden_size"):

@@ -17,7 +17,7 @@ from telling_trees import telling_trees
 from llamao1_cli.config import ValueHeadConfig
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.evaluate.intervals import auc_within
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.learn.losses import pair_loss
 from llamao1_cli.search.rectify import rectify
 from llamao1_cli.search.tree import Tree
@@ -47,8 +47,10 @@ def test_log_probs_come_to_tell_right_from_wrong() -> None:
 
 
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 25))
-def test_pairs_are_leaves_and_siblings_that_differ(codec: Codec, seed: int, size: int) -> None:
-    tree = random_tree(codec, seed, size)
+def test_pairs_are_leaves_and_siblings_that_differ(
+    language: MarkedLanguage, seed: int, size: int
+) -> None:
+    tree = random_tree(language, seed, size)
     rectify(tree, 0.9, "rating")
     expected = [
         [a.id, b.id]
@@ -77,8 +79,8 @@ def test_pair_loss_by_hand() -> None:
     assert float(pair_loss(logits, torch.empty((0, 2), dtype=torch.int64))) == 0.0
 
 
-def test_pairs_of_many_trees_name_their_own_nodes(codec: Codec) -> None:
-    trees = [random_tree(codec, seed, 12) for seed in range(6)]
+def test_pairs_of_many_trees_name_their_own_nodes(language: MarkedLanguage) -> None:
+    trees = [random_tree(language, seed, 12) for seed in range(6)]
     for tree in trees:
         rectify(tree, 1.0, "failure")
     whole, alone = examples_of(trees), [examples_of([tree]) for tree in trees]

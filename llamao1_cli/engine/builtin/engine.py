@@ -21,8 +21,7 @@ from llamao1_cli.engine.protocol import Request
 from llamao1_cli.engine.rows import Row, Rules, Wants, sample_rows
 from llamao1_cli.engine.sampler import Sampler, TokenStats, make_choice, token_stats
 from llamao1_cli.engine.tickets import TicketEngine
-from llamao1_cli.language.codec import Codec
-from llamao1_cli.language.distribution import rating_probability
+from llamao1_cli.language.protocol import Language
 
 MAX_COLUMNS = 8  # rows of a group; more requests of one path make several groups
 PREFILL_TOKENS = 4096  # of the prefixes whose reading begins in one step
@@ -42,7 +41,7 @@ class TreeEngine(TicketEngine):
     def __init__(
         self,
         model: PreTrainedModel,
-        codec: Codec,
+        language: Language,
         *,
         dtype: torch.dtype,
         rows: int,
@@ -51,7 +50,7 @@ class TreeEngine(TicketEngine):
         show_ratings: bool = False,
         burst: int | None = None,
     ) -> None:
-        super().__init__(Rules(codec, max_length, show_ratings))
+        super().__init__(Rules(language, max_length, show_ratings))
         self._source = model
         self.model = rollout_copy(model, dtype)
         self._shape = shape_of(self.model)
@@ -59,7 +58,7 @@ class TreeEngine(TicketEngine):
             burst = BURST if self._shape.device.type == "cuda" else 0
         self._max_rows, self._memory = rows, Memory(self._shape, memory, ahead=burst)
         vocabulary = self.model.get_output_embeddings().out_features
-        self._sampler = Sampler(codec.grammar(vocabulary).to(self._shape.device))
+        self._sampler = Sampler(language.grammar(vocabulary).to(self._shape.device))
         self._decoder = self._make_decoder(burst, max_length) if burst else None
         self._queue: list[Group] = []
 
@@ -184,7 +183,7 @@ class TreeEngine(TicketEngine):
 
     def _rate(self, ratings: list[tuple[Row | Group, int]], logits: torch.Tensor) -> None:
         index = torch.tensor([index for _, index in ratings], device=logits.device)
-        read = rating_probability(logits[index], self._codec.positive, self._codec.negative)
+        read = self._language.rating_logits(logits[index]).sigmoid()
         for (reader, _), rating in zip(ratings, read.tolist(), strict=True):
             if isinstance(reader, Row):
                 reader.rated(rating)

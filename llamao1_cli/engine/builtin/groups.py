@@ -51,7 +51,7 @@ def make_groups(
     for (path, begun), members in groupby(pairs, key=lambda p: (p[0].path, p[0].begins.ids)):
         asked = list(members)
         hinted = any(request.hints[0] for request, _ in asked)
-        opened = [] if hinted else [*rules.codec.header(asked[0][0].depth), *begun]
+        opened = [] if hinted else [*rules.language.opening(asked[0][0].depth), *begun]
         prefix, rows = [*path, *opened], list[Row]()
         for request, ticket in asked:
             row = Row(request, ticket, rules, shared=len(path))

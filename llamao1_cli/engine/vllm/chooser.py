@@ -7,16 +7,17 @@ import torch
 from llamao1_cli.engine.rows import Row, Wants, sample_rows
 from llamao1_cli.engine.sampler import Sampler, make_choice, token_stats
 from llamao1_cli.engine.vllm.request import VllmRequest
-from llamao1_cli.language.codec import Codec
-from llamao1_cli.language.distribution import rating_probability
+from llamao1_cli.language.protocol import Language
+
+IGNORED = 0  # is emitted once a request is done, and nobody reads it
 
 
 class TokenChooser:
     """The requests that vLLM works on, and the next token of each."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, language: Language) -> None:
         self.requests: dict[str, VllmRequest] = {}  # by the name that vLLM knows them by
-        self._codec = codec
+        self._language = language
         self._sampler: Sampler | None = None  # made for the width of the first logits
 
     def choose(self, asked: Sequence[tuple[VllmRequest, int]], logits: torch.Tensor) -> list[int]:
@@ -28,9 +29,8 @@ class TokenChooser:
         fresh = [(index, r) for index, (r, count) in enumerate(asked) if count == len(r.emitted)]
         self._decide([(i, r) for i, r in fresh if not r.forced and not r.done], logits)
         for _, request in fresh:
-            # Nobody reads what a request emits once it is done.
             forced = request.forced
-            request.emitted.append(forced.pop(0) if forced else self._codec.thought_end)
+            request.emitted.append(forced.pop(0) if forced else IGNORED)
         return [request.emitted[count] for request, count in asked]
 
     def _decide(self, waiting: list[tuple[int, VllmRequest]], logits: torch.Tensor) -> None:
@@ -73,7 +73,7 @@ class TokenChooser:
                 request.forced += request.tail
 
     def _rate(self, requests: list[VllmRequest], logits: torch.Tensor) -> None:
-        ratings = rating_probability(logits, self._codec.positive, self._codec.negative)
+        ratings = self._language.rating_logits(logits).sigmoid()
         for request, rating in zip(requests, ratings.tolist(), strict=True):
             if request.row is None:
                 request.rating = rating
@@ -84,7 +84,7 @@ class TokenChooser:
 
     def _sampler_for(self, logits: torch.Tensor) -> Sampler:
         if self._sampler is None:
-            grammar = self._codec.grammar(logits.shape[-1]).to(logits.device)
+            grammar = self._language.grammar(logits.shape[-1]).to(logits.device)
             self._sampler = Sampler(grammar)
         return self._sampler
 

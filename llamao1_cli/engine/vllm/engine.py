@@ -19,7 +19,7 @@ from llamao1_cli.engine.vllm.processor import NAME
 from llamao1_cli.engine.vllm.request import VllmRequest
 from llamao1_cli.engine.vllm.start import start_vllm
 from llamao1_cli.errors import RunFailedError
-from llamao1_cli.language.codec import Codec
+from llamao1_cli.language.protocol import Language
 
 
 class VllmEngine(TicketEngine):
@@ -32,7 +32,7 @@ class VllmEngine(TicketEngine):
     def __init__(
         self,
         model: PreTrainedModel,
-        codec: Codec,
+        language: Language,
         *,
         dtype: torch.dtype,
         rows: int,
@@ -40,8 +40,8 @@ class VllmEngine(TicketEngine):
         max_length: int,
         show_ratings: bool = False,
     ) -> None:
-        super().__init__(Rules(codec, max_length, show_ratings))
-        self._source, self._chooser = model, TokenChooser(codec)
+        super().__init__(Rules(language, max_length, show_ratings))
+        self._source, self._chooser = model, TokenChooser(language)
         self._names = 0
         self._llm = start_vllm(
             model, self._chooser, dtype=dtype, rows=rows, memory=memory, max_length=max_length

@@ -11,8 +11,8 @@ import numpy as np
 
 from llamao1_cli.config import SearchConfig
 from llamao1_cli.engine.protocol import UNREAD, Engine, Request, complete
-from llamao1_cli.language.codec import Codec
 from llamao1_cli.language.marked import Meta, hint
+from llamao1_cli.language.protocol import Language
 from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.pending import Expansion, PendingExpansions, TokenBudget, attach_chain
 from llamao1_cli.search.protocol import keep_ratings
@@ -28,7 +28,7 @@ Prefer = Callable[[Sequence[Comparison]], np.ndarray]
 def self_refine(
     request: SearchRequest,
     engine: Engine,
-    codec: Codec,
+    language: Language,
     refinement: Refinement,
     prefer: Prefer | None,
 ) -> list[Tree]:
@@ -48,14 +48,14 @@ def self_refine(
     trees = [solutions.tree for solutions in forest]
     wanted = [(solutions, -1) for solutions in forest for _ in range(refinement.first)]
     for _ in range(refinement.rewritings + 1):
-        asked = _affordable(wanted, codec, config, request.budget)
+        asked = _affordable(wanted, language, config, request.budget)
         if not asked:
             break
         chains = complete(engine, [expansion for _, _, expansion in asked])
         for (solutions, index, expansion), thoughts in zip(asked, chains, strict=True):
             start = _start(solutions, index)
             if nodes := attach_chain(
-                solutions.tree, start, thoughts, expansion.budget, codec.answers
+                solutions.tree, start, thoughts, expansion.budget, language.answers
             ):
                 solutions.add(index, nodes)
         judge(trees)
@@ -69,7 +69,10 @@ def self_refine(
 
 
 def _affordable(
-    wanted: Sequence[tuple[Solutions, int]], codec: Codec, config: SearchConfig, budget: TokenBudget
+    wanted: Sequence[tuple[Solutions, int]],
+    language: Language,
+    config: SearchConfig,
+    budget: TokenBudget,
 ) -> list[tuple[Solutions, int, Request]]:
     """Returns the requests that can be paid for, each with the solution it rewrites (-1: none)."""
     pending: dict[int, PendingExpansions] = {}
@@ -80,7 +83,7 @@ def _affordable(
         limit = mine.reserve(len(_metas(index, config)), config.max_thought_tokens, budget.judging)
         if limit != 0:
             mine.expansions.append(Expansion(_start(solutions, index), limit))
-            made = _request(solutions, index, codec, config)
+            made = _request(solutions, index, language, config)
             asked.append((solutions, index, replace(made, budget=limit)))
     return asked
 
@@ -96,7 +99,7 @@ def _metas(index: int, config: SearchConfig) -> tuple[Meta | None, ...]:
     return (*forced, *[None] * (config.max_depth - (index >= 0)))
 
 
-def _request(solutions: Solutions, index: int, codec: Codec, config: SearchConfig) -> Request:
+def _request(solutions: Solutions, index: int, language: Language, config: SearchConfig) -> Request:
     """Returns the request for a new solution (-1), or for the critique and rewriting of one."""
     tree = solutions.tree
     tree.expansions += 1
@@ -104,11 +107,11 @@ def _request(solutions: Solutions, index: int, codec: Codec, config: SearchConfi
     start, metas = _start(solutions, index), _metas(index, config)
     told = config.hints != "none"
     return Request(
-        path=tree.path_ids(start, codec),
+        path=tree.path_ids(start, language),
         depth=start.depth + 1,
         metas=metas,
         hints=tuple(
-            hint(meta, None, codec.answers.where) if told and meta else None for meta in metas
+            hint(meta, None, language.answers.where) if told and meta else None for meta in metas
         ),
         sampling=config.sampling,
         seed=int(rng.integers(2**62)),

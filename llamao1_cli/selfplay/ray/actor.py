@@ -81,7 +81,7 @@ class SelfPlayActor:
             rewards=player.verifier.rewards,
             judge=judge_by(player.value_function),
         )
-        trees = grow(request, player.engine, player.codec)
+        trees = grow(request, player.engine, player.language)
         for tree in trees:
             tree.iteration = settings.iteration
         return json.dumps([tree.to_json() for tree in trees]).encode()

@@ -40,7 +40,7 @@ class RaySelfPlay(SelfPlay):
     ) -> None:
         """`problems` is the number of problems of an iteration."""
         super().__init__(
-            player.engine, player.codec, accelerator, run.seed, player.value_function, interrupts
+            player.engine, player.language, accelerator, run.seed, player.value_function, interrupts
         )
         self._model, self._ahead = player.language_model.model, settings.max_staleness
         self._iterations = run.iterations

@@ -7,11 +7,11 @@ from text.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from llamao1_cli.language.answer_forms import BOXED, AnswerForm
 from llamao1_cli.language.marked import (
@@ -29,6 +29,7 @@ from llamao1_cli.language.marked import (
     Rating,
     neutralise,
 )
+from llamao1_cli.language.protocol import NodeTokens, SupervisedIds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -42,38 +43,11 @@ class Role(IntEnum):
     WORDS = 2  # words: a meta-action was written for the model, or it is too early to end
 
 
-def role_of(index: int, forced_meta: bool, min_tokens: int) -> Role:
-    """Returns the role of sampled token `index` of a thought of at least `min_tokens` tokens."""
-    if index == 0:
-        return Role.WORDS if forced_meta else Role.FIRST
-    return Role.INSIDE if index >= min_tokens else Role.WORDS
+class MarkedLanguage:
+    """The marked language (see `Language`) by one tokenizer that has all markers; `answers` is how
+    its thoughts state answers. A thought that states one ends the solution."""
 
-
-@dataclass(frozen=True)
-class NodeTokens:
-    """The tokens of one node on a path, from its header to the end of its rating field."""
-
-    ids: list[int]
-    sampled: int  # index of the first token that the model sampled
-    read: int  # index of the token behind which the model's rating is read
-
-
-@dataclass(frozen=True)
-class MarkedIds:
-    """A marked text as tokens for supervised training, all of one length T.
-
-    `labels[t]` is what the model should say at position t given `inputs[:t]`; it differs from
-    `inputs[t]` where the context hides a rating. `weights[t]` is 0 where nothing is learned.
-    """
-
-    inputs: list[int]
-    labels: list[int]
-    weights: list[float]
-
-
-class Codec:
-    """Turns the marked language into token ids and back, by one tokenizer that has all markers;
-    `answers` is how its thoughts state answers."""
+    rates = True
 
     def __init__(
         self,
@@ -96,8 +70,7 @@ class Codec:
         self.negative = self._id[Rating.NEGATIVE]
 
     def encode(self, text: str) -> list[int]:
-        """Returns the tokens of plain text; markers and other special tokens in it stay ordinary
-        characters."""
+        """Returns the tokens of plain text; markers, too, stay ordinary characters in it."""
         ids = self.tokenizer.encode(
             neutralise(text), add_special_tokens=False, split_special_tokens=True
         )
@@ -117,26 +90,47 @@ class Codec:
         words = [i for i in ids[meta is not None :] if i != self.thought_end]
         return meta, str(self.tokenizer.decode(words, clean_up_tokenization_spaces=False))
 
+    def opening(self, depth: int, meta: Meta | None = None) -> list[int]:
+        """Returns a thought's header (depth 0: the root's) and its meta-action, if any."""
+        return [*self._header(depth - 1, depth), *([self.meta(meta)] if meta else [])]
+
     def meta(self, meta: Meta) -> int:
         """Returns the token of a meta-action."""
         return self._id[meta]
 
-    def header(self, depth: int) -> list[int]:
-        """Returns the tokens that open the node at `depth` of a path (0: the root), up to its
-        thought."""
-        return self._header(depth - 1, depth)
-
-    def closing(self, rating: Rating) -> list[int]:
+    def closing(self, shown: str) -> list[int]:
         """Returns the tokens that follow a thought's end: its rating field."""
-        return [self.rating_start, self._id[rating], self.rating_end]
+        return [self.rating_start, self._id[shown], self.rating_end]
 
-    def behind_read(self, rating: Rating) -> list[int]:
+    def ends_thought(self, ids: Sequence[int]) -> bool:
+        """Returns whether the last of a thought's sampled tokens is its end marker."""
+        return ids[-1] == self.thought_end
+
+    def ends_solution(self, meta: Meta | None, text: str, ids: Sequence[int]) -> bool:
+        """Returns whether a thought states an answer, which ends the solution."""
+        return self.answers.stated_by(meta, text) is not None
+
+    def before_rating(self, complete: bool) -> list[int]:
+        """Returns the end marker of a thought that was cut, and what opens the rating field."""
+        return [*([] if complete else [self.thought_end]), self.rating_start]
+
+    def behind_rating(self, shown: str) -> list[int]:
         """Returns the tokens of a rating field behind the one at which the rating is read."""
-        return self.closing(rating)[1:]
+        return self.closing(shown)[1:]
 
     def unrated(self, ids: Sequence[int]) -> list[int]:
         """Returns the tokens of a path without the rating field that closes it."""
         return list(ids[: -len(self.closing(Rating.UNKNOWN))])
+
+    def shown_rating(self, rating: float | None, *, show: bool) -> str:
+        """Returns the rating token that stands for a rating in the path."""
+        if rating is None or not show:
+            return Rating.UNKNOWN
+        return Rating.POSITIVE if rating >= 0.5 else Rating.NEGATIVE
+
+    def rating_logits(self, logits: Tensor) -> Tensor:
+        """Returns the log-odds of the positive rating token against the negative one `[...]`."""
+        return logits[..., self.positive].float() - logits[..., self.negative].float()
 
     @property
     def room_to_close(self) -> int:
@@ -146,7 +140,7 @@ class Codec:
     def problem_room(self, max_length: int, max_tokens: int, *, forced_meta: bool) -> int:
         """Returns how many tokens a problem's text may have at most for one thought of `max_tokens`
         to fit behind it in a path of `max_length`; less than 0 where none does."""
-        opening = len(self.root("")) + len(self.header(1)) + forced_meta
+        opening = len(self.root("")) + len(self.opening(1)) + forced_meta
         return max_length - opening - max_tokens - self.room_to_close
 
     def root(self, problem: str) -> list[int]:
@@ -156,7 +150,7 @@ class Codec:
     def root_node(self, problem: str) -> NodeTokens:
         """Returns the root's tokens, none of which was sampled."""
         words = [self._id[Meta.PROBLEM], *self.encode(problem), self.thought_end]
-        return self._closed([*self.header(0), *words], 0, Rating.UNKNOWN)
+        return self._closed([*self.opening(0), *words], 0, Rating.UNKNOWN)
 
     def node(
         self,
@@ -165,22 +159,29 @@ class Codec:
         *,
         forced_meta: Meta | None,
         complete: bool,
-        rating: Rating,
+        shown: str,
     ) -> NodeTokens:
         """Returns the tokens of one rated thought on a path; the model sampled `ids` of them."""
-        opening = [*self.header(depth), *([self._id[forced_meta]] if forced_meta else [])]
+        opening = self.opening(depth, forced_meta)
         cut = [] if complete else [self.thought_end]
-        return self._closed([*opening, *ids, *cut], len(opening), rating)
+        return self._closed([*opening, *ids, *cut], len(opening), shown)
 
-    def marked(
+    def role(self, index: int, forced_meta: bool, min_tokens: int) -> Role:
+        """Returns the role of sampled token `index` of a thought of at least `min_tokens` tokens
+        before its end."""
+        if index == 0:
+            return Role.WORDS if forced_meta else Role.FIRST
+        return Role.INSIDE if index >= min_tokens else Role.WORDS
+
+    def supervised(
         self, nodes: Sequence[MarkedNode], *, show_ratings: bool, rating_weight: float
-    ) -> MarkedIds:
+    ) -> SupervisedIds:
         """Returns the tokens of a marked tree for supervised training; the nodes keep their ids.
 
         The model learns the problem, the thoughts to imitate, their ends, and known ratings
         (`rating_weight` each). It does not learn the headers, which it never samples.
         """
-        ids = MarkedIds([], [], [])
+        ids = SupervisedIds([], [], [])
         for index, node in enumerate(nodes):
             words = [self._id[node.meta]] if node.meta else []
             words += [*self.encode(node.text), self.thought_end]
@@ -193,7 +194,7 @@ class Codec:
                 ids.labels[-2], ids.weights[-2] = self._id[rating], rating_weight
         return ids
 
-    def grammar(self, size: int) -> torch.Tensor:
+    def grammar(self, size: int) -> Tensor:
         """Returns which tokens are allowed `[3, size]`, a row a `Role`; `size` is the width of the
         model's logits.
 
@@ -207,9 +208,9 @@ class Codec:
         allowed[Role.FIRST, self._allowed_metas] = True
         return allowed
 
-    def _closed(self, ids: list[int], sampled: int, rating: Rating) -> NodeTokens:
+    def _closed(self, ids: list[int], sampled: int, shown: str) -> NodeTokens:
         """Returns an ended thought with its rating field."""
-        return NodeTokens([*ids, *self.closing(rating)], sampled, read=len(ids))
+        return NodeTokens([*ids, *self.closing(shown)], sampled, read=len(ids))
 
     def _header(self, father: int, local: int) -> list[int]:
         return [
@@ -228,7 +229,7 @@ class Codec:
         own = self._number.get(str(number))
         return self.encode(str(number)) if own is None else [own]
 
-    def _append(self, ids: MarkedIds, tokens: list[int], weight: float) -> None:
+    def _append(self, ids: SupervisedIds, tokens: list[int], weight: float) -> None:
         ids.inputs.extend(tokens)
         ids.labels.extend(tokens)
         ids.weights.extend([weight] * len(tokens))
