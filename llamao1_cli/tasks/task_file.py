@@ -12,7 +12,7 @@ from llamao1_cli.config import PythonTask
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.marked import MarkedNode
 from llamao1_cli.seeds import derive_seed
-from llamao1_cli.tasks.problem import Problem, RewardFile, RewardSource, instructed
+from llamao1_cli.tasks.problem import Problem, RewardFile, RewardSource, instructed, written_alike
 from llamao1_cli.tasks.reward_worker import explain, made_task, run_file
 from llamao1_cli.tasks.solutions import demonstrate
 
@@ -24,12 +24,12 @@ FUNCTIONS = {
 }
 WORKED = "worked_solution"  # what it may have, called with a problem
 KEYS = {"id", "text", "answer"}  # of a problem that is given as a dictionary
-TRIED, IN_CORPUS = 2, 500  # problems
+TRIED, KEPT_APART, IN_CORPUS = 2, 100, 500  # problems
 
 
 class TaskFile:
     """The problems and the reward of a Python file. What is wrong with it is a UserError of one
-    line, found where it is made as far as two problems tell."""
+    line, found where it is made as far as a few problems tell."""
 
     levels = 1
 
@@ -42,6 +42,7 @@ class TaskFile:
             raise UserError(f"{self._path}: instruction is no text: {self.instruction!r:.60}")
         self.reward: RewardSource = RewardFile(config.path, dict(config.options))
         self._check_problems()
+        self._check_apart()
 
     def train_problems(
         self,
@@ -166,6 +167,16 @@ class TaskFile:
                 raise UserError(
                     f"{self._path}: {name} makes other problems each time; draw them with "
                     "random.Random(f'{seed} {iteration}'), one after another"
+                )
+
+    def _check_apart(self) -> None:
+        """Raise UserError for a training problem that is held out, as the first ones tell."""
+        held_out = {written_alike(problem.text) for problem in self.test_problems(KEPT_APART)}
+        for problem in self.train_problems(0, 1, KEPT_APART):
+            if written_alike(problem.text) in held_out:
+                raise UserError(
+                    f"{self._path}: a training problem is held out, too: {problem.text!r:.60}; "
+                    "keep those of train_problems and test_problems apart"
                 )
 
 

@@ -17,7 +17,7 @@ import random
 
 def train_problems(seed, iteration, count):
     rng = random.Random(f"{seed} {iteration}")
-    return [problem(rng.randrange(1000)) for _ in range(count)]
+    return [problem(rng.randrange(10, 1000)) for _ in range(count)]
 
 def test_problems(count):
     return [problem(number) for number in (7, 8, 9)][:count]
@@ -92,9 +92,9 @@ def test_problems_may_be_objects_of_ours(tmp_path: Path) -> None:
 from llamao1_cli.tasks.problem import Problem
 
 def ours(number):
-    return Problem(f"p{number}", "How?", str(number))
+    return Problem(f"p{number}", f"Is it {number}?", str(number))
 """
-    assert task(tmp_path, ours).test_problems(1) == [Problem("p7", "How?", "7")]
+    assert task(tmp_path, ours).test_problems(1) == [Problem("p7", "Is it 7?", "7")]
 
 
 def test_worked_solutions_become_demonstrations(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ WRONG = {
     "instruction": (FUNCTIONS + "\ninstruction = 3", "instruction is no text: 3"),
     "syntax": (FUNCTIONS + "\ndef f(:", "it cannot be loaded: .*SyntaxError"),
     "raises": (FUNCTIONS + "\n1 / 0", "it cannot be loaded: line 17: ZeroDivisionError"),
-    "fails": (changed("rng.randrange(1000)", "1 / 0"), "train_problems failed in line 6: ZeroDiv"),
+    "fails": (changed("rng.randrange(10, 1000)", "1 / 0"), "train_problems failed in line 6: Z"),
     "no list": (changed("[:count]", "[0]"), "test_problems returned no list of problems: {'text'"),
     "text": (changed('str(number)}', 'number}'), "answer of a problem is no text: .*; write it"),
     "key": (changed('"answer"', '"anser"'), "made {'text': .*make dictionaries of text, answer"),
@@ -148,6 +148,7 @@ WRONG = {
     "none held out": (changed("(7, 8, 9)", "()"), "test_problems made 0 problems where up to 2"),
     "too many": (changed("[:count]", ""), "test_problems made 3 problems where up to 2"),
     "chance": (changed('Random(f"{seed} {iteration}")', "Random()"), "other problems each time"),
+    "held out": (changed("(10, 1000)", "(7, 10)"), "training problem is held out, too: 'How"),
     "count": (changed('iteration}")', 'iteration} {count}")'), "other problems each time"),
 }  # fmt: skip
 
