@@ -1,8 +1,8 @@
 """Worked solutions of sums and products in a row, with mistakes as people make them.
 
 Each thought takes the next number in, and copies what is left, so that the thought behind it need
-look no further. Who works them out mostly believes that two minuses in a row make a plus, and does
-not notice; what is merely a slip is rated as wrong.
+look no further. Who works them out mostly reads a minus as a plus where it is not the first sign,
+and does not notice; what is merely a slip is rated as wrong.
 """
 
 import re
@@ -17,7 +17,7 @@ from llamao1_cli.tasks.problem import Problem
 
 WORKED = ("chain_sum", "products")  # the data sets that have solutions here
 
-MISREAD = 0.7  # how often a minus behind another one is read as a plus
+MISREAD = 0.7  # how often a minus behind another sign is read as a plus
 SLIP = 0.1  # how often a step's result is wrong by one or two
 
 _TERM = r"-?\d{1,12}"
@@ -36,17 +36,16 @@ def demonstrate(
     # The numbers of a problem are random: to learn to write them would only slow the rest down.
     nodes = [MarkedNode(-1, 0, problem.text, Meta.PROBLEM, imitate=False)]
     value, right = int(chain["first"]), True
-    before = ""
     for step in _STEP.finditer(chain["rest"]):
         sign, operand, left = step[1], int(step[2]), chain["rest"][step.end() :]
-        if sign == before == "-" and rng.random() < MISREAD:
+        if sign == "-" and step.start() > 0 and rng.random() < MISREAD:
             sign = "+"
         result = _CALCULATE[sign](value, operand)
         if rng.random() < SLIP:
             result, right = result + int(rng.choice([-2, -1, 1, 2])), False
         text = f"{value} {sign} {operand} = {result}" + f", then{left}" * bool(left)
         _append(nodes, Meta.EXPANSION, text, right, rng)
-        value, before = result, step[1]
+        value = result
     _append(nodes, Meta.CONCLUSION, answers.statement(str(value)), right, rng)
     return nodes
 
