@@ -49,7 +49,7 @@ SMALL_GSM8K = [
 BENCH = " --repeats 1 --prompt-tokens 5-10 --thought-tokens 2-4"
 LARGE = (
     *("quickstart.sh", "quickstart_seeds", "configs/quickstart.yaml", "configs/sums.yaml"),
-    "train --config configs/chain_sum.yaml",
+    "train --config configs/chain_sum.yaml", "train --config configs/coins.yaml",
 )
 
 
