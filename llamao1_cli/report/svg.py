@@ -26,8 +26,10 @@ def grid(
     across: Sequence[float],
     up: Sequence[float],
     name: Callable[[float], str] = format_number,
+    height: Callable[[float], str] = format_number,
 ) -> Markup:
-    """Returns horizontal rules and both axes' numbers; `name` writes those of the first axis."""
+    """Returns horizontal rules and both axes' numbers; `name` writes those of the first axis,
+    `height` those of the second."""
     foot = _round(frame.height - frame.bottom + 16)
     numbers = [
         Markup('<text class="x" x="{}" y="{}">{}</text>').format(
@@ -35,7 +37,7 @@ def grid(
         )
         for tick in across
     ]
-    return Markup("").join([*(_rule(frame, tick) for tick in up), *numbers])
+    return Markup("").join([*(_rule(frame, tick, height(tick)) for tick in up), *numbers])
 
 
 def axis_name(frame: Frame, name: str) -> Markup:
@@ -93,14 +95,14 @@ def _dot_shape(style: int) -> str:
     return DOTS[style // LINES % len(DOTS)]
 
 
-def _rule(frame: Frame, tick: float) -> Markup:
-    """Returns a horizontal rule and its number."""
+def _rule(frame: Frame, tick: float, name: str) -> Markup:
+    """Returns a horizontal rule and its number's name."""
     y = _round(frame.up(tick))
     rule = Markup('<line class="rule" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
         _round(frame.left), y, _round(frame.width - frame.right), y
     )
     return rule + Markup('<text class="y" x="{}" y="{}" dy="0.32em">{}</text>').format(
-        _round(frame.left - 7), y, format_number(tick)
+        _round(frame.left - 7), y, name
     )
 
 
