@@ -1,11 +1,12 @@
 """The sections of the model and of the supervised stage that prepares it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from llamao1_cli.config.section import Count, ExpandedPath, Fraction, Positive, Section, Weight
 from llamao1_cli.config.task import DataSource
+from llamao1_cli.language.choice import ChatSettings, LanguageChoice, LanguageName
 
 
 class BuildConfig(Section):
@@ -40,8 +41,27 @@ class LoraConfig(Section):
     )
 
 
+class ChatExample(Section):
+    """A worked example that stands before every problem."""
+
+    problem: str = Field(description="What the user says.")
+    solution: str = Field(description="What the model is shown to answer.")
+
+
+class ChatConfig(Section):
+    """What stands before a problem in the chat language."""
+
+    system: str | None = Field(None, description="System prompt; null leaves it out.")
+    examples: list[ChatExample] = Field(
+        [], description="Worked examples, as turns before the problem's."
+    )
+    arguments: dict[str, Any] = Field(
+        {}, description="Arguments of the chat template, such as `enable_thinking: false`."
+    )
+
+
 class ModelConfig(Section):
-    """The language model that proposes thoughts and rates them."""
+    """The language model that proposes thoughts, and rates them in the marked language."""
 
     path: ExpandedPath | None = Field(
         None, description="Model folder or hub name; without it `build` makes a model from scratch."
@@ -58,6 +78,35 @@ class ModelConfig(Section):
     max_length: Count = Field(
         512, description="Longest path in tokens; a path that would outgrow it is closed."
     )
+    language: LanguageName = Field(
+        "auto",
+        description="How it writes solutions: marked, thoughts between markers that it rates; "
+        "chat, its own words behind its chat template. auto takes marked for a model that knows "
+        "the markers, is built from scratch or is taught them by `warmup`, else chat.",
+    )
+    step_separator: Annotated[str, Field(min_length=1)] = Field(
+        "\n", description="Chat: a thought ends behind this text."
+    )
+    chat: ChatConfig = Field(ChatConfig(), description="Chat: what stands before a problem.")
+
+    @model_validator(mode="after")
+    def _taught_from_scratch(self) -> "ModelConfig":
+        if self.path is None and self.language == "chat":
+            raise ValueError(
+                "language: chat needs a chat model; name one in model.path, or set language: marked"
+            )
+        return self
+
+    @property
+    def speaks(self) -> LanguageChoice:
+        """Returns the choice of its language."""
+        chat = ChatSettings(
+            self.step_separator,
+            self.chat.system,
+            tuple((each.problem, each.solution) for each in self.chat.examples),
+            self.chat.arguments,
+        )
+        return LanguageChoice("marked" if self.path is None else self.language, chat)
 
 
 class WarmupConfig(Section):

@@ -46,9 +46,9 @@ def _field_row(name: str, field: FieldInfo) -> str:
     elif isinstance(default, BaseModel):
         shown = "see below"
     else:
-        shown = (
-            f"`{yaml.safe_dump(_plain(default), default_flow_style=True).split('...')[0].strip()}`"
-        )
+        style = '"' if isinstance(default, str) and "\n" in default else None
+        written = yaml.safe_dump(_plain(default), default_flow_style=True, default_style=style)
+        shown = f"`{written.split('...')[0].strip()}`"
     names = [name for each in field.metadata if isinstance(each, OneOf) for name in each.names]
     type_name = _choices(names) if names else _type_name(field.annotation)
     return f"| `{name}` | {type_name} | {shown} | {field.description} |"

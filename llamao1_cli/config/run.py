@@ -93,6 +93,12 @@ class Config(Section):
     )
 
     @model_validator(mode="after")
+    def _taught_markers(self) -> "Config":
+        if self.warmup is not None and self.model.language == "auto":
+            self.model = self.model.model_copy(update={"language": "marked"})
+        return self
+
+    @model_validator(mode="after")
     def _fit_the_algorithm(self) -> "Config":
         name, search = self.learn.algorithm, self.search
         entry = ALGORITHMS[name]

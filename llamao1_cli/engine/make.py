@@ -7,6 +7,7 @@ from llamao1_cli.config import EngineConfig
 from llamao1_cli.engine.builtin.engine import TreeEngine
 from llamao1_cli.engine.protocol import Engine
 from llamao1_cli.engine.vllm.engine import VllmEngine
+from llamao1_cli.errors import UserError
 from llamao1_cli.language.protocol import Language
 
 
@@ -24,6 +25,8 @@ def make_engine(
 
     Raises UserError for an architecture it does not run, or a back end that is not installed.
     """
+    if settings.backend == "vllm" and not language.rates:
+        raise UserError("engine.backend: vllm does not speak the chat language; use builtin")
     backend = VllmEngine if settings.backend == "vllm" else TreeEngine
     return backend(
         model,

@@ -33,7 +33,7 @@ class Request:
     outgrow the context.
     """
 
-    path: list[int]  # tokens root to node, closed by its rating
+    path: list[int]  # tokens root to node, with what closes it
     depth: int  # depth of the first new thought; the root has depth 0
     metas: tuple[Meta | None, ...]  # meta-action of each thought; None: the model writes its own
     hints: tuple[str | None, ...]  # sentence before each thought, seen by that thought alone
@@ -56,8 +56,10 @@ class Thought:
     known: int = 0  # of `ids` at its start that were sampled before, for an earlier thought
     forced_meta: bool = False  # the meta-action was written for the model, and is not in `ids`
     complete: bool = True  # the model ended it; else it was cut and closed
-    rating: float = UNREAD  # probability of success that the language model gives it
-    shown: str = ""  # the rating token that stands behind it on the path
+    # Probability of success that the language model gives it; None in a language without ratings.
+    rating: float | None = UNREAD
+    shown: str = ""  # the rating token that stands behind it on the path, if any
+    final: bool = False  # the model ended its solution with it
 
     @property
     def generated(self) -> int:

@@ -20,7 +20,7 @@ class Wants(Enum):
 
     TOKEN = "sample a token"
     RATING = "read a rating"
-    SCORES = "read the figures of every token of a thought, then its rating"
+    SCORES = "read the figures of every token of a thought, then its rating if it has one"
 
 
 @dataclass
@@ -147,36 +147,43 @@ class Row:
         self._drawn.pop(0)
         _add(thought, stats)
         self.pending = [stats.token]
-        ended = language.ends_thought(thought.ids)
+        ended = len(thought.ids) >= sampling.min_tokens and language.ends_thought(thought.ids)
         full = len(thought.ids) == sampling.max_tokens or self.spent
         stopped = stats.token in sampling.stop_ids or full
         if not (ended or stopped):
             return
         thought.complete = ended
-        self.pending += language.before_rating(ended)
-        self.wants = Wants.RATING
         if self.request.hints[len(self.thoughts) - 1]:
             self._unhint()
+        elif language.rates:
+            self.pending += language.before_rating(ended)
+            self.wants = Wants.RATING
+        else:
+            self.close(None)
 
     def rescored(self, stats: list[TokenStats]) -> None:
-        """Replace a hinted thought's figures by those it has without the hint."""
+        """Replace a hinted thought's figures by those it has without the hint; close it where it is
+        not rated."""
         for name in FIGURES:
             getattr(self.thought, name).clear()
         for each in stats:
             _add(self.thought, each)
+        if not self.rules.language.rates:
+            self.pending = self.thought.ids[-1:]
+            self.close(None)
 
-    def rated(self, rating: float) -> None:
+    def close(self, rating: float | None) -> None:
         """Close the thought with its rating, and begin the next one unless the path has ended."""
         thought, language = self.thought, self.rules.language
-        meta, thought.text = language.decode(thought.ids)
-        thought.meta = thought.meta or meta
+        thought.meta, thought.text = language.decode(thought.ids, thought.meta)
         thought.rating = rating
         thought.shown = language.shown_rating(rating, show=self.rules.show_ratings)
         last = len(self.thoughts) == len(self.request.metas) or self.spent
-        if last or language.ends_solution(thought.meta, thought.text, thought.ids):
+        thought.final = language.ends_solution(thought.meta, thought.text, thought.ids)
+        if last or thought.final:
             self.done = True
             return
-        self.pending = language.behind_rating(thought.shown)
+        self.pending += language.behind_rating(thought.shown)
         opening = self.opening()
         if opening is None:
             self.done = True
@@ -193,9 +200,12 @@ class Row:
             complete=thought.complete,
             shown=language.shown_rating(None, show=False),
         )
-        self.fed = self.fed[: self.hinted]
-        self.scored = tokens.sampled
-        self.pending = tokens.ids[: tokens.read + 1]
+        # What predicts the first token: the token before it, if nothing opens the thought.
+        start = self.hinted - (tokens.sampled == 0)
+        before = self.fed[start : self.hinted]
+        self.fed = self.fed[:start]
+        self.scored = len(before) + tokens.sampled
+        self.pending = [*before, *tokens.ids[: tokens.read + language.rates]]
         self.wants = Wants.SCORES
 
 

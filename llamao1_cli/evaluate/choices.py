@@ -63,7 +63,7 @@ def _vote(tree: Tree, equal: Equal, weight: Callable[[Node], float]) -> Node | N
     firsts: list[Node] = []  # of each group
     totals: list[float] = []
     for node in tree.nodes:
-        if node.answer is not None:
+        if node.answer:  # an empty one was stated by nobody
             index = join(node.answer, groups, equal)
             if index == len(firsts):
                 firsts.append(node)

@@ -91,7 +91,8 @@ class Endpoint:
                 f"judge.base_url: {self._config.base_url}: {reply.failure}; mend the endpoint, or "
                 "set judge.on_failure: rating to go on with the model's own ratings"
             )
-        node.value = node.thought.rating
+        if node.thought.rating is not None:
+            node.value = node.thought.rating
         self._counts["fallbacks"] += 1
 
     def _ask(self, text: str) -> Reply:

@@ -1,6 +1,6 @@
 """What strategies' trees score, once their solutions are rewarded, and what they cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,20 +87,21 @@ def passes_in_order(
 
 def qualities(forest: Forest, earned: Sequence[Sequence[float]], solved_at: float) -> Result:
     """Returns how well values, and ratings alone, foretell rewards: at the end of samples
-    (`value`, `rating`) and at all their steps (`steps`)."""
-
-    def value(node: Node) -> float:
-        return node.value
-
-    def rating(node: Node) -> float:
-        return node.thought.rating
-
+    (`value`, `rating`) and at all their steps (`steps`). Where nothing is rated, `rating` is None
+    and no key of `steps`."""
+    judges: dict[str, Callable[[Node], float]] = {"value": lambda node: node.value}
+    nodes = [node for tree in forest.trees for node in tree.nodes]
+    if all(node.thought.rating is not None for node in nodes):
+        judges["rating"] = lambda node: node.thought.rating or 0.0
     return {
-        "value": value_quality(forest.trees, earned, value, solved_at),
-        "rating": value_quality(forest.trees, earned, rating, solved_at),
+        "rating": None,
+        **{
+            name: value_quality(forest.trees, earned, judge, solved_at)
+            for name, judge in judges.items()
+        },
         "steps": {
-            "value": step_quality(forest.trees, earned, value, solved_at),
-            "rating": step_quality(forest.trees, earned, rating, solved_at),
+            name: step_quality(forest.trees, earned, judge, solved_at)
+            for name, judge in judges.items()
         },
     }
 

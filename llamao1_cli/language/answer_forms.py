@@ -33,10 +33,11 @@ class AnswerForm:
     where: str  # a hint says that the answer stands
     concludes: bool = False  # only a conclusion states an answer, for any thought would seem to
     bare: Callable[[str], str] = str  # takes the marks off the answers of a text
+    whole: bool = False  # only a solution that has ended states one, anywhere in its text
 
     def stated_by(self, meta: Meta | None, text: str) -> str | None:
         """Returns the final answer that a thought states, stripped but not normalised, or None."""
-        may = not self.concludes or meta is Meta.CONCLUSION
+        may = (not self.concludes or meta is Meta.CONCLUSION) and not self.whole
         return self.stated(text) if may else None
 
     def statement(self, answer: str) -> str:

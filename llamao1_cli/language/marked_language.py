@@ -84,11 +84,15 @@ class MarkedLanguage:
         batch = self.tokenizer(plain, add_special_tokens=False, split_special_tokens=True)
         return [list(ids) for ids in batch["input_ids"]]
 
-    def decode(self, ids: Sequence[int]) -> tuple[Meta | None, str]:
+    def decode(
+        self, ids: Sequence[int], forced_meta: Meta | None = None
+    ) -> tuple[Meta | None, str]:
         """Returns the meta-action and text of a thought's tokens; its end marker is left out."""
         meta = self._meta_of.get(ids[0]) if ids else None
         words = [i for i in ids[meta is not None :] if i != self.thought_end]
-        return meta, str(self.tokenizer.decode(words, clean_up_tokenization_spaces=False))
+        return forced_meta or meta, str(
+            self.tokenizer.decode(words, clean_up_tokenization_spaces=False)
+        )
 
     def opening(self, depth: int, meta: Meta | None = None) -> list[int]:
         """Returns a thought's header (depth 0: the root's) and its meta-action, if any."""

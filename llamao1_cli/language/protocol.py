@@ -58,8 +58,11 @@ class Language(Protocol):
         """Returns what `encode` returns for each text, in one call that is faster."""
         ...
 
-    def decode(self, ids: Sequence[int]) -> tuple[Meta | None, str]:
-        """Returns the meta-action and the text of a thought's sampled tokens."""
+    def decode(
+        self, ids: Sequence[int], forced_meta: Meta | None = None
+    ) -> tuple[Meta | None, str]:
+        """Returns the meta-action and the text of a thought's sampled tokens, behind a meta-action
+        that was chosen for it."""
         ...
 
     def root(self, problem: str) -> list[int]:

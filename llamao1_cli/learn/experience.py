@@ -122,9 +122,10 @@ def _experience(
         indices = trie.extend(ends[node.parent], own)
         ends[node.id] = indices[-1]
         if node.id > tree.begun and credit is not None and not np.isnan(credit[node.id]):
-            acted.append((node, indices[tokens.sampled - 1 :], credit[node.id] * weights[node.id]))
+            predicting = [ends[node.parent], *indices][tokens.sampled :]
+            acted.append((node, predicting, credit[node.id] * weights[node.id]))
         # The rating before the first thoughts is their baseline, so it is trained too.
-        if node.id >= tree.begun:
+        if language.rates and node.id >= tree.begun:
             rated.append((node, indices[tokens.read]))
     leaves = [tree.root.leaves if alike else counts[node.id] for node, _ in rated]
     targets = [target_of(node) for node, _ in rated]

@@ -22,8 +22,8 @@ from llamao1_cli.config import LoraConfig, ModelConfig
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.run_folder import check_model_folder
 from llamao1_cli.language.answer_forms import BOXED, AnswerForm
+from llamao1_cli.language.choice import LanguageChoice
 from llamao1_cli.language.marked import Meta
-from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.build import build_llama, build_tokenizer
 from llamao1_cli.model.markers import add_marker_tokens, add_markers
@@ -34,17 +34,24 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 
+MARKED = LanguageChoice("marked")
+
+
 @dataclass(frozen=True)
 class LanguageModel:
-    """A model and its tokenizer, with all markers known to both."""
+    """A model and its tokenizer, with all markers known to both if it speaks the marked
+    language."""
 
     model: PreTrainedModel  # a PeftModel where LoRA is on
     tokenizer: PreTrainedTokenizerFast
     name: str
+    speaks: LanguageChoice = MARKED
 
     def language(self, allowed_metas: Sequence[Meta], answers: AnswerForm = BOXED) -> Language:
-        """Returns the marked language under this model's tokenizer."""
-        return MarkedLanguage(self.tokenizer, allowed_metas, answers)
+        """Returns the language that the model speaks, by its tokenizer."""
+        ends = self.model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        return self.speaks.make(self.tokenizer, allowed_metas, answers, ends)
 
 
 def load_model(
@@ -67,12 +74,13 @@ def load_model(
     else:
         tokenizer = build_tokenizer(corpus, config.build.vocabulary)
         model = build_llama(config.build, len(tokenizer), config.max_length).to(dtype)
-    added = add_markers(model, tokenizer)
+    added = add_markers(model, tokenizer) if config.speaks.marks(tokenizer) else []
     _check_context(model, config.max_length)
     if config.lora is not None:
         model = _adapt(model, config.lora, added, weights)
     name = config.path or "built from scratch"
-    return LanguageModel(model.to(device), tokenizer, f"{name}, {weights}" if weights else name)
+    name = f"{name}, {weights}" if weights else name
+    return LanguageModel(model.to(device), tokenizer, name, config.speaks)
 
 
 def load_tokenizer(config: ModelConfig, corpus: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -84,7 +92,8 @@ def load_tokenizer(config: ModelConfig, corpus: Sequence[str]) -> PreTrainedToke
         tokenizer = build_tokenizer(corpus, config.build.vocabulary)
     else:
         tokenizer = _read_tokenizer(config.path, config.gguf_file)
-    add_marker_tokens(tokenizer)
+    if config.speaks.marks(tokenizer):
+        add_marker_tokens(tokenizer)
     return tokenizer
 
 

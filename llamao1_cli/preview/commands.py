@@ -9,7 +9,6 @@ from rich.console import Console
 from llamao1_cli.config import Config
 from llamao1_cli.errors import UserError
 from llamao1_cli.files.whole import check_writable, write_whole
-from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.load import load_tokenizer
 from llamao1_cli.preview.advice import refusals, warnings
@@ -29,7 +28,9 @@ def data(config: Config, json_file: Path | None) -> None:
     check_writable("--json", json_file)
     task = load_task(config.task)
     tokenizer = load_tokenizer(config.model, task.corpus())
-    language = MarkedLanguage(tokenizer, config.search.allowed_metas, config.task.answer_form)
+    language = config.model.speaks.make(
+        tokenizer, config.search.allowed_metas, config.task.answer_form
+    )
     with Grader(config.grading.workers, config.grading.timeout_s) as grader:
         seen = preview(config, task, language, grader.grade, warming=True)
     lost = warnings(seen, config)

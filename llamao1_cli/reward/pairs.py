@@ -102,7 +102,7 @@ def _best(tree: Tree, *, outcome: bool) -> list[str]:
         if leaf.outcome is outcome:
             steps = tree.path(leaf)[1:]
             mean = sum(step.mean_value for step in steps) / len(steps)
-            quality.setdefault(solution_text(steps), mean)
+            quality.setdefault(solution_text(steps, tree.joined), mean)
     return sorted(quality, key=lambda text: quality[text], reverse=outcome)[:MINED]
 
 

@@ -11,7 +11,6 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.calibration import value_quality
 from llamao1_cli.evaluate.judge_folder import language_model, reward_settings
 from llamao1_cli.files.run_folder import RunFolder
-from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.report.display import Display
 from llamao1_cli.reward.pairs import held_out
 from llamao1_cli.run.assembly import assemble
@@ -94,14 +93,16 @@ def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str,
     if head.untrained:
         raise UserError(f"{folder}: holds no trained value head; train it again")
     tokenizer = AutoTokenizer.from_pretrained(folder / "model", trust_remote_code=False)
-    language = MarkedLanguage(tokenizer, config.search.allowed_metas, config.task.answer_form)
+    language = config.model.speaks.make(
+        tokenizer, config.search.allowed_metas, config.task.answer_form
+    )
     forest = [tree for file in tree_files(trees) for tree in read_trees(file, language)]
     test = _of_questions(config, forest, held=True)
     if not test:
         raise UserError(f"{trees}: no tree is of a held-out problem; give more")
     earned = [[leaf.reward or 0.0 for leaf in tree.leaf_nodes()] for tree in test]
     solved_at = config.task.solved_at
-    ratings = value_quality(test, earned, lambda node: node.thought.rating, solved_at)
+    ratings = value_quality(test, earned, lambda node: node.thought.rating or 0.0, solved_at)
     head.judge()(test)
     values = value_quality(test, earned, lambda node: node.value, solved_at)
     return {"trees": len(test), "value": values, "rating": ratings}

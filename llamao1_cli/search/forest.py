@@ -18,7 +18,7 @@ def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
         "nodes": float(len(nodes)),
         "mean_entropy": _mean([e for node in nodes for e in node.thought.entropy]),
         "failed_rewards": float(sum(tree.failed_rewards for tree in trees)),
-        "mean_rating": _mean([node.thought.rating for node in nodes]),
+        "mean_rating": _mean([r for node in nodes if (r := node.thought.rating) is not None]),
     }
 
 

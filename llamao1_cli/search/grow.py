@@ -125,10 +125,12 @@ def grow(request: SearchRequest, engine: Engine, language: Language) -> list[Tre
 
 
 def _plant(request: SearchRequest, engine: Engine, language: Language) -> list[Tree]:
-    """Returns a tree of the rated root, and of what is given, for each problem."""
+    """Returns a tree of the root, rated if the language rates, and of what is given, for each
+    problem."""
     paths = [language.unrated(language.root(problem.text)) for problem in request.problems]
     given = request.given or [()] * len(paths)
-    rows = zip(request.problems, request.seeds, engine.rate(paths), given, strict=True)
+    ratings = engine.rate(paths) if language.rates else [None] * len(paths)
+    rows = zip(request.problems, request.seeds, ratings, given, strict=True)
     return [Tree.plant(*row, language.answers) for row in rows]
 
 

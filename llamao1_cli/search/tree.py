@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llamao1_cli.engine.protocol import Thought
+from llamao1_cli.engine.protocol import UNREAD, Thought
 from llamao1_cli.language.answer_forms import BOXED, AnswerForm
 from llamao1_cli.language.marked import MarkedNode, Meta, Rating
 from llamao1_cli.language.protocol import Language, NodeTokens
@@ -24,9 +24,10 @@ class Node:
     parent: int | None
     depth: int
     thought: Thought
-    value: float  # probability that the path ends right: judged by a value head, or its rating
+    value: float  # probability that the path ends right: judged by a value head, else its rating
     children: list[int] = field(default_factory=list)
-    answer: str | None = None  # the final answer it states; such a node is terminal
+    # The final answer it states; such a node is terminal. "" ends a solution that states none.
+    answer: str | None = None
     closed: bool = False  # no other child can follow: the path has no room, or has them all
     reward: float | None = None  # what the solution that it ends earned; None while nobody knows
     outcome: bool | None = None  # whether that is enough for the problem to be solved
@@ -80,19 +81,21 @@ class Tree:
     failed_rewards: int = 0  # solutions whose reward failed, so that they earned 0
     clock: float | None = None  # when the next solution would be drawn, without replacement
     begun: int = 0  # id of the node that its search began at; what leads there was given
+    joined: bool = False  # its thoughts are one text that was cut, each with the space around it
 
     @classmethod
     def plant(
         cls,
         problem: Problem,
         seed: int,
-        rating: float,
+        rating: float | None,
         given: Sequence[Thought] = (),
         answers: AnswerForm = BOXED,
     ) -> "Tree":
         """Returns a tree of the root and the `given` thoughts, at whose end the search begins."""
         thought = Thought(Meta.PROBLEM, problem.text, rating=rating, shown=Rating.UNKNOWN)
-        tree = cls(problem, seed, [Node(0, None, 0, thought, rating)])
+        root = Node(0, None, 0, thought, UNREAD if rating is None else rating)
+        tree = cls(problem, seed, [root], joined=answers.whole)
         known = [replace(each, known=len(each.ids)) for each in given]
         tree.attach(tree.root, known, answers)
         tree.begun = len(given)
@@ -143,7 +146,7 @@ class Tree:
         if rewritten := [index for index, step in enumerate(steps[:-1]) if step.terminal]:
             steps = steps[rewritten[-1] + 1 :]
             steps = steps[len(steps) > 1 and steps[0].thought.meta is Meta.CRITIC :]
-        return Solution(solution_text(steps), node.answer)
+        return Solution(solution_text(steps, self.joined), node.answer)
 
     def leaf_nodes(self) -> Iterator[Node]:
         """Yields nodes without children, the root only if it stands alone."""
@@ -156,16 +159,26 @@ class Tree:
         for an empty chain."""
         added = []
         for thought in thoughts:
-            node = Node(len(self.nodes), parent.id, parent.depth + 1, thought, thought.rating)
-            node.answer = answers.stated_by(thought.meta, thought.text)
+            value = UNREAD if thought.rating is None else thought.rating
+            node = Node(len(self.nodes), parent.id, parent.depth + 1, thought, value)
             parent.children.append(node.id)
             self.nodes.append(node)
+            node.answer = self._answer(node, answers)
             added.append(node)
             parent = node
         return added
 
+    def _answer(self, node: Node, answers: AnswerForm) -> str | None:
+        """Returns the answer that a thought states, or the solution that it ends."""
+        thought = node.thought
+        if not answers.whole:
+            return answers.stated_by(thought.meta, thought.text)
+        if not thought.final:
+            return None
+        return answers.stated(solution_text(self.path(node)[1:], self.joined)) or ""
+
     def path_ids(self, node: Node, language: Language) -> list[int]:
-        """Returns the tokens of the path to `node`, every node closed by the rating it was given
+        """Returns the tokens of the path to `node`, with the ratings that the thoughts were given
         when made."""
         ids = language.root(self.problem.text)
         for step in self.path(node)[1:]:
@@ -204,8 +217,10 @@ class Tree:
 _TREE = TypeAdapter(Tree)
 
 
-def solution_text(steps: Sequence[Node]) -> str:
-    """Returns thoughts as a text, a line each."""
+def solution_text(steps: Sequence[Node], joined: bool) -> str:
+    """Returns thoughts as a text: as they are if they are `joined`, else a line each."""
+    if joined:
+        return "".join(step.thought.text for step in steps).strip()
     return "\n".join(step.thought.text.strip() for step in steps)
 
 
@@ -225,7 +240,7 @@ def node_tokens(tree: Tree, node: Node, language: Language) -> NodeTokens:
 
 def _marked(node: Node) -> MarkedNode:
     rating = None
-    if node.parent is not None:
+    if node.parent is not None and node.thought.rating is not None:
         rating = Rating.POSITIVE if node.thought.rating >= 0.5 else Rating.NEGATIVE
     father = -1 if node.parent is None else node.parent
     return MarkedNode(father, node.id, node.thought.text, node.thought.meta, rating)
@@ -261,5 +276,5 @@ def _check_thought(node: Node) -> None:
         raise ValueError(f"not a tree: node {node.id} has broken tokens")
     if not 0 <= thought.known <= len(thought.ids):
         raise ValueError(f"not a tree: node {node.id} knows more tokens than it has")
-    if thought.shown not in list(Rating):
+    if thought.shown not in ("", *Rating):
         raise ValueError(f"not a tree: node {node.id} shows no rating")

@@ -64,7 +64,9 @@ def _check_tokens(tree: Tree, language: Language) -> None:
     for node in tree.nodes:
         ids = node.thought.ids
         known = max(ids, default=0) < len(language.tokenizer)
-        if node.parent is not None and (not known or language.decode(ids)[1] != node.thought.text):
+        forced = node.thought.meta if node.thought.forced_meta else None
+        text = language.decode(ids, forced)[1] if known else None
+        if node.parent is not None and text != node.thought.text:
             raise ValueError(
                 f"node {node.id} was written with another tokenizer; use the model that grew it"
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llamao1_cli.engine.protocol import Thought
 from llamao1_cli.search.tree import Node
 
 FEATURES = (
@@ -51,7 +52,7 @@ class PathStats:
 
 def extend_path(before: PathStats | None, node: Node) -> PathStats:
     """Returns the stats of the path to `node`; `before` are its parent's, None for the root."""
-    rating, logprobs = logit(node.thought.rating), node.thought.logprobs
+    rating, logprobs = rating_logit(node.thought), node.thought.logprobs
     lowest = sorted([*logprobs, 0.0, 0.0] if before is None else [*logprobs, *before.lowest])[:2]
     return PathStats(
         rating=rating,
@@ -76,6 +77,11 @@ def extend_paths(known: list[PathStats], nodes: Sequence[Node]) -> None:
 def feature_rows(paths: Sequence[PathStats]) -> np.ndarray:
     """Returns the features of paths as rows `[N, F]`, float32."""
     return np.array([path.features for path in paths], np.float32).reshape(-1, len(FEATURES))
+
+
+def rating_logit(thought: Thought) -> float:
+    """Returns the logit of a thought's rating; 0 for one without."""
+    return 0.0 if thought.rating is None else logit(thought.rating)
 
 
 def logit(probability: float) -> float:

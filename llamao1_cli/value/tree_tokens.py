@@ -11,7 +11,7 @@ from llamao1_cli.model.packed_attention import Layout
 from llamao1_cli.model.trie import Trie
 from llamao1_cli.model.trie_layout import filled, layout_of, numbers, side_by_side, whole_paths
 from llamao1_cli.search.tree import Node, Tree, node_tokens
-from llamao1_cli.value.features import logit
+from llamao1_cli.value.features import rating_logit
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class TokenReader:
             np.array(self._trie.before, np.int32),
             np.array(self._logprobs, np.float32),
             at,
-            np.array([logit(node.thought.rating) for node in fresh], np.float32),
+            np.array([rating_logit(node.thought) for node in fresh], np.float32),
         )
         return whole.part(self._tokens_up_to(at), np.arange(len(fresh)))
 

@@ -26,6 +26,7 @@ from llamao1_cli.config import (
     WarmupConfig,
 )
 from llamao1_cli.config.answers import AnswerPattern
+from llamao1_cli.config.model import ChatConfig, ChatExample
 from llamao1_cli.config.reference import reference
 from llamao1_cli.config.task import GymDataSet
 
@@ -54,6 +55,8 @@ HEADINGS = {
     if isinstance(value, BaseModel) and name not in ("task", "value_head")
 } | {
     BuildConfig: "model.build",
+    ChatConfig: "model.chat",
+    ChatExample: "model.chat.examples",
     LoraConfig: "model.lora",
     ArithmeticTask: "task (kind: arithmetic)",
     DataTask: "task (kind: data)",

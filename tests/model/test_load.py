@@ -26,7 +26,9 @@ from llamao1_cli.model.load import LanguageModel, load_model, save_model
 def load(
     folder: Path, lora: LoraConfig | None = None, weights: Path | None = None
 ) -> LanguageModel:
-    config = ModelConfig(path=str(folder), lora=lora, device="cpu", max_length=MAX_LENGTH)
+    config = ModelConfig(
+        language="marked", path=str(folder), lora=lora, device="cpu", max_length=MAX_LENGTH
+    )
     return load_model(config, [], seed=0, weights=weights)
 
 

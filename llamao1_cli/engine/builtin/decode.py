@@ -28,6 +28,7 @@ from llamao1_cli.engine.builtin.decode_state import (
 )
 from llamao1_cli.engine.builtin.groups import Group
 from llamao1_cli.engine.builtin.waiting import waits
+from llamao1_cli.engine.rows import Row
 from llamao1_cli.engine.sampler import Choice, Drawn, Sampler, token_stats
 
 WARM_UPS = 2  # steps before one is captured: libraries set themselves up in the first
@@ -52,6 +53,14 @@ class PreparedStep:
     run: Callable[[], None]
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What a burst came to."""
+
+    forwarded: int  # tokens
+    rows: Sequence[Row]  # that took part
+
+
 class Decoder:
     """Decodes `steps` tokens of every row that has one token to feed and wants the next.
 
@@ -68,14 +77,14 @@ class Decoder:
         self._keys: Callable[[], Tensor | None] = lambda: None
         self._pool: Any = None  # memory that all graphs share, for only one runs at a time
 
-    def decode(self, buffers: Buffers, groups: Sequence[Group]) -> int:
-        """Let the rows of the groups feed and sample; returns the number of tokens forwarded.
+    def decode(self, buffers: Buffers, groups: Sequence[Group]) -> Decoded:
+        """Let the rows of the groups feed and sample.
 
         The buffers must have room for `steps` tokens behind what each row has fed.
         """
         ready = [group for group in groups if group.ready and any(r.decodes for r in group.rows)]
         if not ready:
-            return 0
+            return Decoded(0, [])
         if buffers.prefix_keys is not self._keys():
             self._prepared.clear()
             self._keys = weakref.ref(buffers.prefix_keys)
@@ -86,8 +95,8 @@ class Decoder:
         load_state(step.state, values)
         for _ in range(self._steps):
             step.run()
-        self._hand_out(step.state.drawn, buffers.columns, ready)
-        return self._steps * size * buffers.columns
+        rows = self._hand_out(step.state, buffers.columns, ready)
+        return Decoded(self._steps * size * buffers.columns, rows)
 
     def waits(self, shape: Shape) -> list[str]:
         """Returns the operations of a step that make the host wait; such a step has no graph."""
@@ -158,17 +167,21 @@ class Decoder:
             step()
         return graph.replay
 
-    def _hand_out(self, drawn: Drawn, columns: int, ready: list[Group]) -> None:
-        """Hand the rows what they sampled, each up to where it ended."""
-        steps = [Drawn(*each) for each in zip(*(t.cpu() for t in tensors_of(drawn)), strict=True)]
-        stats = [token_stats(each) for each in steps]
+    def _hand_out(self, state: State, columns: int, ready: list[Group]) -> list[Row]:
+        """Hand the rows what they sampled, each up to where it ended, or what may follow became
+        other than it was drawn from; returns these rows."""
+        drawn = zip(*(t.cpu() for t in tensors_of(state.drawn)), strict=True)
+        stats = [token_stats(Drawn(*each)) for each in drawn]
+        roles, decoding = state.choice.roles.tolist(), list[Row]()
         for group in ready:
             for cell, row in enumerate(group.rows, group.slot * columns):
+                decoding += [row] * row.decodes
                 for step in range(self._steps):
-                    if not row.decodes:
+                    if not row.decodes or row.roles(1)[0] != roles[step][cell]:
                         break
                     row.take()
                     row.sampled(stats[step][cell])
+        return decoding
 
 
 def _frame(form: Form, buffers: Buffers, state: State, positions: Tensor) -> Frame:

@@ -113,7 +113,9 @@ class TreeEngine(TicketEngine):
         self.forwarded += sum(len(feed.tokens) for feed in feeds)
         self._use(feeds, logits)
         if self._decoder is not None:
-            self.forwarded += self._decoder.decode(self._memory.buffers, self._memory.live)
+            decoded = self._decoder.decode(self._memory.buffers, self._memory.live)
+            self.forwarded += decoded.forwarded
+            self._finish(decoded.rows)
         for group in [group for group in self._memory.live if group.done]:
             self._memory.retire(group)
         self._memory.compact()
@@ -155,12 +157,14 @@ class TreeEngine(TicketEngine):
             elif feed.row.wants is Wants.TOKEN:
                 samples.append((feed.row, last))
             else:
-                ratings.append((feed.row, last))
                 if feed.row.wants is Wants.SCORES:
-                    scores.append((feed.row, range(first, last)))
+                    scores.append((feed.row, range(first, first + len(feed.row.thought.ids))))
+                if self._language.rates:
+                    ratings.append((feed.row, last))
             first += len(feed.reads)
         for row, indices in scores:
             row.rescored(self._rescore(row, logits[indices.start : indices.stop]))
+        self._finish([row for row, _ in scores])
         if samples:
             self._sample(samples, logits)
         if ratings:
@@ -170,6 +174,10 @@ class TreeEngine(TicketEngine):
         index = torch.tensor([index for _, index in samples], device=logits.device)
         rows = [row for row, _ in samples]
         sample_rows(rows, logits[index], self._sampler)
+        self._finish(rows)
+
+    def _finish(self, rows: Sequence[Row]) -> None:
+        """Hand out the thoughts of the rows that are done."""
         self._finished += [(row.ticket, row.thoughts) for row in rows if row.done]
 
     def _rescore(self, row: Row, logits: torch.Tensor) -> list[TokenStats]:
@@ -186,9 +194,8 @@ class TreeEngine(TicketEngine):
         read = self._language.rating_logits(logits[index]).sigmoid()
         for (reader, _), rating in zip(ratings, read.tolist(), strict=True):
             if isinstance(reader, Row):
-                reader.rated(rating)
-                if reader.done:
-                    self._finished.append((reader.ticket, reader.thoughts))
+                reader.close(rating)
+                self._finish([reader])
             else:
                 assert reader.rated is not None
                 self._ratings[reader.rated] = rating
@@ -200,5 +207,5 @@ def _row_feed(group: Group, column: int, row: Row) -> Feed:
     reads = [len(tokens) - 1]
     if row.wants is Wants.SCORES:
         first = row.scored - 1
-        reads = [*range(first, first + len(row.thought.ids)), *reads]
+        reads = sorted({*range(first, first + len(row.thought.ids)), *reads})
     return Feed(tokens, start, group, column, row, reads)

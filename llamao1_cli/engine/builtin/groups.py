@@ -44,7 +44,8 @@ def make_groups(
     requests that have no room to begin.
 
     The header belongs to the shared prefix, unless hints come before it, and so do the tokens that
-    a thought begins with.
+    a thought begins with. Where nothing opens a thought, a hint leaves the path's last token to the
+    rows, for what it predicts is read again without the hint.
     """
     groups, full = [], []
     pairs = zip(requests, tickets, strict=True)
@@ -52,9 +53,11 @@ def make_groups(
         asked = list(members)
         hinted = any(request.hints[0] for request, _ in asked)
         opened = [] if hinted else [*rules.language.opening(asked[0][0].depth), *begun]
-        prefix, rows = [*path, *opened], list[Row]()
+        held = int(hinted and not rules.language.opening(asked[0][0].depth))
+        shared = len(path) - held
+        prefix, rows = [*path[:shared], *opened], list[Row]()
         for request, ticket in asked:
-            row = Row(request, ticket, rules, shared=len(path))
+            row = Row(request, ticket, rules, shared=shared, pending=path[shared:])
             opening = row.opening()
             if opening is None:
                 full.append(ticket)

@@ -78,7 +78,7 @@ class TokenChooser:
             if request.row is None:
                 request.rating = rating
             else:
-                request.row.rated(rating)
+                request.row.close(rating)
                 if not request.row.done:
                     request.forced = request.row.take()
 

@@ -67,7 +67,7 @@ class Likeliest:
         progress, chance = self._progress[id(tree)], tree.probability(node)
         progress.found += 1
         progress.covered += chance
-        if node.answer is not None:
+        if node.answer:  # an empty one was stated by nobody
             progress.count(node.answer, chance)
 
     def _next(self, tree: Tree) -> list[Pick]:
