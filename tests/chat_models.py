@@ -10,7 +10,7 @@ from toy_models import KINDS
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from llamao1_cli.language.chat.language import ChatLanguage
-from llamao1_cli.language.choice import ChatSettings
+from llamao1_cli.language.chat.settings import ChatSettings
 
 CHATML = (
     "{% if messages[0]['role'] != 'system' %}"

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from llamao1_cli.config.section import Count, ExpandedPath, Fraction, Positive, Section, Weight
 from llamao1_cli.config.task import DataSource
-from llamao1_cli.language.choice import ChatSettings, LanguageChoice, LanguageName
+from llamao1_cli.language.chat.settings import ChatSettings
+from llamao1_cli.language.choice import LanguageChoice, LanguageName
 
 
 class BuildConfig(Section):

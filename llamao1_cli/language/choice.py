@@ -1,12 +1,13 @@
 """Which language a model speaks, and what is to be chosen about it. It loads no torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.answer_forms import BOXED, AnswerForm
-from llamao1_cli.language.marked import MARKERS, Meta
+from llamao1_cli.language.chat.settings import ChatSettings
+from llamao1_cli.language.marked import MARKERS, THOUGHT_END, Meta
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -14,16 +15,6 @@ if TYPE_CHECKING:
     from llamao1_cli.language.protocol import Language
 
 LanguageName = Literal["auto", "marked", "chat"]
-
-
-@dataclass(frozen=True)
-class ChatSettings:
-    """What stands around a problem in the chat language, and what its solutions are cut at."""
-
-    separator: str = "\n"
-    system: str | None = None
-    examples: tuple[tuple[str, str], ...] = ()  # problems and their solutions
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the chat template
 
 
 @dataclass(frozen=True)
@@ -48,6 +39,11 @@ class LanguageChoice:
             "language nor a chat template; name a chat model in model.path, or teach it the marked "
             "language (language: marked and a section `warmup`)"
         )
+
+    def text_end(self, tokenizer: "PreTrainedTokenizerFast") -> str | None:
+        """Returns the token that ends what a model says when it is asked once, in a language that
+        programs do not know: None in one that they do."""
+        return THOUGHT_END if self.marks(tokenizer) else None
 
     def make(
         self,

@@ -104,6 +104,12 @@ def render_tree(nodes: Iterable[MarkedNode]) -> str:
     return "\n".join(render_node(node) for node in nodes)
 
 
+def with_digits(text: str) -> str:
+    """Returns marked text with the numbers of its nodes in digits, where it spells them in the
+    tokens that some tokenizers have for them."""
+    return _OWN_NUMBER.sub(r"\1\2", text)
+
+
 def parse_tree(text: str) -> list[MarkedNode]:
     """Returns the nodes of marked text, in order; any white space may stand between nodes.
 
@@ -124,6 +130,7 @@ def parse_tree(text: str) -> list[MarkedNode]:
     return nodes
 
 
+_OWN_NUMBER = re.compile(rf"({FATHER_START}|{LOCAL_START})<id_(-?\d+)>")
 _ANY_MARKER = re.compile("|".join(re.escape(m) for m in (*MARKERS, OLD_UNKNOWN)))
 _SPACE = re.compile(r"\s*")
 _HEADER = re.compile(

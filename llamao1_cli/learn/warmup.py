@@ -1,7 +1,6 @@
 """Warm-up: supervised training on marked text, the stage before self-play."""
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
@@ -16,11 +15,10 @@ from llamao1_cli.config import WarmupConfig
 from llamao1_cli.distributed.optimizer_step import optimizer_step, ramp_and_cosine
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.marked import (
-    FATHER_START,
-    LOCAL_START,
     MarkedNode,
     MarkedTextError,
     parse_tree,
+    with_digits,
 )
 from llamao1_cli.language.protocol import Language, SupervisedIds
 from llamao1_cli.tasks.fields import text_field
@@ -28,7 +26,6 @@ from llamao1_cli.tasks.problem import Task
 from llamao1_cli.tasks.rows import read_rows
 
 BUCKET = 50  # batches that are sorted by length together, so that little of a batch is padding
-_OWN_NUMBER = re.compile(rf"({FATHER_START}|{LOCAL_START})<id_(-?\d+)>")
 
 
 class Warmup:
@@ -161,7 +158,7 @@ def _text(row: dict[str, Any], where: str) -> str:
     tokenizers made here have some for the numbers of nodes."""
     if "prompt" in row:
         spelled = text_field(row, "prompt", where) + text_field(row, "completion", where)
-        return _OWN_NUMBER.sub(r"\1\2", spelled)
+        return with_digits(spelled)
     return text_field(row, "text", where)
 
 

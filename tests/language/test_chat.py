@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.answer_forms import FORMS
 from llamao1_cli.language.chat.language import OPENERS, ChatLanguage, Role
-from llamao1_cli.language.choice import ChatSettings, LanguageChoice
+from llamao1_cli.language.chat.settings import ChatSettings
+from llamao1_cli.language.choice import LanguageChoice
 from llamao1_cli.language.marked import METAS, MarkedNode, Meta
 from llamao1_cli.language.marked_language import MarkedLanguage
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from llamao1_cli.errors import UserError
 from llamao1_cli.language.answer_forms import BOXED, AnswerForm
+from llamao1_cli.language.chat.settings import ChatSettings
 from llamao1_cli.language.chat.template import ChatTemplate, special_ids
 from llamao1_cli.language.chat.thoughts import Pieces, Separator
-from llamao1_cli.language.choice import ChatSettings
 from llamao1_cli.language.marked import MarkedNode, Meta
 from llamao1_cli.language.protocol import NodeTokens, SupervisedIds
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jinja2 import TemplateError
 
 from llamao1_cli.errors import UserError
-from llamao1_cli.language.choice import ChatSettings
+from llamao1_cli.language.chat.settings import ChatSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
