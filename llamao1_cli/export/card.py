@@ -8,6 +8,7 @@ import yaml
 
 from llamao1_cli.config import ArithmeticTask, Config, DataSource, DataTask, PythonTask
 from llamao1_cli.config.file import dump_config
+from llamao1_cli.export import chat_code
 from llamao1_cli.export.loading_code import loading_code
 from llamao1_cli.report.tables import difference
 
@@ -21,9 +22,7 @@ _TEMPLATE = """\
 
 # {title}
 
-{mark}: a language model that solves a problem thought by thought in a marked
-language, and rates each thought. It was trained by self-play reinforcement learning. Adapters are
-merged; the tokenizer holds all markers. A problem must hold none of them.
+{mark}: {what}
 
 | | |
 |---|---|
@@ -39,9 +38,7 @@ merged; the tokenizer holds all markers. A problem must hold none of them.
 
 ## How to load it
 
-`generate` writes one thought and stops at its end. A rating is the probability of
-`<positive_rating>` against `<negative_rating>` behind `<start_of_rating>`. This solves a problem
-greedily, without search:
+{how}
 
 ```python
 {code}```
@@ -55,23 +52,41 @@ that judges thoughts there is not part of it, and learns anew.
 {config}```
 """
 
+_WHAT = """\
+a language model that solves a problem thought by thought in a marked
+language, and rates each thought. It was trained by self-play reinforcement learning. Adapters are
+merged; the tokenizer holds all markers. A problem must hold none of them."""
+
+_HOW = """\
+`generate` writes one thought and stops at its end. A rating is the probability of
+`<positive_rating>` against `<negative_rating>` behind `<start_of_rating>`. This solves a problem
+greedily, without search:"""
+
 
 def model_card(
-    config: Config, title: str, checkpoint: str, evaluations: Mapping[int, Mapping[str, Any]]
+    config: Config,
+    title: str,
+    checkpoint: str,
+    evaluations: Mapping[int, Mapping[str, Any]],
+    *,
+    chats: bool = False,
 ) -> str:
     """Returns the card as Markdown. `evaluations` are those of the run up to the checkpoint, by
-    their iteration; the first and the last are shown."""
+    their iteration; the first and the last are shown. `chats` says that the model is asked as any
+    chat model is."""
     return _TEMPLATE.format(
         front=yaml.safe_dump(_front(config), sort_keys=False, allow_unicode=True),
         title=_plain(title),
         mark=MARK,
+        what=chat_code.WHAT if chats else _WHAT,
+        how=chat_code.HOW if chats else _HOW,
         base=_base(config),
         task=_plain(_task(config)),
         warmup=_plain(_warmup(config)),
         play=_plain(_play(config)),
         checkpoint=_plain(checkpoint),
         results=_results(evaluations),
-        code=loading_code(config),
+        code=chat_code.chat_code(config) if chats else loading_code(config),
         config=dump_config(config),
     )
 

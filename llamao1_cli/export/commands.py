@@ -17,8 +17,8 @@ from llamao1_cli.export.spelling import Speller
 from llamao1_cli.export.steps import problem_steps
 from llamao1_cli.files.run_folder import RunFolder
 from llamao1_cli.files.whole import check_writable, write_whole
-from llamao1_cli.language.marked import MARKERS, METAS
-from llamao1_cli.language.marked_language import MarkedLanguage
+from llamao1_cli.language.choice import LanguageChoice
+from llamao1_cli.language.marked import METAS
 from llamao1_cli.language.protocol import Language
 from llamao1_cli.report.display import Display
 from llamao1_cli.search.tree import Tree
@@ -29,6 +29,10 @@ NOTHING = {
     "dpo": "no two thoughts behind one path differ enough in what became of them",
     "prm": "no tree holds a solution that was graded",
 }
+CHAT_TREES = (
+    "trees of a chat model are in its own words, which these rows have no form for; export the "
+    "model with --to hf, or read the tree files themselves"
+)
 
 
 def export_openlongcot(source: Path, out: Path, *, last: int, overwrite: bool) -> None:
@@ -55,7 +59,10 @@ def export_rows(
     _check_file(out, overwrite)
     files = _tree_files(source, last)
     language = _language(tokenizer or source)
-    speller = Speller(language, plain_tokenizer(language.tokenizer))
+    end = LanguageChoice().text_end(language.tokenizer)
+    if end is None:
+        raise UserError(f"--to {to}: {files[0].parent}: {CHAT_TREES}")
+    speller = Speller(language, plain_tokenizer(language.tokenizer, end))
     made: list[Row | None] = []
     for problem in problem_steps(_trees(files, language)):
         if to == "sft":
@@ -89,7 +96,8 @@ def export_model(source: Path, out: Path, *, overwrite: bool) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     dropped = save_plain(language_model, beside, config)
-    card = model_card(config, source.absolute().name, checkpoint.name, evaluations)
+    chats = language_model.speaks.text_end(language_model.tokenizer) is None
+    card = model_card(config, source.absolute().name, checkpoint.name, evaluations, chats=chats)
     (beside / "README.md").write_text(card, encoding="utf-8")
     if out.exists():
         shutil.rmtree(out)
@@ -107,9 +115,13 @@ def _tree_files(source: Path, last: int) -> list[Path]:
 
 
 def _trees(files: Iterable[Path], language: Language | None) -> Iterator[Tree]:
-    """Yields the trees of all files; only those of one file are in memory."""
+    """Yields the trees of all files; only those of one file are in memory. UserError for trees that
+    are not in the marked language."""
     for file in files:
-        yield from read_trees(file, language)
+        trees = read_trees(file, language)
+        if any(tree.joined for tree in trees):
+            raise UserError(f"{file}: {CHAT_TREES}")
+        yield from trees
 
 
 def _language(source: Path) -> Language:
@@ -122,12 +134,13 @@ def _language(source: Path) -> Language:
             "with --tokenizer"
         )
     tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=False)
-    missing = [marker for marker in MARKERS if marker not in tokenizer.get_vocab()]
-    if missing:
+    try:
+        return LanguageChoice().make(tokenizer, METAS)
+    except UserError:
         raise UserError(
-            f"--tokenizer: {model} does not know {missing[0]}; name a model that llamao1 saved"
-        )
-    return MarkedLanguage(tokenizer, METAS)
+            f"--tokenizer: {model} does not know the marked language; name a model that llamao1 "
+            "saved"
+        ) from None
 
 
 def _evaluations(folder: RunFolder, checkpoint: Path) -> dict[int, dict[str, Any]]:

@@ -5,10 +5,9 @@ from typing import Any
 
 from peft import PeftModel
 from tokenizers import Tokenizer
-from transformers import GenerationConfig, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from llamao1_cli.config import Config
-from llamao1_cli.language.marked import THOUGHT_END
 from llamao1_cli.model.load import LanguageModel, load_model
 from llamao1_cli.tasks.load import load_task
 
@@ -28,39 +27,51 @@ def save_plain(language_model: LanguageModel, folder: Path, config: Config) -> l
     """Write weights (safetensors), configuration, generation settings and tokenizer; returns what
     of the base model's was dropped, a phrase each.
 
-    `generate` ends where a thought does. The adapters of `language_model` are merged in place.
+    `generate` ends where a thought does, in a language that it does not know; else nothing of the
+    base model's is changed. The adapters of `language_model` are merged in place.
     """
     model = language_model.model
     if isinstance(model, PeftModel):
         model = model.merge_and_unload()
-    tokenizer = plain_tokenizer(language_model.tokenizer)
-    tokenizer.model_max_length = config.model.max_length
+    tokenizer, dropped = language_model.tokenizer, list[str]()
+    if (end := language_model.speaks.text_end(tokenizer)) is not None:
+        dropped = _dropped_end(tokenizer, end)
+        tokenizer = plain_tokenizer(tokenizer, end)
+        tokenizer.model_max_length = config.model.max_length
+        dropped += _end_texts(model, tokenizer, config.search.max_thought_tokens)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return dropped
+
+
+def _end_texts(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, length: int
+) -> list[str]:
+    """Have `generate` end where the tokenizer says, or behind `length` tokens; returns what was
+    dropped of the model's generation settings."""
     text_config = model.config.get_text_config()
     text_config.eos_token_id = tokenizer.eos_token_id
     text_config.pad_token_id = tokenizer.pad_token_id
-    dropped = _dropped_end(language_model.tokenizer)
     model.generation_config, unfit = _generation_settings(
-        model.generation_config, tokenizer, config.search.max_thought_tokens
+        model.generation_config, tokenizer, length
     )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return dropped + unfit
+    return unfit
 
 
-def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+def plain_tokenizer(tokenizer: PreTrainedTokenizerFast, end: str) -> PreTrainedTokenizerFast:
     """Returns a tokenizer of the same tokens for programs that do not know the marked language.
 
-    It has the chat template and the special tokens of `tokenizer`, but its end of text is the end
-    of a thought. It adds nothing before or after a text, as none was there in training.
+    It has the chat template and the special tokens of `tokenizer`, but its end of text is `end`,
+    that of a thought. It adds nothing before or after a text, as none was there in training.
     """
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.post_processor = None
     backend.no_padding()
     backend.no_truncation()
-    pad = tokenizer.pad_token or tokenizer.eos_token or THOUGHT_END
+    pad = tokenizer.pad_token or tokenizer.eos_token or end
     plain = PreTrainedTokenizerFast(
         tokenizer_object=backend,
-        **(tokenizer.special_tokens_map | {"eos_token": THOUGHT_END, "pad_token": pad}),
+        **(tokenizer.special_tokens_map | {"eos_token": end, "pad_token": pad}),
         extra_special_tokens=tokenizer.extra_special_tokens,
         clean_up_tokenization_spaces=False,
     )
@@ -68,11 +79,10 @@ def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFa
     return plain
 
 
-def _dropped_end(tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    end = tokenizer.eos_token
-    if end in (None, THOUGHT_END):
+def _dropped_end(tokenizer: PreTrainedTokenizerFast, end: str) -> list[str]:
+    if tokenizer.eos_token in (None, end):
         return []
-    return [f"the end of text {end}, for a text ends at {THOUGHT_END} now"]
+    return [f"the end of text {tokenizer.eos_token}, for a text ends at {end} now"]
 
 
 def _generation_settings(

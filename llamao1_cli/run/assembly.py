@@ -17,6 +17,7 @@ from llamao1_cli.errors import UserError
 from llamao1_cli.evaluate.evaluator import Evaluator, OnNamedGrowth
 from llamao1_cli.evaluate.judges import Judges, make_judges
 from llamao1_cli.evaluate.playable import playable
+from llamao1_cli.evaluate.unrated import check_unrated
 from llamao1_cli.language.protocol import Language
 from llamao1_cli.model.load import LanguageModel
 from llamao1_cli.selfplay.local import SelfPlay
@@ -116,6 +117,8 @@ def assemble(
         strategies, config.judge, config.eval.pairwise, config.search.allowed_metas
     )
     player = make_player(config, task, accelerator.device, weights)
+    valued = player.value_function is not None
+    check_unrated(strategies, player.language, valued=valued)
     return Parts(
         config=config,
         accelerator=accelerator,

@@ -339,7 +339,7 @@ def test_rows_of_a_run_and_of_its_tree_files(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no tokenizer\.json; name the run or model folder"):
         export_rows(run / "trees", "sft", tmp_path / "no", tokenizer=None, **options)
     plain = plain_folder(tmp_path / "plain", tied=True)
-    with pytest.raises(UserError, match="does not know <start_of_father_id>"):
+    with pytest.raises(UserError, match="does not know the marked language"):
         export_rows(run / "trees", "sft", tmp_path / "no", tokenizer=plain, **options)
     assert not (tmp_path / "no").exists()
 

@@ -32,6 +32,7 @@ from llamao1_cli.export.steps import Step, problem_steps
 from llamao1_cli.language.marked import (
     MARKERS,
     METAS,
+    THOUGHT_END,
     MarkedNode,
     Meta,
     Rating,
@@ -188,7 +189,7 @@ def test_the_two_best_right_solutions_are_kept(trees: list[Tree]) -> None:
 
 def special_tokenizer(language: MarkedLanguage) -> PreTrainedTokenizerFast:
     """The built tokenizer as others come: it has an end of its own and puts a token in front."""
-    again = plain_tokenizer(language.tokenizer)
+    again = plain_tokenizer(language.tokenizer, THOUGHT_END)
     again.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
     again.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", again.convert_tokens_to_ids("<s>"))]
@@ -206,7 +207,7 @@ def spoken(
     """A language, and the tokenizer that an export writes, read again from its files."""
     tokenizer = language.tokenizer if request.param == "built" else special_tokenizer(language)
     folder = tmp_path_factory.mktemp("tokenizer")
-    plain_tokenizer(tokenizer).save_pretrained(folder)
+    plain_tokenizer(tokenizer, THOUGHT_END).save_pretrained(folder)
     return MarkedLanguage(tokenizer, METAS), AutoTokenizer.from_pretrained(folder)
 
 
@@ -232,9 +233,8 @@ def test_sft_rows_read_as_the_tokens_that_were_sampled(spoken) -> None:
     for seed in range(12):
         tree = grown(language, seed)
         (problem,) = problem_steps([tree])
-        rows = rows_of(
-            list(sft_rows(problem, Speller(language, plain_tokenizer(language.tokenizer))))
-        )
+        speller = Speller(language, plain_tokenizer(language.tokenizer, THOUGHT_END))
+        rows = rows_of(list(sft_rows(problem, speller)))
         for row, path in zip(rows, best_traces(problem), strict=True):
             expected = tree.path_ids(leaf_of(tree, path), language)[:-3]
             assert reader(row["prompt"] + row["completion"])["input_ids"] == expected
@@ -251,7 +251,7 @@ def test_dpo_rows_read_as_siblings_behind_their_path(spoken) -> None:
     for seed in range(12):
         tree = grown(language, seed)
         (problem,) = problem_steps([tree])
-        speller = Speller(language, plain_tokenizer(language.tokenizer))
+        speller = Speller(language, plain_tokenizer(language.tokenizer, THOUGHT_END))
         said_behind: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
         for node in tree.nodes[1:]:
             path = tree.path_ids(tree.nodes[node.parent or 0], language)
@@ -276,7 +276,7 @@ def test_prm_rows_are_the_whole_path_with_a_label_a_thought(spoken) -> None:
     for seed in range(12):
         tree = grown(language, seed)
         (problem,) = problem_steps([tree])
-        speller = Speller(language, plain_tokenizer(language.tokenizer))
+        speller = Speller(language, plain_tokenizer(language.tokenizer, THOUGHT_END))
         rows = rows_of(list(prm_rows(problem, speller)))
         graded = {key(tree, leaf) for leaf in tree.leaf_nodes() if leaf.outcome is not None}
         assert len(rows) == len(graded)
@@ -306,7 +306,7 @@ def test_words_that_are_special_never_become_tokens(language: MarkedLanguage, wo
     tree.problem = Problem("p", f"How many {word} are there?", "7")
     tree.nodes[1].thought.text = f"a {word}"
     (problem,) = problem_steps([tree])
-    plain = plain_tokenizer(language.tokenizer)
+    plain = plain_tokenizer(language.tokenizer, THOUGHT_END)
     rows = list(sft_rows(problem, Speller(language, plain)))
     assert len(rows) == 2
     special = word in plain.get_vocab() and word not in MARKERS
@@ -371,7 +371,8 @@ def test_the_supervised_stage_reads_openlongcot(
 def test_the_warm_up_reads_sft_rows_as_the_tokens_that_were_sampled(
     language: MarkedLanguage, arithmetic: Arithmetic, tmp_path: Path
 ) -> None:
-    speller, rows, expected = Speller(language, plain_tokenizer(language.tokenizer)), [], []
+    speller = Speller(language, plain_tokenizer(language.tokenizer, THOUGHT_END))
+    rows, expected = [], []
     for seed in range(6):
         tree = grown(language, seed)
         (problem,) = problem_steps([tree])
