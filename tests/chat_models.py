@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
+from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from toy_models import KINDS
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
@@ -80,6 +81,7 @@ TEMPLATES = {
         True,
     ),
 }
+PIECES = {"mistral"}  # the kinds whose tokenizers work on pieces, not on bytes
 CORPUS = [
     "Mia has 3 pens and buys 4 more. How many pens has she?\n3 + 4 = 7.\n\nThe answer is 7.\n",
     "Ben had 12 coins.\nHe gives away 5 of them.\n12 - 5 = 7\nThe answer is \\boxed{7}.\n\n",
@@ -88,11 +90,26 @@ SAID = "\n .\n = 7 1 The answer is \\boxed{7}.\n\n"  # what the model likes to s
 
 
 def chat_tokenizer(kind: str = "chatml") -> PreTrainedTokenizerFast:
-    """A small byte-level tokenizer that puts the first token of a text before what it reads, and
-    merges separators with what stands before them."""
+    """A small tokenizer that puts the token that begins a text before what it reads, if the kind
+    has one."""
     template, special, bos, eos, _, _ = TEMPLATES[kind]
+    tokenizer = pieces_tokenizer() if kind in PIECES else byte_level_tokenizer()
+    names = [name for name in dict.fromkeys([*special, bos, eos, "<pad>"]) if name]
+    tokenizer.add_special_tokens([AddedToken(n, special=True, normalized=False) for n in names])
+    if bos:
+        first = [(bos, tokenizer.token_to_id(bos))]
+        tokenizer.post_processor = TemplateProcessing(single=f"{bos} $A", special_tokens=first)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token="<pad>"
+    )
+    fast.chat_template = template
+    return fast
+
+
+def byte_level_tokenizer() -> Tokenizer:
+    """As Qwen's and Llama 3's, but with no word boundary at punctuation and line ends, so that it
+    merges them."""
     tokenizer = Tokenizer(BPE())
-    # No word boundary at punctuation and line ends: ".\n" becomes one token.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -100,13 +117,34 @@ def chat_tokenizer(kind: str = "chatml") -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(
         [[".\n", ").\n", "\n\n", ".\n\n", " 7", "7.", "the "]] * 9, trainer
     )
-    names = [name for name in dict.fromkeys([*special, bos, eos, "<pad>"]) if name]
-    tokenizer.add_special_tokens([AddedToken(n, special=True, normalized=False) for n in names])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token="<pad>"
+    return tokenizer
+
+
+def pieces_tokenizer() -> Tokenizer:
+    """As Mistral's: words with their space before them as one mark, other characters as bytes, and
+    no space at the beginning of a text that is read back."""
+    letters = "".join(sorted({*"".join(CORPUS), *map(chr, range(32, 127))} - {"\n", " "}))
+    vocabulary = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *letters, "▁7", "▁T"]
+    model = BPE(
+        vocab={piece: index for index, piece in enumerate(vocabulary)},
+        merges=[("▁", "7"), ("▁", "T")],
+        byte_fallback=True,
+        fuse_unk=True,
+        unk_token="<unk>",
     )
-    fast.chat_template = template
-    return fast
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    return tokenizer
 
 
 def chat_language(kind: str = "chatml", **settings: object) -> ChatLanguage:

@@ -168,3 +168,16 @@ def test_answers_are_read_from_the_whole_solution() -> None:
     assert form.whole
     assert form.stated_by(Meta.CONCLUSION, "The answer is \\boxed{7}.") is None
     assert form.stated is FORMS["boxed"].stated
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_thoughts_that_were_cut_anywhere_are_the_text_together(kind: str) -> None:
+    """No space is lost where a tokenizer reads none at the beginning of a text."""
+    language, text = LANGUAGES[kind], "3 + 4 = 7.\nThe answer is 7.\n"
+    ids = language.encode(text)
+    whole = language.decode(ids)[1]
+    assert whole.strip() == text.strip()
+    for cut in range(len(ids) + 1):
+        assert language.decode(ids[:cut])[1] + language.decode(ids[cut:])[1] == whole
+    first = next(end for end in range(len(ids)) if language.ends_thought(ids[: end + 1]))
+    assert language.decode(ids[: first + 1])[1].strip() == "3 + 4 = 7."
