@@ -37,7 +37,7 @@ def _label(tree: Tree, node: Node) -> Text:
         label.append(f"{node.thought.meta.name.lower()} ", style="dim")
     again = shared_text(tree, node)
     label.append(_lines(again), style="dim")
-    new = node.thought.text[len(again) :]
+    new = node.thought.text[len(again) :].rstrip("\n")
     return label.append(_lines(new), style="bold green" if node.terminal else "")
 
 
