@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compares test-time strategies at equal cost on the runs of scripts/quickstart_seeds.sh and prints the
-# table of docs/results.md.
+# Compares test-time strategies at equal cost on the runs of `bash scripts/seeds.sh quickstart`, and
+# prints the table of docs/results.md.
 # usage: bash scripts/equal_cost.sh [OPTION…]     options go to `llamao1 eval`
 set -euo pipefail
 cd "$(dirname "$0")/.."

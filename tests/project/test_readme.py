@@ -48,7 +48,7 @@ SMALL_GSM8K = [
 ]  # fmt: skip
 BENCH = " --repeats 1 --prompt-tokens 5-10 --thought-tokens 2-4"
 LARGE = (
-    *("quickstart.sh", "quickstart_seeds", "configs/quickstart.yaml", "configs/sums.yaml"),
+    *("quickstart.sh", "scripts/seeds.sh", "configs/quickstart.yaml", "configs/sums.yaml"),
     "train --config configs/chain_sum.yaml", "train --config configs/coins.yaml",
 )
 
