@@ -57,7 +57,9 @@ def table(runs: list[Path]) -> str:
     for name in pairs[0][1]["strategies"]:
         after = [last["strategies"][name]["accuracy"] for _, last in pairs]
         lines.append(f"| {name}, after | {cells(after)} |")
-    first, second = ([run["strategies"]["greedy"]["right"] for run in side] for side in zip(*pairs))
+    first, second = (
+        [pair[when]["strategies"]["greedy"]["right"] for pair in pairs] for when in (0, 1)
+    )
     gain = difference(paired_difference(second, first))
     lines.append(f"| greedy, after - before, the same problems, 95% |{' |' * len(runs)} {gain} |")
     for name in pairs[0][1]["differences"]:
