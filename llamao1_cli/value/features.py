@@ -19,6 +19,12 @@ FEATURES = (
     "steps",
     "finished",  # whether it states an answer
 )
+# In a language without ratings.
+UNRATED_FEATURES = (
+    *(name for name in FEATURES if "rating" not in name),
+    "tokens",  # sampled ones
+    "mean_logprob",  # of them
+)
 RATING = FEATURES.index("rating")
 LOGIT_LIMIT = 16.0  # a rating of 0 or 1 in fp32 is no more certain than this
 
@@ -34,20 +40,23 @@ class PathStats:
     lowest: tuple[float, float]  # log-probs of the least likely tokens; 0, certain, for none
     steps: int
     finished: bool
+    tokens: int  # sampled ones
 
-    @property
-    def features(self) -> tuple[float, ...]:
-        """The features in the order of `FEATURES`."""
-        mean = self.rating_sum / (self.steps + 1)
-        return (
-            self.rating,
-            self.lowest_rating,
-            mean,
-            self.logprob,
-            *self.lowest,
-            self.steps,
-            self.finished,
-        )
+    def features(self, names: Sequence[str]) -> list[float]:
+        """Returns the named features, in their order."""
+        known = {
+            "rating": self.rating,
+            "lowest_rating": self.lowest_rating,
+            "mean_rating": self.rating_sum / (self.steps + 1),
+            "logprob": self.logprob,
+            "lowest_logprob": self.lowest[0],
+            "second_logprob": self.lowest[1],
+            "steps": self.steps,
+            "finished": self.finished,
+            "tokens": self.tokens,
+            "mean_logprob": self.logprob / max(self.tokens, 1),
+        }
+        return [known[name] for name in names]
 
 
 def extend_path(before: PathStats | None, node: Node) -> PathStats:
@@ -62,6 +71,7 @@ def extend_path(before: PathStats | None, node: Node) -> PathStats:
         lowest=(lowest[0], lowest[1]),
         steps=node.depth,
         finished=node.terminal,
+        tokens=len(logprobs) + (0 if before is None else before.tokens),
     )
 
 
@@ -74,9 +84,10 @@ def extend_paths(known: list[PathStats], nodes: Sequence[Node]) -> None:
         known.append(extend_path(None if node.parent is None else known[node.parent], node))
 
 
-def feature_rows(paths: Sequence[PathStats]) -> np.ndarray:
-    """Returns the features of paths as rows `[N, F]`, float32."""
-    return np.array([path.features for path in paths], np.float32).reshape(-1, len(FEATURES))
+def feature_rows(paths: Sequence[PathStats], names: Sequence[str] = FEATURES) -> np.ndarray:
+    """Returns the named features of paths as rows `[N, F]`, float32."""
+    rows = [path.features(names) for path in paths]
+    return np.array(rows, np.float32).reshape(-1, len(names))
 
 
 def rating_logit(thought: Thought) -> float:

@@ -1,6 +1,7 @@
 """The value head: how likely a path ends right, from its ratings and its token log-probs.
 
-The rating tells how hard a problem is, the log-probs tell which of its solutions made a mistake.
+The rating tells how hard a problem is, the log-probs tell which of its solutions made a mistake. In
+a language without ratings, the log-probs and the length are all there is.
 The head is a small network that needs nothing but what any engine returns.
 """
 
@@ -24,7 +25,8 @@ RANGE = 6.0  # inputs are clipped to so many standard deviations from their mean
 
 
 class ValueHead(nn.Module):
-    """A value's logit: the rating's plus the output of a small network, which starts at zero.
+    """A value's logit: the rating's, if there is one, plus the output of a small network, which
+    starts at zero; `names` are its features.
 
     It runs on the CPU in fp32 and leaves torch's own random state alone.
     """
@@ -32,14 +34,15 @@ class ValueHead(nn.Module):
     mean: torch.Tensor
     deviation: torch.Tensor
 
-    def __init__(self, hidden: int, seed: int) -> None:
+    def __init__(self, hidden: int, seed: int, names: Sequence[str] = FEATURES) -> None:
         super().__init__()
+        self.names = names
         random = torch.Generator().manual_seed(seed)
-        weight = torch.randn(hidden, len(FEATURES), generator=random) / len(FEATURES) ** 0.5
-        self.inner = nn.utils.skip_init(nn.Linear, len(FEATURES), hidden)
+        weight = torch.randn(hidden, len(names), generator=random) / len(names) ** 0.5
+        self.inner = nn.utils.skip_init(nn.Linear, len(names), hidden)
         self.outer = nn.utils.skip_init(nn.Linear, hidden, 1)
-        self.register_buffer("mean", torch.zeros(len(FEATURES)))
-        self.register_buffer("deviation", torch.ones(len(FEATURES)))
+        self.register_buffer("mean", torch.zeros(len(names)))
+        self.register_buffer("deviation", torch.ones(len(names)))
         with torch.no_grad():
             self.inner.weight.copy_(weight)
             for parameter in (self.inner.bias, self.outer.weight, self.outer.bias):
@@ -52,7 +55,8 @@ class ValueHead(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Returns the values' logits `[N]` of features `[N, F]`."""
-        return features[:, RATING] + self._added(features)
+        added = self._added(features)
+        return features[:, RATING] + added if self.names is FEATURES else added
 
     def _added(self, features: torch.Tensor) -> torch.Tensor:
         inputs = ((features - self.mean) / self.deviation).clamp(-RANGE, RANGE)
@@ -91,8 +95,8 @@ class ValueHead(nn.Module):
             raise UserError(f"{folder / HEAD_FILE}: not a value head: {error}") from None
         except RuntimeError:
             raise UserError(
-                f"value_head.hidden_size: {folder / HEAD_FILE} has another; set the one it "
-                "trained with"
+                f"value_head.hidden_size: {folder / HEAD_FILE} has another, or reads thoughts of "
+                "another language; set the one it trained with"
             ) from None
 
     def load_judge(self, folder: Path) -> None:
@@ -126,7 +130,7 @@ class PathJudge:
     def __call__(self, trees: Sequence[Tree]) -> None:
         """Set the values of the nodes that the trees have gained since the last call."""
         if self._head.untrained:
-            return  # a node starts with its rating
+            return  # a node starts with its rating, or 0.5
         nodes, paths = [], list[PathStats]()
         for tree in trees:
             known = self._paths.setdefault(id(tree), [])
@@ -134,6 +138,6 @@ class PathJudge:
             extend_paths(known, fresh)
             nodes += fresh
             paths += known[len(known) - len(fresh) :]
-        values = self._head(torch.from_numpy(feature_rows(paths))).sigmoid()
+        values = self._head(torch.from_numpy(feature_rows(paths, self._head.names))).sigmoid()
         for node, value in zip(nodes, values.tolist(), strict=True):
             node.value = value

@@ -13,7 +13,7 @@ from llamao1_cli.config import ValueHeadConfig
 from llamao1_cli.errors import RunFailedError
 from llamao1_cli.files.reading import reading
 from llamao1_cli.search.tree import Tree
-from llamao1_cli.value.features import PathStats, extend_paths, feature_rows
+from llamao1_cli.value.features import FEATURES, PathStats, extend_paths, feature_rows
 from llamao1_cli.value.head import ValueHead
 from llamao1_cli.value.supervision import Supervision, join, supervision_of
 
@@ -31,13 +31,13 @@ class Examples:
     supervision: Supervision
 
 
-def examples_of(trees: Sequence[Tree]) -> Examples:
-    """Returns all nodes of trees with targets, tree by tree."""
+def examples_of(trees: Sequence[Tree], names: Sequence[str] = FEATURES) -> Examples:
+    """Returns all nodes of trees with targets, tree by tree, with the named features."""
     rows = []
     for tree in trees:
         paths: list[PathStats] = []
         extend_paths(paths, tree.nodes)
-        rows.append(feature_rows(paths))
+        rows.append(feature_rows(paths, names))
     return Examples(np.concatenate(rows), supervision_of(trees))
 
 
@@ -53,7 +53,7 @@ class HeadTrainer:
 
         Raises RunFailedError if a loss is not finite.
         """
-        self._recent = [*self._recent, examples_of(trees)][-WINDOW:]
+        self._recent = [*self._recent, examples_of(trees, self._head.names)][-WINDOW:]
         value, pair = self._fit()
         if not math.isfinite(value + pair):
             raise RunFailedError(f"the value head's loss is not finite in iteration {iteration}")

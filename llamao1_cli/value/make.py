@@ -11,6 +11,7 @@ from llamao1_cli.model.packed_forward import check_packs
 from llamao1_cli.seeds import derive_seed
 from llamao1_cli.value.adapter import ValueAdapter
 from llamao1_cli.value.adapter_training import AdapterTrainer
+from llamao1_cli.value.features import FEATURES, UNRATED_FEATURES
 from llamao1_cli.value.head import ValueHead
 from llamao1_cli.value.head_training import HeadTrainer
 from llamao1_cli.value.protocol import ValueFunction, ValueTrainer
@@ -41,7 +42,11 @@ def make_value_function(
             model, language, settings.rank, value_seed(seed), max_tokens=micro_batch_tokens
         )
     else:
-        value_function = head = ValueHead(settings.hidden_size, value_seed(seed))
+        value_function = head = ValueHead(
+            settings.hidden_size,
+            value_seed(seed),
+            FEATURES if language.rates else UNRATED_FEATURES,
+        )
         if weights is None and settings.path is not None:
             head.load_judge(Path(settings.path))
     if weights is not None:

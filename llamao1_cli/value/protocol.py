@@ -14,7 +14,7 @@ from llamao1_cli.search.tree import Tree
 class ValueFunction(Protocol):
     """Values of the nodes of trees: the probabilities that their paths end right.
 
-    Before it has learned, every value is the node's rating.
+    Before it has learned, every value is the node's rating, or 0.5 where nothing is rated.
     """
 
     @property

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from llamao1_cli.language.marked_language import MarkedLanguage
 from llamao1_cli.search.tree import Node, Tree
-from llamao1_cli.value.features import FEATURES, PathStats, extend_paths, feature_rows, logit
+from llamao1_cli.value.features import (
+    FEATURES,
+    UNRATED_FEATURES,
+    PathStats,
+    extend_paths,
+    feature_rows,
+    logit,
+)
 
 
 def features(tree: Tree) -> np.ndarray:
@@ -75,3 +82,22 @@ def test_features_by_hand() -> None:
 def test_a_rating_without_doubt_stays_finite() -> None:
     assert [logit(value) for value in (0.0, 1e-30, 0.5, 1.0)] == [-16.0, -16.0, 0.0, 16.0]
     assert features(chain_tree([0.0, 1.0, 0.0], False)).max() == 16.0
+
+
+@given(seed=st.integers(0, 10**6), size=st.integers(1, 25))
+def test_without_ratings_length_and_mean_stand_in_their_place(
+    language: MarkedLanguage, seed: int, size: int
+) -> None:
+    tree, paths = random_tree(language, seed, size), list[PathStats]()
+    extend_paths(paths, tree.nodes)
+    rated = feature_rows(paths)[:, 3:]
+    for node in tree.nodes:
+        node.thought.rating = None
+    unrated = list[PathStats]()
+    extend_paths(unrated, tree.nodes)
+    rows = feature_rows(unrated, UNRATED_FEATURES)
+    assert (rows[:, :-2] == rated).all()
+    for node, (tokens, mean) in zip(tree.nodes, rows[:, -2:], strict=True):
+        logprobs = [p for step in tree.path(node) for p in step.thought.logprobs]
+        assert tokens == len(logprobs)
+        assert mean == pytest.approx(sum(logprobs) / max(len(logprobs), 1), rel=1e-5)

@@ -16,7 +16,13 @@ from llamao1_cli.search.grow import SearchRequest, grow
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.tasks.problem import Problem
 from llamao1_cli.value import features as path_features
-from llamao1_cli.value.features import FEATURES, PathStats, extend_paths, feature_rows
+from llamao1_cli.value.features import (
+    FEATURES,
+    UNRATED_FEATURES,
+    PathStats,
+    extend_paths,
+    feature_rows,
+)
 from llamao1_cli.value.head import PathJudge, ValueHead
 
 PROBLEMS = [Problem(f"p{number}", f"How many are {number}?", "7") for number in range(4)]
@@ -154,3 +160,13 @@ def test_a_head_depends_on_its_seed_and_draws_nothing_from_torch() -> None:
     assert (torch.get_rng_state() == before).all()
     assert (weights[0] == weights[1]).all()
     assert not (weights[0] == weights[2]).any()
+
+
+def test_a_head_without_ratings_begins_at_one_half_and_moves_by_its_own_features() -> None:
+    head = ValueHead(8, 0, UNRATED_FEATURES)
+    rows = torch.randn(20, len(UNRATED_FEATURES))
+    assert head.untrained
+    assert head(rows).tolist() == [0.0] * 20
+    with torch.no_grad():
+        head.outer.weight.fill_(1.0)
+    assert len(set(head(rows).tolist())) == 20
