@@ -215,7 +215,8 @@ def base_with_settings(folder: Path, **generation: Any) -> LanguageModel:
     tokenizer.chat_template = CHAT
     tokenizer.save_pretrained(path)
     (path / "generation_config.json").write_text(json.dumps(generation))
-    return load_model(ModelConfig(path=str(path), device="cpu", max_length=MAX_LENGTH), [], 0)
+    config = ModelConfig(path=str(path), device="cpu", max_length=MAX_LENGTH, language="marked")
+    return load_model(config, [], 0)
 
 
 def test_what_the_base_model_brought_is_kept_and_the_rest_is_told(tmp_path: Path) -> None:
