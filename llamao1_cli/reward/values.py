@@ -18,9 +18,9 @@ from llamao1_cli.search.grow import SearchRequest
 from llamao1_cli.search.rules.omega import Omega, label
 from llamao1_cli.search.tree import Tree
 from llamao1_cli.search.tree_files import read_trees, tree_files, write_trees
-from llamao1_cli.value.head import ValueHead
+from llamao1_cli.value.head import HEAD_FILE, saved_head
 from llamao1_cli.value.head_training import HeadTrainer
-from llamao1_cli.value.make import value_seed
+from llamao1_cli.value.make import untrained_head
 
 
 def train_values(
@@ -36,14 +36,15 @@ def train_values(
             if omega is None
             else "--trees: reward.omega measures step values of its own; leave one of them out"
         )
-    # Not the run's own head, which has learned from the held-out problems too.
-    head, settings = _fresh_head(config)
+    settings = _head_settings(config)
     if omega is not None:
         trees = RunFolder(out).forest
         write_trees(RunFolder(out).trees(1), measured_trees(config, weights, omega, display))
     assert trees is not None
     model = language_model(config, weights)
     language = model.language(config.search.allowed_metas, config.task.answer_form)
+    # Not the run's own head, which has learned from the held-out problems too.
+    head = untrained_head(settings, language, config.run.seed)
     trainer = HeadTrainer(head, settings)
     for number, file in enumerate(tree_files(trees), start=1):
         taught = _of_questions(config, read_trees(file, language), held=False)
@@ -88,14 +89,15 @@ def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str,
     if trees is None and reward_settings(config).omega is None:
         raise UserError("--trees is missing: name the folder of tree files to judge")
     trees = trees or RunFolder(folder).forest
-    head = _fresh_head(config)[0]
-    head.load(folder / "model")
-    if head.untrained:
+    settings = _head_settings(config)
+    if not saved_head(folder / "model" / HEAD_FILE):
         raise UserError(f"{folder}: holds no trained value head; train it again")
     tokenizer = AutoTokenizer.from_pretrained(folder / "model", trust_remote_code=False)
     language = config.model.speaks.make(
         tokenizer, config.search.allowed_metas, config.task.answer_form
     )
+    head = untrained_head(settings, language, config.run.seed)
+    head.load(folder / "model")
     forest = [tree for file in tree_files(trees) for tree in read_trees(file, language)]
     test = _of_questions(config, forest, held=True)
     if not test:
@@ -108,15 +110,15 @@ def value_figures(config: Config, folder: Path, trees: Path | None) -> dict[str,
     return {"trees": len(test), "value": values, "rating": ratings}
 
 
-def _fresh_head(config: Config) -> tuple[ValueHead, ValueHeadConfig]:
-    """Returns an untrained head of features and its settings. Raises UserError for a configuration
-    without one: an adapter's values hang on the policy that it was trained on."""
+def _head_settings(config: Config) -> ValueHeadConfig:
+    """Returns the settings of a head of features. Raises UserError for a configuration without
+    them: an adapter's values hang on the policy that it was trained on."""
     settings = config.value_head
     if not isinstance(settings, ValueHeadConfig):
         raise UserError(
             "value_head: --kind values trains a head of features; set value_head: {kind: features}"
         )
-    return ValueHead(settings.hidden_size, value_seed(config.run.seed)), settings
+    return settings
 
 
 def _of_questions(config: Config, trees: Sequence[Tree], *, held: bool) -> list[Tree]:

@@ -42,16 +42,18 @@ def make_value_function(
             model, language, settings.rank, value_seed(seed), max_tokens=micro_batch_tokens
         )
     else:
-        value_function = head = ValueHead(
-            settings.hidden_size,
-            value_seed(seed),
-            FEATURES if language.rates else UNRATED_FEATURES,
-        )
+        value_function = head = untrained_head(settings, language, seed)
         if weights is None and settings.path is not None:
             head.load_judge(Path(settings.path))
     if weights is not None:
         value_function.load(weights)
     return value_function
+
+
+def untrained_head(settings: ValueHeadConfig, language: Language, seed: int) -> ValueHead:
+    """Returns a value head for thoughts in a language, which depends on the run's `seed`."""
+    names = FEATURES if language.rates else UNRATED_FEATURES
+    return ValueHead(settings.hidden_size, value_seed(seed), names)
 
 
 def make_value_trainer(
