@@ -90,7 +90,7 @@ def grown(
     rng = np.random.default_rng([workload.seed, 1])
     for tree in trees:
         for leaf in tree.leaf_nodes():
-            leaf.outcome = bool(rng.random() < 0.5)
+            leaf.earn(float(rng.random() < 0.5))
         rectify(tree, 1.0, "failure")
     return trees
 
