@@ -177,7 +177,9 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     options = ["--trees", "2", "--simulations", "2", "--repeats", "1", "--json", str(out)]
     sizes = ["--prompt-tokens", "8-9", "--thought-tokens", "3-4", "--variant", "tree-float32"]
     done = CliRunner().invoke(
-        app, ["bench", "rollout", "--config", "configs/tiny.yaml", *options, *sizes]
+        app,
+        ["bench", "rollout", "--config", "configs/tiny.yaml", *options, *sizes],
+        env={"COLUMNS": "200"},  # however many digits the rates have
     )
     assert done.exit_code == 0, done.output
     assert "tree-float32" in done.output
