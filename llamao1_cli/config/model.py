@@ -111,12 +111,13 @@ class ModelConfig(Section):
 
 
 class WarmupConfig(Section):
-    """Supervised training on marked text; defaults are those published for the base model."""
+    """Supervised training on worked solutions; defaults are those published for the base model."""
 
     data: DataSource | None = Field(
         None,
         description="Marked texts, field `text`, or `prompt` and `completion` as `export --to sft` "
-        "writes them; null takes the task's own demonstrations.",
+        "writes them; or a user's turn and the model's answer as `messages`, or in `prompt` and "
+        "`completion`; null takes the task's own demonstrations.",
     )
     examples: Count = Field(
         10_000, description="Demonstrations made by the task when `data` is null."

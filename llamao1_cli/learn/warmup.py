@@ -21,6 +21,7 @@ from llamao1_cli.language.marked import (
     with_digits,
 )
 from llamao1_cli.language.protocol import Language, SupervisedIds
+from llamao1_cli.learn.messages import messages_of, worked_solution
 from llamao1_cli.tasks.fields import text_field
 from llamao1_cli.tasks.problem import Task
 from llamao1_cli.tasks.rows import read_rows
@@ -135,13 +136,17 @@ def marked_trees(
 ) -> Iterator[list[MarkedNode]]:
     """Yields the trees of the configured file, or the first `examples` demonstrations of the task.
 
-    Raises UserError for text that is not marked text.
+    Raises UserError for text that is neither marked text nor messages.
     """
     if config.data is None:
         yield from task.demonstrations(seed, examples)
     else:
         for where, row in read_rows(config.data):
-            yield _parse(_text(row, where), where)
+            messages = messages_of(row)
+            if messages is None:
+                yield _parse(_text(row, where), where)
+            else:
+                yield worked_solution(messages, where)
 
 
 def marked_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
