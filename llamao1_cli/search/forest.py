@@ -12,13 +12,14 @@ def forest_metrics(trees: Sequence[Tree]) -> dict[str, float]:
     """Returns what an iteration's trees look like, as shares and means; what a search began behind
     is not counted."""
     nodes = [node for tree in trees for node in tree.nodes[tree.begun + 1 :]]
+    ratings = [node.thought.rating for node in nodes if node.thought.rating is not None]
     return {
         **_outcomes(trees),
         **_coverage(trees),
         "nodes": float(len(nodes)),
         "mean_entropy": _mean([e for node in nodes for e in node.thought.entropy]),
         "failed_rewards": float(sum(tree.failed_rewards for tree in trees)),
-        "mean_rating": _mean([r for node in nodes if (r := node.thought.rating) is not None]),
+        **({"mean_rating": _mean(ratings)} if ratings or not nodes else {}),
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 from llamao1_cli.engine.protocol import UNREAD, Thought
 from llamao1_cli.evaluate.choices import majority
 from llamao1_cli.language.answer_forms import FORMS, AnswerForm
+from llamao1_cli.search.forest import forest_metrics
 from llamao1_cli.search.tree import Node, Tree
 from llamao1_cli.tasks.problem import Problem, Solution
 
@@ -70,3 +71,13 @@ def test_a_tree_without_ratings_survives_its_file() -> None:
     again = Tree.from_json(json.loads(json.dumps(tree.to_json())))
     assert again == tree
     assert again.joined
+
+
+def test_where_nothing_is_rated_no_mean_of_ratings_is_told() -> None:
+    tree, _ = chain("3 + 9 = 12\n", "So \\boxed{12}.", ended=True)
+    for node in tree.nodes:
+        node.leaves, node.target = 1, 0.0
+    assert "mean_rating" not in forest_metrics([tree])
+    for node in tree.nodes:
+        node.thought.rating = 0.25
+    assert forest_metrics([tree])["mean_rating"] == 0.25
