@@ -45,7 +45,9 @@ def model(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, weights: Path | None = None, lora: LoraConfig | None = None) -> None:
-    config = ModelConfig(path=str(folder), lora=lora, device="cpu", max_length=MAX_LENGTH)
+    config = ModelConfig(
+        language="marked", path=str(folder), lora=lora, device="cpu", max_length=MAX_LENGTH
+    )
     load_model(config, [], 0, weights)
 
 
