@@ -202,4 +202,6 @@ def _answer_line(answer: str | None) -> str:
             "no answer: no thought came to a conclusion; raise search.simulations, eval.samples, "
             "eval.beam_width or search.max_depth"
         )
+    if not answer:
+        return "no answer: the solution ends without stating one"
     return f"answer: {printable(answer)}"
