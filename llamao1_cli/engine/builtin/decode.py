@@ -95,7 +95,7 @@ class Decoder:
         load_state(step.state, values)
         for _ in range(self._steps):
             step.run()
-        rows = self._hand_out(step.state, buffers.columns, ready)
+        rows = self._hand_out(step.state.drawn, values.choice.roles, buffers.columns, ready)
         return Decoded(self._steps * size * buffers.columns, rows)
 
     def waits(self, shape: Shape) -> list[str]:
@@ -167,17 +167,17 @@ class Decoder:
             step()
         return graph.replay
 
-    def _hand_out(self, state: State, columns: int, ready: list[Group]) -> list[Row]:
+    def _hand_out(self, drawn: Drawn, roles: Tensor, columns: int, ready: list[Group]) -> list[Row]:
         """Hand the rows what they sampled, each up to where it ended, or what may follow became
         other than it was drawn from; returns these rows."""
-        drawn = zip(*(t.cpu() for t in tensors_of(state.drawn)), strict=True)
-        stats = [token_stats(Drawn(*each)) for each in drawn]
-        roles, decoding = state.choice.roles.tolist(), list[Row]()
+        steps = zip(*(t.cpu() for t in tensors_of(drawn)), strict=True)
+        stats = [token_stats(Drawn(*each)) for each in steps]
+        drawn_as, decoding = roles.tolist(), list[Row]()
         for group in ready:
             for cell, row in enumerate(group.rows, group.slot * columns):
                 decoding += [row] * row.decodes
                 for step in range(self._steps):
-                    if not row.decodes or row.roles(1)[0] != roles[step][cell]:
+                    if not row.decodes or row.roles(1)[0] != drawn_as[step][cell]:
                         break
                     row.take()
                     row.sampled(stats[step][cell])
