@@ -276,5 +276,6 @@ def _check_thought(node: Node) -> None:
         raise ValueError(f"not a tree: node {node.id} has broken tokens")
     if not 0 <= thought.known <= len(thought.ids):
         raise ValueError(f"not a tree: node {node.id} knows more tokens than it has")
-    if thought.shown not in ("", *Rating):
-        raise ValueError(f"not a tree: node {node.id} shows no rating")
+    allowed = [""] if thought.rating is None and node.parent is not None else list(Rating)
+    if thought.shown not in allowed:
+        raise ValueError(f"not a tree: node {node.id} shows no rating that it can have")

@@ -49,7 +49,8 @@ SMALL_GSM8K = [
 BENCH = " --repeats 1 --prompt-tokens 5-10 --thought-tokens 2-4"
 LARGE = (
     *("quickstart.sh", "scripts/seeds.sh", "configs/quickstart.yaml", "configs/sums.yaml"),
-    "train --config configs/chain_sum.yaml", "train --config configs/coins.yaml",
+    "train --config configs/chain_sum.yaml",
+    "train --config configs/coins.yaml",
 )
 
 

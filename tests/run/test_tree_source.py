@@ -187,7 +187,7 @@ DATA = "task={kind: data, train: {path: a}, test: {path: b}}"
     ("settings", "part"),
     [
         ([DATA], "learn.curriculum: the problems of this task .kind data. have one level"),
-        (["task.min_operations=2"], "have one level; leave it out, or give arithmetic a larger"),
+        (["task.min_operations=2"], "have one level; leave it out, give arithmetic a larger range"),
         (
             ["self_play.backend=ray", "self_play.max_staleness=1"],
             "learn.curriculum needs .*; set self_play.max_staleness: 0",
