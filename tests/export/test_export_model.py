@@ -68,7 +68,11 @@ def lora_run(folder: Path, *, tied: bool) -> Path:
     base = plain_folder(folder / "base", tied=tied)
     config = Config(
         model=ModelConfig(
-            path=str(base), lora=LoraConfig(rank=2), device="cpu", max_length=MAX_LENGTH
+            language="marked",
+            path=str(base),
+            lora=LoraConfig(rank=2),
+            device="cpu",
+            max_length=MAX_LENGTH,
         )
     )
     adapted = load_model(config.model, [], seed=0)
