@@ -4,17 +4,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from llamao1_cli.tasks.equality.verdict import Pair, verdict
-from llamao1_cli.tasks.worker_pool import WorkerError, WorkerPool
+from llamao1_cli.tasks.worker_pool import ClosedOnExit, WorkerError, WorkerPool
 
 _WORKER_SCRIPT = Path(__file__).with_name("grading_worker.py")
 _CACHED_VERDICTS = 65536
 
 
-class Grader:
+class Grader(ClosedOnExit):
     """Tells whether predicted answers equal reference answers; never evaluates either.
 
     Pairs that need math-verify go to at most `workers` processes, started when first needed and
@@ -27,17 +25,6 @@ class Grader:
         self._pool = WorkerPool(_WORKER_SCRIPT, [], workers, timeout_s)
         self._cache: OrderedDict[Pair, bool] = OrderedDict()
         self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop the worker processes; a later `grade` starts new ones."""

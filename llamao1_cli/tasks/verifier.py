@@ -1,16 +1,15 @@
 """What tells which answers are equal, and what solutions earn."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from llamao1_cli.config import GradingConfig
 from llamao1_cli.tasks.grading import Grader
 from llamao1_cli.tasks.problem import EQUALITY, RewardSource
 from llamao1_cli.tasks.rewards import Rewards, RewardWorkers, rewards_by_equality
+from llamao1_cli.tasks.worker_pool import ClosedOnExit
 
 
-class Verifier:
+class Verifier(ClosedOnExit):
     """Compares answers, and rewards solutions, in worker processes that can be killed. They start
     when first needed, and stop on leaving the context."""
 
@@ -23,17 +22,6 @@ class Verifier:
         self._workers = None if source == EQUALITY else RewardWorkers(source, config, log)
         of = self._workers.of if self._workers else rewards_by_equality(self.equal)
         self.rewards = Rewards(of, solved_at)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop the worker processes; they start again when they are needed."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -102,7 +103,26 @@ class _Worker:
             self._questions.write(json.dumps(question).encode() + b"\n")
 
 
-class WorkerPool:
+class ClosedOnExit(ABC):
+    """What holds worker processes, and stops them on leaving its context."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop the worker processes."""
+
+
+class WorkerPool(ClosedOnExit):
     """At most `workers` processes of a script, which gets the time limit of a question and the
     `arguments`. They are started when first needed and stopped on leaving the context.
 
@@ -122,17 +142,6 @@ class WorkerPool:
         self._limit, self._timeout_s = workers, timeout_s
         self._idle: list[_Worker] = []
         self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop the worker processes; a later question starts new ones."""
